@@ -1,0 +1,1 @@
+"""Dask clusters and the task runner that survives bad tiles and dead workers."""

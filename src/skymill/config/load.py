@@ -1,0 +1,137 @@
+"""Read configuration files and say everything that is wrong with them at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from skymill.config.base import Settings
+from skymill.config.errors import ConfigError, explain
+from skymill.config.model import ModelConfig
+from skymill.config.run import RunConfig
+from skymill.config.survey import SurveyConfig
+
+Model = TypeVar("Model", bound=Settings)
+VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    ConfigError
+        If the file is absent, is not YAML or does not hold a mapping.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; check the path (relative to {Path.cwd()})") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def load_run(source: str | Path | Mapping[str, Any]) -> RunConfig:
+    """Load a run from a file, or from the mapping Snakemake made of its config files."""
+    return _load(RunConfig, source)
+
+
+def load_survey(source: str | Path | Mapping[str, Any]) -> SurveyConfig:
+    """Load a survey; environment variables in `path` are put in."""
+    return _load(SurveyConfig, source)
+
+
+def load_model(source: str | Path | Mapping[str, Any]) -> ModelConfig:
+    """Load a model's file."""
+    return _load(ModelConfig, source)
+
+
+def check_run(path: str | Path) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
+    """Load a run and every file it names.
+
+    Raises
+    ------
+    ConfigError
+        With the faults of all files together.
+    """
+    run = load_run(path)
+    faults: list[str] = []
+    survey: SurveyConfig | None = None
+    models: list[ModelConfig] = []
+    try:
+        survey = load_survey(run.survey)
+    except ConfigError as error:
+        faults.append(str(error))
+    for name in run.models:
+        try:
+            models.append(load_model(name))
+        except ConfigError as error:
+            faults.append(str(error))
+    names = [model.name for model in models]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        faults.append(f"{path}: models: two models are named '{name}'; rename one")
+    if run.labels is None and any(model.kind != "onnx" for model in models):
+        faults.append(f"{path}: labels: needed to train {', '.join(names)}; add the block `labels`")
+    if survey is not None:
+        faults += [f"{path}: {fault}" for fault in _feature_faults(run, survey)]
+    if faults or survey is None:
+        raise ConfigError("\n".join(faults))
+    return run, survey, models
+
+
+def _feature_faults(run: RunConfig, survey: SurveyConfig) -> list[str]:
+    known = list(survey.photometry)
+    return [
+        f"features.{key}: value {value!r}: not a photometry of survey '{survey.name}'; known: {', '.join(known)}"
+        for key in ("colour_flux", "size_flux")
+        if survey.format != "simulated" and (value := getattr(run.features, key)) and value not in known
+    ]
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """JSON schema of each kind of file: `run`, `survey`, `model`."""
+    kinds: dict[str, type[Settings]] = {"run": RunConfig, "survey": SurveyConfig, "model": ModelConfig}
+    return {name: kind.model_json_schema() for name, kind in kinds.items()}
+
+
+def _load(model: type[Model], source: str | Path | Mapping[str, Any]) -> Model:
+    named = isinstance(source, str | Path)
+    content = read_yaml(source) if isinstance(source, str | Path) else dict(source)
+    name = str(source) if named else f"{model.__name__} of the command line"
+    if isinstance(content.get("path"), str):
+        content["path"] = expand_variables(content["path"], source=name)
+    if isinstance(content.get("labels"), dict) and isinstance(content["labels"].get("path"), str):
+        labels = content["labels"]
+        content["labels"] = {**labels, "path": expand_variables(labels["path"], source=name)}
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise explain(error, source=name, model=model) from None
+
+
+def expand_variables(text: str, *, source: str) -> str:
+    """Put in `${NAME}` and `${NAME:-default}` from the environment.
+
+    Raises
+    ------
+    ConfigError
+        If a variable without default is not set.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        found = os.environ.get(match["name"], match["default"])
+        if found is None:
+            raise ConfigError(f"{source}: path: {text}: the variable {match['name']} is not set; export it")
+        return found
+
+    return VARIABLE.sub(value, text)

@@ -1,0 +1,49 @@
+"""A model: what it learns from, how it is fitted, calibrated and checked."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from skymill.config.base import Settings
+from skymill.config.survey import Name
+
+
+class ParitySettings(Settings):
+    """Limits of the export gate: ONNX against the model it was made from."""
+
+    rows: int = Field(10_000, ge=1_000)
+    """Rows compared, besides the hard ones (NaN, infinite, negative flux, extreme)."""
+    max_probability_difference: float = Field(1e-4, gt=0)
+    max_flip_rate: float = Field(1e-3, ge=0)
+    """Share of rows whose class may differ."""
+    max_ece_shift: float = Field(1e-3, ge=0)
+
+
+class ModelConfig(Settings):
+    """One model of the run."""
+
+    name: Name
+    kind: str
+    """A model of the zoo (`forest`, `mlp`), or `onnx` for a file made elsewhere."""
+    task: Literal["classification"] = "classification"
+    features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
+    """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
+    settings: dict[str, Any] = {}
+    """Hyperparameters; each kind declares its own, see `skymill config schema`."""
+    class_weight: Literal["balanced", "none"] = "none"
+    """`balanced` weighs classes by inverse frequency while fitting; calibration undoes its effect on probabilities."""
+    calibration: Literal["auto", "temperature", "isotonic", "none"] = "auto"
+    """`auto` takes the one with the lower cross-validated log-loss on the validation split."""
+    parity: ParitySettings = ParitySettings()
+    path: str | None = None
+    """For kind `onnx`: the file."""
+    allow_features: list[str] = []
+    """Features the leakage audit suspects and you vouch for."""
+
+    @model_validator(mode="after")
+    def _path_of_onnx(self) -> ModelConfig:
+        if (self.kind == "onnx") != (self.path is not None):
+            raise ValueError("`path` is needed for kind 'onnx' and for no other")
+        return self

@@ -1,0 +1,138 @@
+"""A run: which survey, which labels, which models, and the settings of each stage."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from skymill.config.base import Settings
+from skymill.config.survey import AngleColumn, IdColumn, Name
+
+
+class TilingSettings(Settings):
+    """Bounds of a HEALPix tile and of a group of tiles."""
+
+    max_rows: int = Field(1_000_000, ge=100)
+    """A tile with more rows is split into its four children."""
+    max_bytes: int = Field(512_000_000, ge=100_000)
+    """The same bound in bytes of the source columns held in memory."""
+    lowest_order: int = Field(0, ge=0, le=12)
+    highest_order: int = Field(10, ge=0, le=20)
+    """Order of the count map; a pixel still over the bounds at this order is deepened further where it stands."""
+    group_order: int = Field(2, ge=0, le=10)
+    """A group, the unit of a Snakemake job, is the ancestor of its tiles at this order."""
+    part_rows: int = Field(1_000_000, ge=1_000)
+    """Rows of the input that one task reads."""
+
+
+class FeatureSettings(Settings):
+    """How features are made from fluxes."""
+
+    colour_flux: str | None = None
+    """Photometry of magnitudes and colours; the survey's first where null."""
+    size_flux: str | None = None
+    """A second photometry, compared with the first to tell extended sources; the survey's second where null."""
+    softening_nJy: dict[str, float] | None = None
+    """Softening of the asinh magnitudes per band, nJy; where null the survey's value is used."""
+    deredden: bool = True
+    """Subtract Galactic extinction where the survey gives E(B-V)."""
+
+
+class LabelSettings(Settings):
+    """Where true classes come from and how they are joined to sources."""
+
+    format: Literal["parquet", "fits", "hats", "simulated"] = "parquet"
+    path: str | None = None
+    column: str
+    """The column that holds the class."""
+    classes: list[str] = Field(min_length=2)
+    """In the order of the model's outputs; labels outside this list are excluded and counted."""
+    match: Literal["id", "sky"] = "id"
+    id: IdColumn | None = None
+    ra: AngleColumn | None = None
+    dec: AngleColumn | None = None
+    radius_arcsec: float = Field(1.0, gt=0, le=60)
+    """For match `sky`: the largest separation."""
+    ambiguity: Literal["nearest", "drop"] = "drop"
+    """For match `sky`: what becomes of a label with several sources, or a source with several labels, within the radius."""
+    pm_ra: str | None = None
+    """Column of mu_alpha* = mu_alpha cos(delta), mas/yr, to carry labels to the survey's epoch."""
+    pm_dec: str | None = None
+    epoch: float | None = None
+    """Julian year of the label positions."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> LabelSettings:
+        if self.format == "simulated":
+            return self
+        needed = ["path", "id"] if self.match == "id" else ["path", "ra", "dec"]
+        missing = [key for key in needed if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"labels matched by {self.match} need {', '.join(missing)}")
+        if (self.pm_ra is None) != (self.pm_dec is None):
+            raise ValueError("give both pm_ra and pm_dec, or neither")
+        if self.pm_ra is not None and self.epoch is None:
+            raise ValueError("pm_ra and pm_dec need epoch, the Julian year of the label positions")
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes must differ, found {self.classes}")
+        return self
+
+
+class SplitSettings(Settings):
+    """Train, validation and test are blocks of sky."""
+
+    order: int = Field(6, ge=0, le=14)
+    """HEALPix order of a block (6: 0.9 deg)."""
+    validation: float = Field(0.2, gt=0, lt=0.5)
+    test: float = Field(0.2, gt=0, lt=0.5)
+    guard_arcsec: float = Field(30.0, ge=0)
+    """Sources closer than this to a block of another split are left out; wider than a stamp."""
+    seed: int = Field(0, ge=0)
+
+
+class ComputeSettings(Settings):
+    """How work is spread; nothing here changes a result, so nothing here enters a key."""
+
+    scheduler: str = "local"
+    """`local` starts a cluster of `threads` workers in each job; an address (tcp://..., tls://...) joins a running one."""
+    memory_per_worker: str = "3GB"
+    retries: int = Field(1, ge=0, le=10)
+    """How often a tile that raised is tried again before it is quarantined."""
+    max_quarantined_tiles: int = Field(0, ge=0)
+    """More quarantined tiles than this in one group fail its rule."""
+    batch_rows: int = Field(500_000, ge=1)
+    """Small tiles are put together into one task up to this many rows."""
+    task_timeout_s: float = Field(3600, gt=0)
+    """A task that takes longer is taken for hung: its worker is killed and its tiles are suspects."""
+    scratch: str | None = None
+    """Node-local folder for Dask; the system's temporary folder where null."""
+
+
+class InferenceSettings(Settings):
+    """How a model is run over a tile."""
+
+    block_rows: int = Field(2048, ge=1, le=1_048_576)
+    """Rows given to ONNX Runtime at once."""
+    provider: Literal["cpu", "cuda", "tensorrt"] = "cpu"
+    """Execution provider; an asked-for GPU that is not there is an error."""
+
+
+class RunConfig(Settings):
+    """One run of skymill."""
+
+    name: Name
+    survey: str
+    """Path of the survey's file."""
+    models: list[Annotated[str, Field(min_length=1)]] = []
+    """Paths of the models' files."""
+    output: str = "results"
+    """Folder of everything the run writes."""
+    seed: int = Field(42, ge=0, lt=2**32)
+    tiling: TilingSettings = TilingSettings()
+    features: FeatureSettings = FeatureSettings()
+    labels: LabelSettings | None = None
+    """Needed where a model is trained."""
+    split: SplitSettings = SplitSettings()
+    inference: InferenceSettings = InferenceSettings()
+    compute: ComputeSettings = ComputeSettings()

@@ -1,0 +1,207 @@
+"""A survey: where its tables lie and what their columns mean."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from skymill.config.base import Settings
+
+FLUX_UNITS = ("nJy", "uJy", "mJy", "Jy", "nanomaggy", "count")
+MAGNITUDE_UNITS = ("mag_ab", "mag_asinh")
+ANGLE_UNITS = ("deg", "hourangle", "rad")
+PerBand = dict[str, float]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+
+class IdColumn(Settings):
+    """How `objectId` (int64) is made. Give exactly one of the three."""
+
+    column: str | None = None
+    """An integer column, taken as it is."""
+    pack: dict[str, int] | None = None
+    """Integer columns and the bits each takes, most significant first; 63 bits at most. Exact and reversible."""
+    hash: list[str] | None = None
+    """Columns of any type, hashed to 63 bits (BLAKE2b of their text), for ids that are names."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> IdColumn:
+        given = [name for name in ("column", "pack", "hash") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of column, pack, hash; found {given or 'none'}")
+        if self.pack and not (all(bits > 0 for bits in self.pack.values()) and sum(self.pack.values()) <= 63):
+            raise ValueError(f"pack must use 1 to 63 bits in all, found {sum(self.pack.values())}")
+        return self
+
+    @property
+    def sources(self) -> list[str]:
+        """The table columns that are read."""
+        return [self.column] if self.column else list(self.pack or self.hash or [])
+
+
+class AngleColumn(Settings):
+    """A column of right ascension or declination."""
+
+    column: str
+    unit: Literal["deg", "hourangle", "rad"]
+    """Unit of the column; it is never guessed."""
+
+
+class Photometry(Settings):
+    """One flux (or magnitude) per band: becomes an array (source, band) in nJy.
+
+    `{band}` in `column` and `error` stands for each of the survey's bands.
+    """
+
+    column: str
+    error: str | None = None
+    """Column of the 1-sigma error, same unit; null where the survey gives none (the error is then NaN)."""
+    unit: Literal["nJy", "uJy", "mJy", "Jy", "nanomaggy", "count", "mag_ab", "mag_asinh"]
+    """`count` needs `zero_point`; `mag_asinh` (luptitude) needs `softening`."""
+    zero_point: float | PerBand | None = None
+    """AB magnitude of one count."""
+    softening: PerBand | None = None
+    """Dimensionless softening b per band of an asinh magnitude (Lupton, Gunn & Szalay 1999)."""
+    ab_offset: PerBand = {}
+    """Added to a magnitude to bring it to AB, per band (SDSS: u -0.04, z +0.02)."""
+    not_detected: list[float] = []
+    """Codes that mean observed but not detected (RAIL: 99.0): flux becomes 0, its error NaN, and a flag is set."""
+    missing: list[float] = []
+    """Codes that mean not measured (-9999, -99.0): flux and error become NaN."""
+
+    @field_validator("column", "error")
+    @classmethod
+    def _has_band(cls, value: str | None) -> str | None:
+        if value is not None and "{band}" not in value:
+            raise ValueError("must contain '{band}', which stands for each band of the survey")
+        return value
+
+    @model_validator(mode="after")
+    def _unit_complete(self) -> Photometry:
+        if self.unit == "count" and self.zero_point is None:
+            raise ValueError("unit 'count' needs zero_point, the AB magnitude of one count (27.0 for HSC and DP0.2)")
+        if self.unit == "mag_asinh" and self.softening is None:
+            raise ValueError("unit 'mag_asinh' needs softening, the b of each band")
+        if self.unit != "count" and self.zero_point is not None:
+            raise ValueError(f"zero_point is only for unit 'count', found unit '{self.unit}'")
+        return self
+
+
+class ValueColumn(Settings):
+    """Any other number per source, float32. `{band}` in name and column expands over the bands."""
+
+    column: str
+    unit: str
+    """As astropy writes it (`pixel2`, `arcsec`, `mas / yr`), or '' for a pure number."""
+    missing: list[float] = []
+
+    @field_validator("unit")
+    @classmethod
+    def _astropy_knows(cls, value: str) -> str:
+        from astropy import units
+
+        try:
+            units.Unit(value)
+        except ValueError as error:
+            raise ValueError(f"astropy does not know this unit: {error}") from None
+        return value
+
+
+class Extinction(Settings):
+    """Galactic reddening per source."""
+
+    column: str
+    """E(B-V) in mag (SFD98)."""
+    coefficients: PerBand
+    """A_band / E(B-V)."""
+
+
+class Primary(Settings):
+    """Rows of a survey that also lists duplicates: only primary detections are catalogued, the others are excluded."""
+
+    column: str
+    keep: bool = True
+    """The column's value for a primary detection."""
+
+
+class SimulationSettings(Settings):
+    """The embedded simulated survey."""
+
+    rows: int = Field(200_000, ge=10_000)
+    """Sources in all, to within Poisson noise."""
+    area_deg2: float = Field(60.0, gt=0)
+    """Area of the footprint before holes; rows / area is the mean density."""
+    seed: int = Field(1, ge=0)
+    bad_rows: float = Field(0.02, ge=0, le=0.2)
+    """Share of rows with a fault: no position, absurd coordinates, NaN fluxes, duplicates."""
+
+
+class SurveyConfig(Settings):
+    """One survey: its tables, its bands and the meaning of its columns."""
+
+    name: Name
+    format: Literal["parquet", "hats", "fits", "simulated"]
+    path: str | None = None
+    """File or folder; `${VARIABLE}` and `${VARIABLE:-default}` are read from the environment. Relative to the working directory."""
+    bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)
+    """From blue to red; colours are made of neighbours."""
+    id: IdColumn | None = None
+    ra: AngleColumn | None = None
+    dec: AngleColumn | None = None
+    epoch: float | None = None
+    """Julian year of the positions, for matching labels by proper motion."""
+    photometry: dict[Name, Photometry] = {}
+    """Name of each flux (`psfFlux`, `cModelFlux`) and its columns."""
+    values: dict[str, ValueColumn] = {}
+    extinction: Extinction | None = None
+    primary: Primary | None = None
+    simulation: SimulationSettings | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> SurveyConfig:
+        if self.format == "simulated":
+            if self.simulation is None:
+                raise ValueError("format 'simulated' needs a block `simulation` (it may be {})")
+            return self
+        missing = [key for key in ("path", "id", "ra", "dec") if getattr(self, key) is None]
+        if missing:
+            raise ValueError(f"format '{self.format}' needs {', '.join(missing)}")
+        if self.simulation is not None:
+            raise ValueError("the block `simulation` is only for format 'simulated'")
+        return self
+
+    @model_validator(mode="after")
+    def _bands_known(self) -> SurveyConfig:
+        tables: dict[str, Any] = {}
+        for name, photometry in self.photometry.items():
+            tables[f"photometry.{name}.softening"] = photometry.softening
+            if isinstance(photometry.zero_point, dict):
+                tables[f"photometry.{name}.zero_point"] = photometry.zero_point
+        if self.extinction:
+            tables["extinction.coefficients"] = self.extinction.coefficients
+        for key, table in tables.items():
+            if table is not None and not set(self.bands) <= set(table):
+                raise ValueError(f"{key} lacks the bands {sorted(set(self.bands) - set(table))}")
+        return self
+
+    def expanded_values(self) -> dict[str, ValueColumn]:
+        """`values` with `{band}` written out, in the order of the file."""
+        expanded: dict[str, ValueColumn] = {}
+        for name, value in self.values.items():
+            bands = self.bands if "{band}" in name else [""]
+            for band in bands:
+                column = value.column.replace("{band}", band)
+                expanded[name.replace("{band}", band)] = value.model_copy(update={"column": column})
+        return expanded
+
+    @field_validator("values")
+    @classmethod
+    def _value_names(cls, values: dict[str, ValueColumn]) -> dict[str, ValueColumn]:
+        for name, value in values.items():
+            if not re.fullmatch(r"(\{band\}_)?[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(f"'{name}' is not a name: letters, digits and _, or '{{band}}_' before them")
+            if ("{band}" in name) != ("{band}" in value.column):
+                raise ValueError(f"'{name}': '{{band}}' must stand in both the name and the column, or in neither")
+        return values

@@ -1,0 +1,1 @@
+"""Features of catalogue sources: definitions and computation."""

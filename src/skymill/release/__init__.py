@@ -1,0 +1,1 @@
+"""Seal versions of catalogues."""

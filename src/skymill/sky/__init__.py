@@ -1,0 +1,1 @@
+"""Positions on the sphere: HEALPix indices, cones and coverage."""

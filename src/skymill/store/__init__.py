@@ -1,0 +1,1 @@
+"""Tiles, keys, manifests, sealed versions and reading a catalogue."""

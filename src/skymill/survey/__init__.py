@@ -1,0 +1,1 @@
+"""Readers of survey data, the gate every row passes, and the embedded simulated survey."""

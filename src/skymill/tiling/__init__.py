@@ -1,0 +1,1 @@
+"""Plan HEALPix tiles and partition sources into them."""

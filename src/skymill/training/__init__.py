@@ -1,0 +1,1 @@
+"""Training sets, sky splits, fitting, calibration and metrics."""
