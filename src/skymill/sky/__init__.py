@@ -1,1 +1,18 @@
-"""Positions on the sphere: HEALPix indices, cones and coverage."""
+"""Positions on the sphere: HEALPix indices, cones and separations."""
+
+from skymill.sky.cone import cone_ranges, in_cone
+from skymill.sky.healpix import ORDER, Tile, at_order, order29, tile_centres, tile_range
+from skymill.sky.sphere import separation_arcsec, unit_vectors
+
+__all__ = [
+    "ORDER",
+    "Tile",
+    "at_order",
+    "cone_ranges",
+    "in_cone",
+    "order29",
+    "separation_arcsec",
+    "tile_centres",
+    "tile_range",
+    "unit_vectors",
+]

@@ -1,0 +1,77 @@
+"""HEALPix indices, always NESTED, with ra = longitude and dec = latitude (Gorski et al. 2005, ApJ 622, 759)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import healpix
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+ORDER = 29
+"""The order of `_healpix_29`, the finest that fits an int64."""
+NAME = re.compile(r"Norder=(\d+)/Npix=(\d+)")
+
+
+class Tile(NamedTuple):
+    """A HEALPix pixel: the unit of everything."""
+
+    order: int
+    pixel: int
+
+    def __str__(self) -> str:
+        return f"Norder={self.order}/Npix={self.pixel}"
+
+    @classmethod
+    def parse(cls, text: str) -> Tile:
+        """Read what `str` wrote.
+
+        Raises
+        ------
+        ValueError
+            If `text` is not of the form ``Norder=5/Npix=8123``.
+        """
+        match = NAME.fullmatch(text)
+        if match is None:
+            raise ValueError(f"expected 'Norder=<order>/Npix=<pixel>', found '{text}'")
+        return cls(int(match[1]), int(match[2]))
+
+    def ancestor(self, order: int) -> Tile:
+        """The tile that holds this one at a coarser order; itself where `order` is not coarser."""
+        return self if order >= self.order else Tile(order, self.pixel >> 2 * (self.order - order))
+
+
+def order29(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
+    """Give `_healpix_29` of positions.
+
+    Parameters
+    ----------
+    ra, dec : array_like of float64, (n,)
+        ICRS degrees; dec in [-90, 90].
+
+    Returns
+    -------
+    ndarray of int64, (n,)
+    """
+    longitude = np.ascontiguousarray(ra, dtype=np.float64)
+    latitude = np.ascontiguousarray(dec, dtype=np.float64)
+    index = healpix.ang2pix(1 << ORDER, longitude, latitude, nest=True, lonlat=True)
+    return np.asarray(index, dtype=np.int64)
+
+
+def at_order(healpix29: NDArray[np.int64], order: int) -> NDArray[np.int64]:
+    """Give the pixel at `order` that holds each order-29 index."""
+    return healpix29 >> 2 * (ORDER - order)
+
+
+def tile_range(tile: Tile) -> tuple[int, int]:
+    """Give the half-open range of order-29 indices inside a tile."""
+    shift = 2 * (ORDER - tile.order)
+    return tile.pixel << shift, (tile.pixel + 1) << shift
+
+
+def tile_centres(order: int, pixels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give ra, dec (degrees) of the centres of pixels of one order."""
+    ra, dec = healpix.pix2ang(1 << order, np.asarray(pixels, dtype=np.int64), nest=True, lonlat=True)
+    return np.asarray(ra), np.asarray(dec)
