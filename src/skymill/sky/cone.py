@@ -13,6 +13,8 @@ from skymill.sky.sphere import separation_arcsec
 
 PIXELS_PER_RADIUS = 8
 """A cone is covered at the order whose pixels are about this many times smaller than its radius."""
+DEEPEST_COVER = 27
+"""cdshealpix 0.9 looks two orders below the one asked for, so it fails at orders 28 and 29."""
 
 
 def in_cone(ra: ArrayLike, dec: ArrayLike, centre_ra: float, centre_dec: float, radius: float) -> NDArray[np.bool_]:
@@ -44,7 +46,7 @@ def cone_ranges(ra: float, dec: float, radius: float) -> NDArray[np.int64]:
         raise ValueError(f"cone radius: expected 0 to 180 degrees, found {radius}")
     if radius == 180:
         return np.array([[0, 12 << 2 * ORDER]], dtype=np.int64)
-    depth = int(np.clip(np.log2(58.6 * PIXELS_PER_RADIUS / max(radius, 1e-9)), 0, ORDER))
+    depth = int(np.clip(np.log2(58.6 * PIXELS_PER_RADIUS / max(radius, 1e-9)), 0, DEEPEST_COVER))
     pixels, depths, _ = cone_search(
         Longitude(ra % 360.0, units.deg), Latitude(dec, units.deg), radius * (1 + 1e-9) * units.deg, depth
     )
