@@ -1,0 +1,34 @@
+# make run    the embedded survey from nothing to catalogues and a report
+# make test   the whole test suite
+# make lint   formatting, types, import layers, workflow
+VENV ?= .venv
+PYTHON ?= python3.11
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: run test lint clean help
+help:
+	@sed -n 's/^# //p' Makefile
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	touch $@
+
+run: $(VENV)/installed
+	PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES)
+
+test: $(VENV)/installed
+	PATH="$(abspath $(BIN)):$$PATH" python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff format --check src tests scripts benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/snakefmt --check Snakefile workflow
+	PATH="$(abspath $(BIN)):$$PATH" snakemake --lint
+
+clean:
+	rm -rf results .snakemake

@@ -1,0 +1,37 @@
+from snakemake.utils import min_version
+
+min_version("9.10")
+
+# One file describes a run: with --configfile yours replaces the embedded survey's instead of being mixed with it.
+if "survey" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/tiling.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/export.smk"
+include: "workflow/rules/inference.smk"
+include: "workflow/rules/release.smk"
+include: "workflow/rules/report.smk"
+
+
+# Every stage's manifests are asked for, not only the last file: Snakemake records a job that failed
+# as up to date, and only a missing target brings it back.
+rule all:
+    input:
+        "<results>/tiling/plan.json",
+        source_manifests,
+        feature_manifests,
+        training_manifests,
+        export_manifests,
+        inference_manifests,
+        seals,
+        "<results>/report/index.html",
+    default_target: True
+
+
+onsuccess:
+    shell("skymill where {CHAIN.output}")

@@ -1,0 +1,45 @@
+"""What every workflow script does first: log to its file, and end when the workflow ends."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from skymill.cli.chain import Chain
+from skymill.compute import guard_ancestors
+
+logger = logging.getLogger("skymill")
+
+
+def start_job(snakemake: Any) -> Chain:
+    """Set up a script that Snakemake runs, and give the run it belongs to.
+
+    Warnings and uncaught errors also go into the rule's log file, and the process ends with its workflow.
+    """
+    guard_ancestors()
+    configure_logging(Path(snakemake.log[0]))
+    return Chain.from_config(snakemake.config)
+
+
+def configure_logging(path: Path) -> None:
+    """Log to `path` and, from level INFO, to the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    to_file = logging.FileHandler(path, mode="w")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    to_terminal = logging.StreamHandler()
+    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, ValueError | OSError):
+        # Our own messages say what is wrong; the traceback is for the log of whoever wants it.
+        logger.error("%s: %s", kind.__name__, error)
+        logger.debug("traceback", exc_info=(kind, error, trace))
+    else:
+        logger.critical("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))

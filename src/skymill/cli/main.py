@@ -1,0 +1,63 @@
+"""The `skymill` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from skymill.cli import config
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From survey pixels and source tables to machine-learning catalogues.\n\n"
+    "The whole chain runs with `snakemake --cores all`; these commands check what goes in and read what comes out.",
+)
+app.add_typer(config.app, name="config")
+console = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command; an error is one readable line, not a traceback."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        console.print("[bold red]skymill:[/]", end=" ")
+        console.print(str(error), markup=False, highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def verify(path: Annotated[Path, typer.Argument(help="A results folder, a catalogue or a sealed version.")]) -> None:
+    """Recompute every digest below PATH and name what is missing, changed or too much.
+
+    Exit status 0 when all is well, 1 otherwise.
+    """
+    from skymill.store import verify as verify_store
+
+    report = verify_store(path)
+    for line in report.lines():
+        typer.echo(line)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command()
+def where(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")] = Path("results")) -> None:
+    """Name the catalogues and the report of a finished run, and show how to open them."""
+    catalogues = sorted(path.parent for path in output.glob("catalogues/*/current.json"))
+    if not catalogues:
+        raise FileNotFoundError(f"{output}: no sealed catalogue here; run `snakemake --cores all` first")
+    products = [path for path in catalogues if path.name not in ("sources", "features")] or catalogues
+    typer.echo("\nCatalogues")
+    for path in catalogues:
+        typer.echo(f"  {path}")
+    typer.echo(f"Report\n  {output / 'report' / 'index.html'}")
+    typer.echo("Open one in Python")
+    typer.echo("  import skymill")
+    typer.echo(f'  catalogue = skymill.open_catalogue("{products[-1]}")')
+    typer.echo("  catalogue.cone(*catalogue.centre, radius_deg=0.5)")

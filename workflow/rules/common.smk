@@ -1,0 +1,102 @@
+# Paths and digests that all stages share. `CHAIN` (skymill.cli.chain) reads and checks the configuration
+# and knows the settings digest of each stage; what depends on a checkpoint is asked for below.
+import json
+from pathlib import Path
+
+from skymill.cli.chain import Chain
+
+CHAIN = Chain.from_config(config)
+
+
+pathvars:
+    results=CHAIN.output,
+    logs=f"{CHAIN.output}/logs",
+    benchmarks=f"{CHAIN.output}/benchmarks",
+
+
+wildcard_constraints:
+    group=r"o\d+p\d+",
+    model=r"[A-Za-z][A-Za-z0-9_]*",
+    catalogue=r"[A-Za-z][A-Za-z0-9_]*",
+    settings=r"[0-9a-f]{12}",
+    fit=r"[0-9a-f]{12}",
+
+
+def plan():
+    return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())
+
+
+def groups():
+    return sorted(plan()["groups"])
+
+
+def group_manifests(catalogue, settings):
+    return [f"{CHAIN.output}/catalogues/{catalogue}/groups/{settings}/{group}.json" for group in groups()]
+
+
+def source_manifests(wildcards):
+    return group_manifests("sources", CHAIN.sources_settings)
+
+
+def feature_manifests(wildcards):
+    return group_manifests("features", CHAIN.features_settings)
+
+
+def training_set_digest():
+    return json.loads(Path(checkpoints.training_set.get().output[0]).read_text())["set"]
+
+
+def training_set_file(wildcards):
+    return f"{CHAIN.output}/training/sets/{training_set_digest()}.parquet"
+
+
+def fit_manifest(wildcards):
+    fit = CHAIN.fit_digest(wildcards.model, training_set_digest())
+    return f"{CHAIN.output}/training/{wildcards.model}/{fit}/manifest.json"
+
+
+def training_manifests(wildcards):
+    if not CHAIN.trained_models:
+        return []
+    digest = training_set_digest()
+    return [
+        f"{CHAIN.output}/training/{model}/{CHAIN.fit_digest(model, digest)}/manifest.json"
+        for model in CHAIN.trained_models
+    ]
+
+
+def export_manifests(wildcards):
+    return [f"{CHAIN.output}/models/{model}/manifest.json" for model in CHAIN.models]
+
+
+def onnx_digest(model):
+    return json.loads(Path(checkpoints.export_onnx.get(model=model).output[0]).read_text())["onnx"]
+
+
+def onnx_file(wildcards):
+    return f"{CHAIN.output}/models/{wildcards.model}/{onnx_digest(wildcards.model)}.onnx"
+
+
+def model_manifests(model):
+    return group_manifests(model, CHAIN.inference_settings(model, onnx_digest(model)))
+
+
+def inference_manifests(wildcards):
+    return [manifest for model in CHAIN.models for manifest in model_manifests(model)]
+
+
+def catalogue_manifests(wildcards):
+    if wildcards.catalogue == "sources":
+        return source_manifests(wildcards)
+    if wildcards.catalogue == "features":
+        return feature_manifests(wildcards)
+    return model_manifests(wildcards.catalogue)
+
+
+def seals(wildcards):
+    return [f"{CHAIN.output}/catalogues/{name}/current.json" for name in CHAIN.catalogues]
+
+
+def group_file(wildcards):
+    digest = plan()["groups"][wildcards.group]["digest"][:12]
+    return f"{CHAIN.output}/tiling/groups/{wildcards.group}-{digest}.json"

@@ -1,0 +1,21 @@
+# export: a fitted model to ONNX, and the parity gate.
+#   reads   training/{model}/
+#   writes  models/{model}/
+
+
+checkpoint export_onnx:
+    """Export one model and compare it with what was fitted; over the limit it fails."""
+    input:
+        fit=lambda wildcards: fit_manifest(wildcards) if wildcards.model in CHAIN.trained_models else [],
+    output:
+        manifest="<results>/models/{model}/manifest.json",
+    log:
+        "<logs>/export_onnx/{model}.log",
+    benchmark:
+        "<benchmarks>/export_onnx/{model}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        settings=lambda wildcards: CHAIN.export_settings(wildcards.model),
+    script:
+        "../../scripts/export_onnx.py"

@@ -1,0 +1,20 @@
+# release: seal what the groups hold as one version of a catalogue.
+#   reads   catalogues/{catalogue}/groups/
+#   writes  catalogues/{catalogue}/versions/, catalogues/{catalogue}/current.json
+
+
+rule release_seal:
+    """Seal one catalogue: check that nothing is missing and that every source is accounted for."""
+    input:
+        manifests=catalogue_manifests,
+        plan="<results>/tiling/plan.json",
+    output:
+        current="<results>/catalogues/{catalogue}/current.json",
+    log:
+        "<logs>/release_seal/{catalogue}.log",
+    benchmark:
+        "<benchmarks>/release_seal/{catalogue}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../../scripts/release_seal.py"

@@ -1,0 +1,20 @@
+# report: one page a person reads.
+#   reads   the seals, the metrics, the parity reports
+#   writes  report/index.html
+
+
+rule report_page:
+    """Draw the run: how good the models are, what the sky looks like, where every row went."""
+    input:
+        seals=seals,
+        models=export_manifests,
+    output:
+        page=report("<results>/report/index.html", caption="../report/page.rst", category="Run"),
+    log:
+        "<logs>/report_page.log",
+    benchmark:
+        "<benchmarks>/report_page.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    script:
+        "../../scripts/report_page.py"

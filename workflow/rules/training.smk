@@ -1,0 +1,42 @@
+# training: join labels, split by sky, audit, fit, calibrate, evaluate on the locked test set.
+#   reads   labels, catalogues/features/
+#   writes  training/
+
+
+checkpoint training_set:
+    """Join labels to features and split them by sky; its content digest stands in the paths of what follows."""
+    input:
+        features=feature_manifests,
+    output:
+        set="<results>/training/set.json",
+    log:
+        "<logs>/training_set.log",
+    benchmark:
+        "<benchmarks>/training_set.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    params:
+        labels=CHAIN.labels_digest,
+        settings=CHAIN.training_set_settings,
+    threads: 16
+    script:
+        "../../scripts/training_set.py"
+
+
+rule training_fit:
+    """Fit, calibrate and evaluate one model."""
+    input:
+        set=training_set_file,
+    output:
+        manifest="<results>/training/{model}/{fit}/manifest.json",
+    log:
+        "<logs>/training_fit/{model}-{fit}.log",
+    benchmark:
+        "<benchmarks>/training_fit/{model}-{fit}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 16
+    resources:
+        gpu=0,
+    script:
+        "../../scripts/training_fit.py"
