@@ -1,1 +1,21 @@
-"""Readers of survey data, the gate every row passes, and the embedded simulated survey."""
+"""Surveys: source tables of any format behind one gate, and tables of labels."""
+
+from skymill.survey.blocks import BLOCK_ROWS, Gated, Part, Rejected, SourceBlock, SourceSchema
+from skymill.survey.errors import TableError
+from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
+from skymill.survey.labels import Labels
+
+__all__ = [
+    "BLOCK_ROWS",
+    "Flag",
+    "Gated",
+    "Labels",
+    "Part",
+    "REASONS",
+    "Reason",
+    "Rejected",
+    "SOURCE_FLAGS",
+    "SourceBlock",
+    "SourceSchema",
+    "TableError",
+]

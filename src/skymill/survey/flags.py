@@ -1,0 +1,59 @@
+"""What may be odd about a source that is kept, and why a row is not kept."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["excluded", "quarantined"]
+
+
+class Flag(NamedTuple):
+    """One bit of `SourceBlock.flags`."""
+
+    bit: int
+    name: str
+    meaning: str
+
+    @property
+    def mask(self) -> int:
+        """The bit as a number."""
+        return 1 << self.bit
+
+
+class Reason(NamedTuple):
+    """Why a row does not become a source."""
+
+    kind: Kind
+    meaning: str
+
+
+RA_WRAPPED = Flag(0, "ra_wrapped", "right ascension was outside [0, 360) by less than a turn and was brought inside")
+FLUX_MISSING = Flag(1, "flux_missing", "a flux is not measured (NaN) in one band or more")
+ALL_FLUX_MISSING = Flag(2, "all_flux_missing", "no flux is measured in any band")
+FLUX_NOT_DETECTED = Flag(3, "flux_not_detected", "observed but not detected in one band or more: flux 0, error NaN")
+FLUX_ERR_MISSING = Flag(4, "flux_err_missing", "a measured flux lacks a positive, finite error")
+VALUE_MISSING = Flag(5, "value_missing", "a column of `values` is not measured (NaN)")
+EBV_MISSING = Flag(6, "ebv_missing", "E(B-V) is not given (NaN)")
+
+SOURCE_FLAGS: tuple[Flag, ...] = (
+    RA_WRAPPED,
+    FLUX_MISSING,
+    ALL_FLUX_MISSING,
+    FLUX_NOT_DETECTED,
+    FLUX_ERR_MISSING,
+    VALUE_MISSING,
+    EBV_MISSING,
+)
+"""The bits of `SourceBlock.flags` (int32); bits 0 to 15 are the survey's, higher ones belong to later stages."""
+
+REASONS: dict[str, Reason] = {
+    "not_primary": Reason("excluded", "the survey marks the row as not primary: another row is this source"),
+    "primary_missing": Reason("quarantined", "the survey does not say whether the row is primary"),
+    "id_missing": Reason("quarantined", "a column of the identifier is empty"),
+    "id_out_of_range": Reason("quarantined", "the identifier does not fit: above 2^63 - 1, or a packed part over its bits"),
+    "position_missing": Reason("quarantined", "right ascension or declination is empty, NaN or infinite"),
+    "ra_out_of_range": Reason("quarantined", "right ascension is more than one turn outside [0, 360)"),
+    "dec_out_of_range": Reason("quarantined", "declination is outside [-90, 90]"),
+    "outside_tile": Reason("quarantined", "the position is not inside the HATS tile that holds the row"),
+}
+"""Reasons of `Rejected`, in the order of precedence: a row has the first that applies."""
