@@ -1,0 +1,116 @@
+"""The tensors of the perceptron: the stacked network that is trained and the folded one that is exported."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skymill.models.cleaning import impute, medians
+
+ACTIVATIONS = {"relu": nn.functional.relu, "silu": nn.functional.silu, "gelu": nn.functional.gelu}
+
+
+class Preprocessing(NamedTuple):
+    """What is done to raw features, float32 (f,) each: impute, clip to [low, high], subtract `mean`, divide by `scale`."""
+
+    imputation: Tensor
+    low: Tensor
+    high: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def measure(cls, features: NDArray[np.float32], *, clip_quantile: float) -> Preprocessing:
+        """Take medians, quantiles, means and standard deviations of the rows to learn from."""
+        imputation = medians(features)
+        clean = impute(features, imputation).astype(np.float64)
+        low, high = np.quantile(clean, [clip_quantile, 1 - clip_quantile], axis=0)
+        clean = np.clip(clean, low, high)
+        scale = clean.std(axis=0)
+        scale[scale == 0] = 1.0
+        return cls(*(torch.from_numpy(np.float32(values)) for values in (imputation, low, high, clean.mean(axis=0), scale)))
+
+    def clean(self, features: Tensor) -> Tensor:
+        """Impute and clip, (n, f)."""
+        return torch.clamp(torch.where(torch.isfinite(features), features, self.imputation), self.low, self.high)
+
+    def scaled(self, features: Tensor) -> Tensor:
+        """Impute, clip and standardise, (n, f)."""
+        return (self.clean(features) - self.mean) / self.scale
+
+
+class StackedNetwork(nn.Module):
+    """Several perceptrons of one shape, trained side by side as one batched product.
+
+    Weights start from He et al. (2015, arXiv:1502.01852), the last layer from a tenth of it so that all classes begin alike.
+    """
+
+    def __init__(self, sizes: list[int], *, members: int, activation: str, dropout: float) -> None:
+        super().__init__()
+        self.activation = activation
+        self.dropout = dropout
+        gains = [1.0] * (len(sizes) - 2) + [0.1]
+        self.weights = nn.ParameterList(
+            torch.randn(members, n_in, n_out) * gain * (2.0 / n_in) ** 0.5
+            for n_in, n_out, gain in zip(sizes[:-1], sizes[1:], gains)
+        )
+        self.biases = nn.ParameterList(torch.zeros(members, 1, n_out) for n_out in sizes[1:])
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        """Give logits (members, n, classes) of standardised features (members, n, f)."""
+        values = scaled
+        for depth, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+            if depth:
+                values = ACTIVATIONS[self.activation](values)
+                values = nn.functional.dropout(values, self.dropout, self.training)
+            values = torch.baddbmm(bias, values, weight)  # (members, n, out)
+        return values
+
+
+class FoldedNetwork(nn.Module):
+    """The network as it is exported: raw features in, mean probabilities of the members out; no scaler is left."""
+
+    imputation: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, network: StackedNetwork, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        for name in ("imputation", "low", "high"):
+            self.register_buffer(name, getattr(preprocessing, name).clone())
+        self.activation = network.activation
+        self.members = nn.ModuleList(
+            nn.ModuleList(_layers(network, preprocessing, member)) for member in range(network.weights[0].shape[0])
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give probabilities (n, classes) of raw features (n, f)."""
+        measured = torch.where(torch.isfinite(features), features, self.imputation)
+        clean = torch.minimum(torch.maximum(measured, self.low), self.high)
+        parts = []
+        for layers in self.members:
+            values = clean
+            for depth, layer in enumerate(layers):  # type: ignore[arg-type]
+                values = layer(ACTIVATIONS[self.activation](values) if depth else values)
+            parts.append(torch.softmax(values, dim=1))
+        return torch.stack(parts).mean(dim=0)
+
+
+def _layers(network: StackedNetwork, preprocessing: Preprocessing, member: int) -> list[nn.Linear]:
+    """One member's layers, the first with the scaler folded in: W (x - mean) / scale + b."""
+    mean, scale = preprocessing.mean.double(), preprocessing.scale.double()
+    layers = []
+    for depth, (weights, biases) in enumerate(zip(network.weights, network.biases)):
+        weight, bias = weights[member].detach().double(), biases[member, 0].detach().double()  # (in, out), (out,)
+        if depth == 0:
+            weight = weight / scale[:, None]
+            bias = bias - mean @ weight
+        layer = nn.Linear(*weight.shape)
+        layer.weight.data = weight.T.float().contiguous()
+        layer.bias.data = bias.float()
+        layers.append(layer)
+    return layers

@@ -1,0 +1,110 @@
+"""The zoo: one dict from a kind's name to its class, and what such a class must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from skymill.config.base import Settings
+from skymill.config.errors import explain
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled rows a model learns from."""
+
+    features: NDArray[np.float32]
+    """(n, f), physical units, NaN = not measured."""
+    labels: NDArray[np.int64]
+    """(n,), index in the list of classes."""
+    weights: NDArray[np.float32]
+    """(n,), how much each row counts; mean 1."""
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fit runs."""
+
+    workdir: Path
+    """Folder that keeps what a fit needs to go on after a kill."""
+    device: str = "auto"
+    """`cpu`, `cuda`, or `auto`: a GPU where there is one. A model that knows no GPU takes the CPU."""
+    threads: int = 1
+    """CPU threads; the result does not depend on them."""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A fitted model of the zoo."""
+
+    kind: ClassVar[str]
+    Settings: ClassVar[type[Settings]]
+
+    @classmethod
+    def fit(cls, train: Examples, validation: Examples, settings: Any, *, seed: int, place: Place) -> Self:
+        """Learn from `train`; `validation` may only choose when to stop."""
+
+    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give class probabilities (n, classes), not calibrated, of features (n, f); NaN and infinite mean not measured."""
+
+    def save(self, folder: Path) -> list[str]:
+        """Write the model below `folder`, the same bytes for the same model, and give the names of the files."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+
+    def history(self) -> list[dict[str, float]]:
+        """One row per epoch (columns for `history.csv`); empty where a model has no epochs."""
+
+
+KINDS: dict[str, type[Model]] = {}
+AnyModel = TypeVar("AnyModel", bound=type[Model])
+
+
+def register(kind: str) -> Callable[[AnyModel], AnyModel]:
+    """Put a class into the zoo under the name that model files use."""
+
+    def add(model: AnyModel) -> AnyModel:
+        if kind in KINDS:
+            raise ValueError(f"the kind '{kind}' is already taken by {KINDS[kind].__name__}; choose another name")
+        model.kind = kind
+        KINDS[kind] = model
+        return model
+
+    return add
+
+
+def find(kind: str) -> type[Model]:
+    """Look up a kind.
+
+    Raises
+    ------
+    ValueError
+        If the zoo has no such kind; the message lists those it has.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}")
+    return KINDS[kind]
+
+
+def read_settings(kind: str, values: dict[str, Any], *, source: str) -> Settings:
+    """Check the `settings` of a model's file against its kind.
+
+    Raises
+    ------
+    ConfigError
+        Naming `source`, the key, the value and the mend.
+    """
+    model = find(kind).Settings
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise explain(error, source=f"{source}: settings", model=model) from None
