@@ -65,7 +65,7 @@ def test_sources_beside_an_edge_are_guarded_up_to_the_declared_distance():
     order, guard = 5, 30.0
     dec = np.repeat(np.linspace(44, 80, 400), 2)
     for offset, guarded in ((29.0, True), (31.5, False)):
-        ra = np.tile([offset / 3600, 360 - offset / 3600], 400) / np.cos(np.radians(dec)) % 360
+        ra = np.tile([offset / 3600, -offset / 3600], 400) / np.cos(np.radians(dec)) % 360
         across = split_of_blocks(at_order(order29(-ra % 360, dec), order), **SETTINGS)
         own = split_of_blocks(at_order(order29(ra, dec), order), **SETTINGS)
         splits = split_of_positions(ra, dec, order=order, guard_arcsec=guard, **SETTINGS)
