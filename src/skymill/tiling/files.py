@@ -1,0 +1,91 @@
+"""Every path of the tiling stage; nothing else spells one.
+
+::
+
+    <output>/tiling/plan.json                      groups and their digests, settings, accounting of the gate
+    <output>/tiling/tiles.parquet                  order, pixel, group, rows
+    <output>/tiling/quarantine.parquet             rows refused by the gate
+    <output>/tiling/groups/<group>-<digest12>.json one group's tiles, buckets and ids in conflict
+    <output>/tiling/parts/<part12>.*               what is known of a part that has been read
+    <output>/tiling/spill/<bucket>/<sha12>.npy     a cache: sorted rows of one part in one pixel of the group order
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from skymill.store.paths import short
+
+
+@dataclass(frozen=True)
+class PartFiles:
+    """What is kept of one part besides its rows."""
+
+    record: Path
+    index: Path
+    counts: Path
+    rejected: Path
+
+
+@dataclass(frozen=True)
+class TilingFiles:
+    """The stage's files below the folder of a run."""
+
+    output: Path
+
+    @property
+    def root(self) -> Path:
+        """Folder of the stage."""
+        return self.output / "tiling"
+
+    @property
+    def plan(self) -> Path:
+        """What the checkpoint declares."""
+        return self.root / "plan.json"
+
+    @property
+    def tiles(self) -> Path:
+        """Table of all tiles."""
+        return self.root / "tiles.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        """Table of the rows the gate refused."""
+        return self.root / "quarantine.parquet"
+
+    @property
+    def spill(self) -> Path:
+        """Folder of the cache."""
+        return self.root / "spill"
+
+    @property
+    def staging(self) -> Path:
+        """Folder of unfinished files."""
+        return self.root / ".staging"
+
+    def group(self, name: str, digest: str) -> Path:
+        """Give the file of one group; its name changes with its content."""
+        return self.root / "groups" / f"{name}-{short(digest)}.json"
+
+    def part(self, key: str) -> PartFiles:
+        """Give the files of one part; the record is written last."""
+        parts = self.root / "parts"
+        names = (f"{short(key)}.{kind}" for kind in ("json", "index.npy", "counts.npy", "rejected.parquet"))
+        return PartFiles(*(parts / name for name in names))
+
+    def bucket(self, bucket: str, sha256: str) -> Path:
+        """Give the file of rows of one part in one bucket."""
+        return self.spill / bucket / f"{short(sha256)}.npy"
+
+
+def clean_spill(output: str | Path) -> int:
+    """Delete the spilled rows of a run, and return the bytes freed.
+
+    They are a cache: a group that still has to be partitioned reads its parts again.
+    """
+    spill = TilingFiles(Path(output)).spill
+    freed = sum(path.stat().st_size for path in spill.rglob("*.npy")) if spill.is_dir() else 0
+    shutil.rmtree(spill, ignore_errors=not spill.is_dir())
+    return freed

@@ -1,0 +1,173 @@
+"""Read one part of the survey through the gate, once: count its sources, index their ids, spill their rows by bucket."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from skymill.sky import at_order
+from skymill.store.keys import canonical_json
+from skymill.store.durable import staged, write_bytes
+from skymill.survey import Gated, Rejected, SourceSchema
+from skymill.tiling.adaptive import CountMap, count_pixels
+from skymill.tiling.files import TilingFiles
+from skymill.tiling.identity import make_index
+from skymill.tiling.rows import content_digest, pack, row_dtype, sort_rows
+
+COUNTS = np.dtype([("pixel", "<i8"), ("n_rows", "<i8")])
+REJECTED = pa.schema(
+    [
+        ("part", pa.string()),
+        ("row", pa.int64()),
+        ("objectId", pa.int64()),
+        ("coord_ra", pa.float64()),
+        ("coord_dec", pa.float64()),
+        ("reason", pa.string()),
+        ("kind", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Rows of one part in one pixel of the group order."""
+
+    pixel: str
+    sha256: str
+    n_rows: int
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """What is known of a part that has been read."""
+
+    part: str
+    n_in: int
+    n_rows: int
+    quarantined: Mapping[str, int]
+    excluded: Mapping[str, int]
+    buckets: tuple[Bucket, ...]
+
+    def write(self, path: Path) -> None:
+        """Write the record; it is whole or absent."""
+        write_bytes(path, canonical_json(asdict(self)) + b"\n")
+
+    @classmethod
+    def read(cls, path: Path) -> PartRecord:
+        """Read what `write` wrote."""
+        values: dict[str, Any] = json.loads(path.read_bytes())
+        buckets = tuple(Bucket(**bucket) for bucket in values.pop("buckets"))
+        return cls(**values, buckets=buckets)
+
+
+def spill_part(
+    name: str,
+    gated: Iterable[Gated],
+    schema: SourceSchema,
+    *,
+    files: TilingFiles,
+    key: str,
+    group_order: int,
+    count_order: int,
+) -> PartRecord:
+    """Write everything that is kept of a part, its record last.
+
+    Parameters
+    ----------
+    name : str
+        The part's name, for people.
+    gated : iterable of Gated
+        Its rows as they leave the gate; one part is held in memory.
+    schema : SourceSchema
+    files : TilingFiles
+    key : str
+        Digest of the part's content and of everything that decides what is written.
+    group_order, count_order : int
+        Orders of the buckets and of the count map.
+    """
+    rows, rejected = _collect(gated, schema)
+    rows = sort_rows(rows)
+    paths = files.part(key)
+    buckets = [_spill(bucket, some, files) for bucket, some in split_buckets(rows, group_order)]
+    counts = count_pixels(at_order(rows["_healpix_29"], count_order))
+    _save(paths.index, make_index(rows), files)
+    _save(paths.counts, np.rec.fromarrays(list(counts), dtype=COUNTS).view(COUNTS), files)
+    _write_rejected(paths.rejected, rejected, files)
+    reasons: dict[str, Counter[str]] = {"quarantined": Counter(), "excluded": Counter()}
+    for batch in rejected:
+        for kind, reason in zip(batch.kind.tolist(), batch.reason.tolist()):
+            reasons[kind][reason] += 1
+    n_in = len(rows) + sum(len(batch) for batch in rejected)
+    record = PartRecord(name, n_in, len(rows), **{k: dict(v) for k, v in reasons.items()}, buckets=tuple(buckets))
+    record.write(paths.record)
+    return record
+
+
+def read_counts(path: Path) -> CountMap:
+    """Read a part's count map."""
+    counts = np.load(path, allow_pickle=False)
+    return CountMap(counts["pixel"].copy(), counts["n_rows"].copy())
+
+
+def is_spilled(bucket: Bucket, schema: SourceSchema, files: TilingFiles) -> bool:
+    """Tell whether a bucket's rows stand in the cache, whole."""
+    path = files.bucket(bucket.pixel, bucket.sha256)
+    return path.is_file() and path.stat().st_size == _file_size(bucket.n_rows, schema)
+
+
+def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[str, NDArray[np.void]]]:
+    """Cut rows, sorted by position, at the pixels of the group order."""
+    pixels = at_order(rows["_healpix_29"], group_order)
+    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]])) if len(rows) else []
+    for start, stop in zip(starts, [*starts[1:], len(rows)]):
+        yield f"o{group_order}p{pixels[start]}", rows[start:stop]
+
+
+def _collect(gated: Iterable[Gated], schema: SourceSchema) -> tuple[NDArray[np.void], list[Rejected]]:
+    packed, rejected = [np.empty(0, row_dtype(schema))], []
+    for block, refused in gated:
+        packed.append(pack(block, schema))
+        if len(refused):
+            rejected.append(refused)
+    return np.concatenate(packed), rejected
+
+
+def _spill(bucket: str, rows: NDArray[np.void], files: TilingFiles) -> Bucket:
+    sha256 = content_digest(rows)
+    _save(files.bucket(bucket, sha256), rows, files)
+    return Bucket(bucket, sha256, len(rows))
+
+
+def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
+    with staged(path, staging=files.staging) as file:
+        np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _file_size(n_rows: int, schema: SourceSchema) -> int:
+    """Bytes of the file of so many rows: its header and the rows."""
+    dtype = row_dtype(schema)
+    header = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_rows,)}
+    np.lib.format.write_array_header_1_0(header, description)
+    return header.tell() + n_rows * dtype.itemsize
+
+
+def _write_rejected(path: Path, rejected: list[Rejected], files: TilingFiles) -> None:
+    with staged(path, staging=files.staging) as file, pq.ParquetWriter(file, REJECTED) as writer:
+        for batch in rejected:
+            columns = [
+                pa.array([batch.part] * len(batch)),
+                *(pa.array(column) for column in (batch.row, batch.object_id, batch.ra, batch.dec)),
+                *(pa.array(column.tolist()) for column in (batch.reason, batch.kind)),
+            ]
+            writer.write_table(pa.table(columns, schema=REJECTED))
