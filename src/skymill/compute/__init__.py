@@ -1,1 +1,18 @@
 """Dask clusters and the task runner that survives bad tiles and dead workers."""
+
+from skymill.compute.family import die_with_parent, guard_ancestors
+from skymill.compute.lock import GroupLockedError, group_lock
+from skymill.compute.runner import run_tasks
+from skymill.compute.tasks import ComputeError, Outcome, Stopped, Task
+
+__all__ = [
+    "ComputeError",
+    "GroupLockedError",
+    "Outcome",
+    "Stopped",
+    "Task",
+    "die_with_parent",
+    "group_lock",
+    "guard_ancestors",
+    "run_tasks",
+]

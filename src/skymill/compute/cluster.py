@@ -1,0 +1,143 @@
+"""A Dask cluster for one run: started on this machine, or joined by its address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from skymill.compute.tasks import ComputeError
+from skymill.config import ComputeSettings
+
+CONNECT_S = 30.0
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+DASK_CONFIG = {
+    # A task whose worker dies is a suspect at once, not after it has taken three more workers with it.
+    "distributed.scheduler.allowed-failures": 0,
+    # `task_timeout_s` decides how long a worker may be silent.
+    "distributed.scheduler.worker-ttl": None,
+    # Tasks return next to nothing, so there is nothing to spill, and a paused worker would never resume. Above
+    # `terminate` (0.95 of the limit) the nanny kills the worker and its task becomes a suspect.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    # No pages are served; nobody looks at them and importing them takes a part of the start-up time.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    "distributed.worker.profile.enabled": False,
+    # How long a dead worker may take to come back before it is given up.
+    "distributed.deploy.lost-worker-timeout": "120s",
+}
+
+
+@contextmanager
+def open_client(workers: int, settings: ComputeSettings) -> Iterator[Any]:
+    """Give a `distributed.Client` with workers behind it; local ones are gone when the block ends.
+
+    Raises
+    ------
+    ComputeError
+        If the address in `settings.scheduler` cannot be reached.
+    """
+    with _local(workers, settings) if settings.scheduler == "local" else _joined(settings.scheduler) as client:
+        yield client
+
+
+@contextmanager
+def _local(workers: int, settings: ComputeSettings) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    with (
+        tempfile.TemporaryDirectory(prefix="skymill-", dir=settings.scratch, ignore_cleanup_errors=True) as scratch,
+        _environment(ONE_THREAD),
+        _hidden_main(),
+        _quiet_dask(),
+        dask.config.set(DASK_CONFIG),
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            memory_limit=settings.memory_per_worker,
+            local_directory=scratch,
+            preload=["skymill.compute.worker"],
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        try:
+            with Client(cluster, set_as_default=False) as client:
+                yield client
+        finally:
+            _kill_workers(cluster)
+
+
+def _kill_workers(cluster: Any) -> None:
+    """End the worker processes at once: they hold nothing worth saving and may be in the middle of a long task."""
+    for nanny in cluster.workers.values():
+        nanny.close_gracefully(reason="run ended")  # else it would start the worker again
+        if nanny.pid:
+            with suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
+
+
+@contextmanager
+def _joined(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise ComputeError(
+            f"compute.scheduler: no Dask scheduler answers at {address} ({error}); start it, or use 'local'"
+        ) from error
+    with client:
+        client.run_on_scheduler(_allow_no_failures)
+        yield client
+
+
+def _allow_no_failures(dask_scheduler: Any) -> None:
+    dask_scheduler.allowed_failures = DASK_CONFIG["distributed.scheduler.allowed-failures"]
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes started meanwhile (Snakemake sets the same ones to its `threads`)."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+@contextmanager
+def _hidden_main() -> Iterator[None]:
+    """Keep new workers from importing the running script again, with all that it imports (Snakemake among it)."""
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
+@contextmanager
+def _quiet_dask() -> Iterator[None]:
+    """Leave it to the runner to report what happens to workers."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
