@@ -16,7 +16,7 @@ from skymill.config import ComputeSettings
 
 CONNECT_S = 30.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-DASK_CONFIG = {
+DASK_CONFIG: dict[str, Any] = {
     # A task whose worker dies is a suspect at once, not after it has taken three more workers with it.
     "distributed.scheduler.allowed-failures": 0,
     # `task_timeout_s` decides how long a worker may be silent.

@@ -24,8 +24,8 @@ class GroupLockedError(RuntimeError):
 def group_lock(path: str | os.PathLike[str]) -> Iterator[None]:
     """Hold the lock file at `path`, or fail at once and say who holds it.
 
-    The kernel frees the lock when its holder ends, however it ends. The file itself stays: removing it would let a third
-    run lock a new file of the same name beside the second one.
+    The kernel frees the lock when its holder ends, however it ends. The file itself stays: removing it would let a
+    third run lock a new file of the same name beside the second one.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Run independent tasks on a Dask cluster: what can be done is done, whatever single tasks do to their workers.
 
-First the crowd: batches of tasks, a few in flight per worker. A task that raises is tried again; whoever was on a worker
-that died becomes a suspect. Then the suspects, one at a time with nothing else running, so that nobody is blamed for
-another's crash.
+First the crowd: batches of tasks, a few in flight per worker. A task that raises is tried again; whoever was on a
+worker that died becomes a suspect. Then the suspects, one at a time with nothing else running, so that nobody is blamed
+for another's crash.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class _Run:
             deadly += self._alone(task)
             if deadly > max(MOST_DEADLY, self.settings.max_quarantined_tiles):
                 raise ComputeError(
-                    f"{self.describe}: {deadly} tasks killed their worker, '{task.name}' was the last; so many point at the "
-                    "machine or the settings, not at the tasks: is compute.memory_per_worker "
+                    f"{self.describe}: {deadly} tasks killed their worker, '{task.name}' was the last; so many point at "
+                    "the machine or the settings, not at the tasks: is compute.memory_per_worker "
                     f"({self.settings.memory_per_worker}) enough?"
                 )
 
