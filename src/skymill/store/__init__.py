@@ -1,1 +1,38 @@
-"""Tiles, keys, manifests, sealed versions and reading a catalogue."""
+"""Tiles, keys, manifests, sealed versions, and reading them."""
+
+from skymill.store.accounting import Accounting, AccountingError
+from skymill.store.algorithm import algorithm_digest
+from skymill.store.errors import CorruptTile, FormatError, StoreError
+from skymill.store.keys import canonical_json, digest, file_sha256
+from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
+from skymill.store.paths import group_file, short
+from skymill.store.pool import Pool
+from skymill.store.reader import TileReader, open_tile, read_tile
+from skymill.store.variable import CHUNK_ROWS, Variable
+from skymill.store.writer import TileFile, TileWriter, write_tile
+
+__all__ = [
+    "Accounting",
+    "AccountingError",
+    "CHUNK_ROWS",
+    "CorruptTile",
+    "FormatError",
+    "GroupManifest",
+    "Pool",
+    "Quarantined",
+    "StoreError",
+    "TileEntry",
+    "TileFile",
+    "TileReader",
+    "TileWriter",
+    "Variable",
+    "algorithm_digest",
+    "canonical_json",
+    "digest",
+    "file_sha256",
+    "group_file",
+    "open_tile",
+    "read_tile",
+    "short",
+    "write_tile",
+]

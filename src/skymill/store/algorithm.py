@@ -1,0 +1,158 @@
+"""The digest of an algorithm: of its code without comments, docstrings and layout, and of the code it imports.
+
+Nothing is imported: files are parsed. A name taken from a package counts as the module that the package takes it from,
+so that what else the package offers does not enter.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from skymill.store.keys import digest
+
+PACKAGE = "skymill"
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder that holds the package."""
+
+
+def algorithm_digest(version: int | str, modules: Iterable[str], *, root: Path = ROOT) -> str:
+    """Give the digest of what some modules compute.
+
+    Parameters
+    ----------
+    version : int or str
+        Declared by the stage; raise it to recompute although no code has changed.
+    modules : iterable of str
+        The modules that compute, e.g. ``["skymill.features.kernel"]``; what they import inside skymill is found.
+    root : Path
+        The folder that holds the package.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. It does not change with comments, docstrings, layout, quotes or the Python version.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a module does not exist.
+    """
+    waiting = list(modules)
+    found: dict[str, str] = {}
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            path = _path(module, root)
+            if path is None:
+                raise ModuleNotFoundError(f"algorithm digest: expected a module below {root}, found no '{module}'")
+            found[module] = _read(path, path.stat().st_mtime_ns).sha256
+            waiting.extend(_imports(module, root))
+    return digest({"version": str(version), "modules": found})
+
+
+class _Parsed:
+    """What matters of a source file."""
+
+    def __init__(self, path: Path) -> None:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+        self.sha256 = hashlib.sha256("".join(_words(tree)).encode()).hexdigest()
+        self.imports = [node for node in _runtime(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        self.is_package = path.name == "__init__.py"
+
+
+@cache
+def _read(path: Path, changed_ns: int) -> _Parsed:
+    return _Parsed(path)
+
+
+def _path(module: str, root: Path) -> Path | None:
+    base = root.joinpath(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def _imports(module: str, root: Path) -> Iterator[str]:
+    """Name the modules of skymill that a module takes anything from."""
+    path = _path(module, root)
+    assert path is not None
+    parsed = _read(path, path.stat().st_mtime_ns)
+    for node in parsed.imports:
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+            yield from (name for name in names if name.split(".")[0] == PACKAGE)
+            continue
+        origin = _origin(node, module, parsed.is_package)
+        if origin.split(".")[0] == PACKAGE:
+            for alias in node.names:
+                yield _provider(origin, alias.name, root)
+
+
+def _origin(node: ast.ImportFrom, module: str, is_package: bool) -> str:
+    """Resolve the dots of a relative import."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    parts = parts[: len(parts) - node.level + is_package]
+    return ".".join([*parts, *(node.module or "").split(".")]).rstrip(".")
+
+
+def _provider(origin: str, name: str, root: Path) -> str:
+    """Find the module that defines a name: a submodule, one that the package takes it from, or the origin itself."""
+    if _path(f"{origin}.{name}", root) is not None:
+        return f"{origin}.{name}"
+    path = _path(origin, root)
+    if path is not None and path.name == "__init__.py":
+        for node in _read(path, path.stat().st_mtime_ns).imports:
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return _provider(_origin(node, origin, True), alias.name, root)
+    return origin
+
+
+def _runtime(tree: ast.AST) -> Iterator[ast.AST]:
+    """Walk all nodes but those that only a type checker sees."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting.extend(node.orelse)
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _words(node: Any) -> Iterator[str]:
+    """Spell a syntax tree; empty fields are left out, since newer Pythons add more of them."""
+    if isinstance(node, ast.AST):
+        yield f"({type(node).__name__}"
+        for field in node._fields:
+            value = getattr(node, field, None)
+            if field == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                value = _without_docstring(value)
+            if value is not None and value != [] and field not in ("kind", "type_comment"):
+                yield f" {field}="
+                yield from _words(value)
+        yield ")"
+    elif isinstance(node, list):
+        for item in node:
+            yield from _words(item)
+    else:
+        yield f"{type(node).__name__}:{node!r}"
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Drop every statement that is a bare string: docstrings, also those below constants."""
+    return [
+        statement
+        for statement in body
+        if not (
+            isinstance(statement, ast.Expr)
+            and isinstance(statement.value, ast.Constant)
+            and isinstance(statement.value.value, str)
+        )
+    ]

@@ -1,0 +1,127 @@
+"""From arrays to the entries of a tile file: chunks encoded by zarr, and the documents that describe them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from skymill.store.keys import canonical_json
+from skymill.store.variable import Variable
+
+DOCUMENT = "zarr.json"
+ZSTD_LEVEL = 1
+
+
+def _compressors(dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Pick what pays for a type (measured, docs/store.md); both carry a checksum, so that no flipped bit is read back."""
+    if dtype.kind == "f":
+        return (Crc32cCodec(),)
+    return (ZstdCodec(level=ZSTD_LEVEL, checksum=True),)
+
+
+class Encoder:
+    """A Zarr group in memory from which encoded chunks are taken as soon as they are made.
+
+    Parameters
+    ----------
+    variables : mapping of str to Variable
+        Those of rows may still be empty; the others are encoded now.
+    n_rows, chunk_rows : int
+        Number of sources, and of sources per chunk.
+    """
+
+    def __init__(self, variables: Mapping[str, Variable], n_rows: int, chunk_rows: int) -> None:
+        self._encoded: dict[str, Buffer] = {}
+        self._store = MemoryStore(self._encoded)
+        self._arrays = {name: self._create(name, v, n_rows, chunk_rows) for name, v in variables.items()}
+        for name, variable in variables.items():
+            if not variable.is_rows:
+                self._arrays[name][...] = variable.data
+        for dim, columns in _names(variables).items():
+            self._label(dim, columns)
+
+    def _create(self, name: str, variable: Variable, n_rows: int, chunk_rows: int) -> zarr.Array[Any]:
+        shape = (n_rows, *variable.data.shape[1:]) if variable.is_rows else variable.data.shape
+        columns = {"columns": list(variable.columns)} if variable.columns else {}
+        return zarr.create_array(
+            self._store,
+            name=name,
+            shape=shape,
+            dtype=variable.data.dtype,
+            chunks=variable.chunks(chunk_rows),
+            compressors=_compressors(variable.data.dtype),
+            fill_value=np.nan if variable.data.dtype.kind == "f" else 0,
+            dimension_names=variable.dims,
+            attributes={**variable.attrs, **columns},
+            config={"write_empty_chunks": True},
+        )
+
+    def _label(self, dim: str, columns: tuple[str, ...]) -> None:
+        """Add the coordinate that names a dimension's entries to xarray."""
+        labels = zarr.create_array(
+            self._store,
+            name=dim,
+            shape=(len(columns),),
+            dtype="string",
+            chunks=(len(columns),),
+            compressors=(ZstdCodec(level=ZSTD_LEVEL, checksum=True),),
+            dimension_names=(dim,),
+            config={"write_empty_chunks": True},
+        )
+        labels[...] = np.array(columns, dtype=object)
+
+    def put(self, start: int, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Encode rows that begin at `start`: whole chunks, except at the end."""
+        for name, values in rows.items():
+            self._arrays[name][start : start + len(values)] = values
+
+    def take(self) -> Iterator[tuple[str, bytes]]:
+        """Give each chunk encoded since the last call, and forget it."""
+        for name in [name for name in self._encoded if not name.endswith(DOCUMENT)]:
+            yield name, self._encoded.pop(name).to_bytes()
+
+    def documents(self, attrs: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+        """Give the metadata of each array, then that of the group, which repeats (consolidates) them all."""
+        arrays = {}
+        for name in sorted(self._encoded):
+            if name.endswith(f"/{DOCUMENT}"):
+                arrays[name.removesuffix(f"/{DOCUMENT}")] = json.loads(self._encoded[name].to_bytes())
+        for name, array in arrays.items():
+            yield f"{name}/{DOCUMENT}", canonical_json(array)
+        group = {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": dict(attrs),
+            "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
+        }
+        yield DOCUMENT, canonical_json(group)
+
+
+def _names(variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
+    """Collect the column names of each dimension.
+
+    Raises
+    ------
+    ValueError
+        If variables that share a dimension disagree on its size or names.
+    """
+    sizes: dict[str, int] = {}
+    names: dict[str, tuple[str, ...]] = {}
+    for name, variable in variables.items():
+        for dim, size in list(zip(variable.dims, variable.data.shape))[variable.is_rows :]:
+            if sizes.setdefault(dim, size) != size:
+                raise ValueError(f"variable '{name}': expected {sizes[dim]} entries along '{dim}', found {size}")
+        if variable.columns and names.setdefault(variable.dims[-1], variable.columns) != variable.columns:
+            dim = variable.dims[-1]
+            raise ValueError(
+                f"variable '{name}': expected columns {names[dim]} along '{dim}', found {variable.columns}"
+            )
+    return {dim: columns for dim, columns in names.items() if dim not in variables}

@@ -1,0 +1,138 @@
+"""Group manifests: which tiles of which key a job has finished. What Snakemake declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skymill.sky import Tile
+from skymill.store.accounting import Accounting
+from skymill.store.durable import write_bytes
+from skymill.store.errors import FormatError, StoreError
+
+MANIFEST_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TileEntry:
+    """A finished tile."""
+
+    order: int
+    pixel: int
+    key: str
+    sha256: str
+    n_bytes: int
+    n_rows: int
+    accounting: Accounting
+
+    @property
+    def tile(self) -> Tile:
+        """The tile on the sky."""
+        return Tile(self.order, self.pixel)
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A tile that could not be made: why, and the sources that it would have held."""
+
+    order: int
+    pixel: int
+    key: str
+    reason: str
+    n_in: int
+
+    @property
+    def tile(self) -> Tile:
+        """The tile on the sky."""
+        return Tile(self.order, self.pixel)
+
+    @property
+    def accounting(self) -> Accounting:
+        """All its sources, under one reason."""
+        return Accounting(n_in=self.n_in, quarantined={"tile_failed": self.n_in} if self.n_in else {})
+
+
+@dataclass(frozen=True)
+class GroupManifest:
+    """The tiles of one group.
+
+    Attributes
+    ----------
+    catalogue, settings, group : str
+        Name of the catalogue, digest of what its tiles share, name of the group.
+    inputs : mapping
+        Digests of what the group was made from.
+    tiles, quarantined : tuple
+        Finished and failed tiles; kept sorted by place.
+    """
+
+    catalogue: str
+    settings: str
+    group: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    tiles: tuple[TileEntry, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tiles", tuple(sorted(self.tiles, key=lambda entry: entry.tile)))
+        object.__setattr__(self, "quarantined", tuple(sorted(self.quarantined, key=lambda entry: entry.tile)))
+        places = [entry.tile for entry in (*self.tiles, *self.quarantined)]
+        twice = (
+            sorted({str(tile) for tile in places if places.count(tile) > 1}) if len(set(places)) < len(places) else []
+        )
+        if twice:
+            raise StoreError(f"group {self.group} of {self.catalogue}: expected each tile once, found {twice} twice")
+
+    @property
+    def accounting(self) -> Accounting:
+        """The sum over all tiles, failed ones included."""
+        total = Accounting()
+        for entry in (*self.tiles, *self.quarantined):
+            total = total + entry.accounting
+        return total
+
+    def write(self, path: str | Path) -> None:
+        """Write sorted JSON, whole or not at all; equal content gives equal bytes."""
+        values = {
+            "skymill_format": MANIFEST_FORMAT,
+            "catalogue": self.catalogue,
+            "settings": self.settings,
+            "group": self.group,
+            "inputs": dict(self.inputs),
+            "tiles": [{**asdict(entry), "accounting": entry.accounting.as_dict()} for entry in self.tiles],
+            "quarantined": [asdict(entry) for entry in self.quarantined],
+        }
+        write_bytes(Path(path), json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> GroupManifest:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        FormatError
+            If a newer skymill wrote it.
+        StoreError
+            If it is not a group manifest.
+        """
+        try:
+            values = json.loads(Path(path).read_bytes())
+            if values["skymill_format"] > MANIFEST_FORMAT:
+                raise FormatError(
+                    f"{path}: expected a group manifest of format {MANIFEST_FORMAT} or older, "
+                    f"found {values['skymill_format']}; install a newer skymill"
+                )
+            tiles = [{**entry, "accounting": Accounting.from_dict(entry["accounting"])} for entry in values["tiles"]]
+            return cls(
+                catalogue=values["catalogue"],
+                settings=values["settings"],
+                group=values["group"],
+                inputs=values["inputs"],
+                tiles=tuple(TileEntry(**entry) for entry in tiles),
+                quarantined=tuple(Quarantined(**entry) for entry in values["quarantined"]),
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise StoreError(f"{path}: expected a group manifest, found {error!r}; delete it and run again") from error

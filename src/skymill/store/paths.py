@@ -1,0 +1,62 @@
+"""Every path of a catalogue; nothing else in skymill spells one.
+
+::
+
+    <catalogue>/tiles/Norder=5/Dir=0/Npix=8123/<key12>.zarr.zip     the pool
+    <catalogue>/groups/<settings12>/<group>.json                    group manifests
+    <catalogue>/versions/<v>/                                       sealed versions
+    <catalogue>/versions/<v>/Norder=5/Dir=0/Npix=8123.zarr.zip      relative symlink into the pool
+    <catalogue>/current.json                                        the version to open
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+from skymill.sky import Tile
+
+SUFFIX = ".zarr.zip"
+STAGING = ".staging"
+TILES = "tiles"
+GROUPS = "groups"
+VERSIONS = "versions"
+CURRENT = "current.json"
+MANIFEST = "manifest.json"
+TILE_TABLE = "tiles.parquet"
+QUARANTINE_TABLE = "quarantine.parquet"
+PARTITION_INFO = "partition_info.csv"
+MOC = "moc.fits"
+DIRECTORY_SIZE = 10_000
+"""Pixels per `Dir=` folder, as in HATS."""
+
+
+def short(digest: str) -> str:
+    """Give the part of a digest that stands in paths: its first 12 digits."""
+    return digest[:12]
+
+
+def tile_folder(tile: Tile) -> PurePosixPath:
+    """Give `Norder=5/Dir=0/Npix=8123`."""
+    directory = tile.pixel // DIRECTORY_SIZE * DIRECTORY_SIZE
+    return PurePosixPath(f"Norder={tile.order}", f"Dir={directory}", f"Npix={tile.pixel}")
+
+
+def pool_file(tile: Tile, key: str) -> PurePosixPath:
+    """Give a tile's place below the catalogue's folder."""
+    return TILES / tile_folder(tile) / f"{short(key)}{SUFFIX}"
+
+
+def version_file(tile: Tile) -> PurePosixPath:
+    """Give a tile's place below a version's folder."""
+    folder = tile_folder(tile)
+    return folder.with_name(folder.name + SUFFIX)
+
+
+def group_file(catalogue: Path, settings: str, group: str) -> Path:
+    """Give the manifest of a group of tiles."""
+    return Path(catalogue) / GROUPS / short(settings) / f"{group}.json"
+
+
+def version_folder(catalogue: Path, version: str) -> Path:
+    """Give the folder of a sealed version."""
+    return Path(catalogue) / VERSIONS / version

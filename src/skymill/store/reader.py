@@ -1,0 +1,159 @@
+"""Reading tiles: as plain xarray, or block by block as numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from skymill.store.errors import CorruptTile, FormatError
+from skymill.store.source import open_source
+from skymill.store.variable import SOURCE
+from skymill.store.writer import FORMAT
+from skymill.store.zipstore import TileStore, Traffic
+
+
+class TileReader:
+    """A tile of which nothing is read before it is asked for.
+
+    Parameters
+    ----------
+    location : Path or str
+        Path or URL of a tile file.
+    n_bytes : int, optional
+        Its size, where known: spares a request.
+    traffic : Traffic, optional
+        Counts what is read.
+
+    Attributes
+    ----------
+    attrs : dict
+        Attributes of the tile, with its `receipt`.
+    n_rows, chunk_rows : int
+        Sources, and sources per chunk.
+    zones : ndarray of int64, (chunks, 2)
+        Smallest and largest `_healpix_29` of each chunk (both inclusive).
+    """
+
+    def __init__(self, location: str | Path, *, n_bytes: int | None = None, traffic: Traffic | None = None) -> None:
+        self.location = str(location)
+        self.store = TileStore(open_source(location, size=n_bytes), traffic)
+        self.group = zarr.open_group(self.store, mode="r", use_consolidated=True)
+        self.attrs = dict(self.group.attrs)
+        found = self.attrs.get("skymill_format")
+        if not isinstance(found, int) or found > FORMAT:
+            raise FormatError(
+                f"{self.location}: expected a tile of format {FORMAT} or older, found {found}; install a newer skymill"
+            )
+        self.n_rows: int = self.attrs["n_rows"]
+        self.chunk_rows: int = self.attrs["chunk_rows"]
+        self.receipt: dict[str, Any] = self.attrs["receipt"]
+        self.zones: NDArray[np.int64] = np.array(
+            [[int(low), int(high)] for low, high in self.attrs["zones"]], dtype=np.int64
+        ).reshape(-1, 2)
+
+    @cached_property
+    def arrays(self) -> dict[str, zarr.Array[Any]]:
+        """All arrays by name."""
+        return {name: array for name, array in self.group.arrays()}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the variables that have one entry per source."""
+        return tuple(
+            name for name, array in self.arrays.items() if (array.metadata.dimension_names or ("",))[0] == SOURCE
+        )
+
+    def select(self, columns: Sequence[str] | None) -> tuple[str, ...]:
+        """Check names of variables; None means all.
+
+        Raises
+        ------
+        KeyError
+            If one does not exist; the message lists those that do.
+        """
+        missing = sorted(set(columns or ()) - set(self.columns))
+        if missing:
+            raise KeyError(f"{self.location}: expected some of the columns {list(self.columns)}, found {missing}")
+        return self.columns if columns is None else tuple(columns)
+
+    def rows(
+        self, start: int = 0, stop: int | None = None, columns: Sequence[str] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Read rows `start` to `stop` of some variables, and only the chunks that hold them.
+
+        Returns
+        -------
+        dict of str to ndarray
+            (rows,) or (rows, k) each.
+
+        Raises
+        ------
+        CorruptTile
+            If what stands on the disk is not what was written.
+        """
+        stop = self.n_rows if stop is None else min(stop, self.n_rows)
+        names = self.select(columns)
+        if stop <= start:
+            return {name: np.empty((0, *self.arrays[name].shape[1:]), self.arrays[name].dtype) for name in names}
+        chunks = range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1)
+        self.store.fetch(f"{name}/c/{chunk}{'/0' * (self.arrays[name].ndim - 1)}" for name in names for chunk in chunks)
+        try:
+            return {name: np.asarray(self.arrays[name][start:stop]) for name in names}
+        except (RuntimeError, ValueError) as error:
+            if isinstance(error, CorruptTile):
+                raise
+            raise CorruptTile(
+                f"{self.location}: expected whole chunks, found {error}; delete the file and make it again"
+            ) from error
+
+    def blocks(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, NDArray[Any]]]:
+        """Read the tile chunk by chunk, in the order of its rows."""
+        for start in range(0, self.n_rows, self.chunk_rows):
+            yield self.rows(start, start + self.chunk_rows, columns)
+
+    def dataset(self) -> xr.Dataset:
+        """Give the tile as plain xarray; values are read when they are used."""
+        return xr.open_zarr(self.store, chunks=None, consolidated=True, zarr_format=3)
+
+
+def open_tile(location: str | Path) -> TileReader:
+    """Open a tile for reading block by block.
+
+    Parameters
+    ----------
+    location : Path or str
+        Path or URL.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    CorruptTile
+        If it is not whole.
+    FormatError
+        If a newer skymill wrote it.
+    """
+    return TileReader(location)
+
+
+def read_tile(location: str | Path) -> xr.Dataset:
+    """Read a tile whole.
+
+    Returns
+    -------
+    Dataset
+        Dimension `source`; ids are int64, the receipt is in `attrs`.
+
+    Raises
+    ------
+    FileNotFoundError, CorruptTile, FormatError
+        As `open_tile`.
+    """
+    return open_tile(location).dataset().load()

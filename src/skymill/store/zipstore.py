@@ -1,0 +1,206 @@
+"""A read-only Zarr store over a tile file: one read for its directory and metadata, then exact ranges.
+
+Unlike `zarr.storage.ZipStore` it reads over HTTP, checks the directory, and raises where a chunk is missing (Zarr takes
+a missing chunk for one full of fill values).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+
+from skymill.store.encode import DOCUMENT
+from skymill.store.errors import CorruptTile
+from skymill.store.source import Source
+from skymill.store.writer import directory_mark
+
+TAILS = (1 << 16, 1 << 20, 1 << 24)
+"""Bytes read from the end, until the directory is among them: the first holds it for all but very large tiles."""
+LOCAL_HEADER = 30
+"""Bytes before the name in front of each entry (PKWARE APPNOTE 4.3.7); our entries have no extra field."""
+
+
+@dataclass
+class Traffic:
+    """What was read: files opened, chunks, requests made, bytes received."""
+
+    files: int = 0
+    chunks: int = 0
+    requests: int = 0
+    n_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where the bytes of a zip entry stand."""
+
+    start: int
+    stop: int
+    crc32: int
+
+
+class TileStore(Store):
+    """The entries of one tile file.
+
+    Parameters
+    ----------
+    source : Source
+        The file.
+    traffic : Traffic, optional
+        Counts what is read.
+    """
+
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = True
+
+    def __init__(self, source: Source, traffic: Traffic | None = None) -> None:
+        super().__init__(read_only=True)
+        self.source = source
+        self.traffic = traffic if traffic is not None else Traffic()
+        self._held: dict[str, bytes] = {}  # chunks fetched ahead, until they are asked for
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TileStore) and other.source.location == self.source.location
+
+    def __str__(self) -> str:
+        return self.source.location
+
+    @cached_property
+    def entries(self) -> dict[str, Entry]:
+        """The directory of the file.
+
+        Raises
+        ------
+        CorruptTile
+            If the file is truncated, changed, or no tile.
+        """
+        self.traffic.files += 1
+        size = self.source.size
+        for length in TAILS:
+            start = max(0, size - length)
+            tail = self._read(start, size)
+            try:
+                archive = zipfile.ZipFile(io.BytesIO(tail))  # offsets count from the tail, hence may be negative
+                break
+            except zipfile.BadZipFile as error:
+                if start == 0 or length == TAILS[-1]:
+                    raise self._corrupt(f"no directory of a whole tile ({error})") from error
+        for info in archive.infolist():
+            info.header_offset += start
+        if archive.comment != directory_mark(archive.infolist()):
+            raise self._corrupt("a directory that differs from the one written")
+        found = {}
+        for info in archive.infolist():
+            first = info.header_offset + LOCAL_HEADER + len(info.filename.encode())
+            found[info.filename] = Entry(first, first + info.file_size, info.CRC)
+            if first >= start and info.filename.endswith(DOCUMENT):
+                self._held[info.filename] = tail[first - start : first - start + info.file_size]
+        return found
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Read chunks ahead: those that stand side by side in the file come in one request."""
+        wanted = sorted((self.entry(name).start, self.entry(name).stop, name) for name in set(names) - set(self._held))
+        while wanted:
+            run = [wanted.pop(0)]
+            while wanted and wanted[0][0] - run[-1][1] == LOCAL_HEADER + len(wanted[0][2].encode()):
+                run.append(wanted.pop(0))
+            offset = run[0][0]
+            content = memoryview(self._read(offset, run[-1][1]))
+            for start, stop, name in run:
+                self._held[name] = bytes(content[start - offset : stop - offset])
+
+    def entry(self, name: str) -> Entry:
+        """Give an entry that has to be there.
+
+        Raises
+        ------
+        CorruptTile
+            If it is missing.
+        """
+        if name not in self.entries:
+            raise self._corrupt(f"no entry '{name}'")
+        return self.entries[name]
+
+    def content(self, name: str) -> bytes:
+        """Give the bytes of an entry; chunks have checksums of their own, documents are checked here."""
+        entry = self.entry(name)
+        if name.endswith(DOCUMENT):
+            content = self._held.get(name) or self._read(entry.start, entry.stop)
+            if zlib.crc32(content) != entry.crc32:
+                raise self._corrupt(f"a changed '{name}'")
+            return content
+        self.traffic.chunks += 1
+        held = self._held.pop(name, None)
+        return held if held is not None else self._read(entry.start, entry.stop)
+
+    def _read(self, start: int, stop: int) -> bytes:
+        content = self.source.read(start, stop)
+        self.traffic.requests += 1
+        self.traffic.n_bytes += len(content)
+        if len(content) != stop - start:
+            raise self._corrupt(f"{len(content)} bytes at {start} instead of {stop - start}")
+        return content
+
+    def _corrupt(self, found: str) -> CorruptTile:
+        return CorruptTile(f"{self}: expected a whole tile, found {found}; delete the file and make it again")
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Give an entry, or part of one; None for documents that a tile does not have."""
+        if key not in self.entries and "/c/" not in key:
+            return None
+        content = await asyncio.to_thread(self.content, key)
+        return prototype.buffer.from_bytes(content[_bounds(byte_range)])
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Give several entries or parts of them."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether an entry is there."""
+        return key in self.entries
+
+    async def list(self) -> AsyncIterator[str]:
+        """Name all entries."""
+        for name in self.entries:
+            yield name
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        """Name the entries that begin with a prefix."""
+        for name in self.entries:
+            if name.startswith(prefix):
+                yield name
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """Name what stands directly below a folder."""
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        for name in sorted({name[len(folder) :].split("/")[0] for name in self.entries if name.startswith(folder)}):
+            yield name
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Refuse: tiles are never written to."""
+        raise PermissionError(f"{self}: tiles are never written to")
+
+    async def delete(self, key: str) -> None:
+        """Refuse: tiles are never written to."""
+        raise PermissionError(f"{self}: tiles are never written to")
+
+
+def _bounds(byte_range: ByteRequest | None) -> slice:
+    if byte_range is None:
+        return slice(None)
+    if isinstance(byte_range, RangeByteRequest):
+        return slice(byte_range.start, byte_range.end)
+    if isinstance(byte_range, OffsetByteRequest):
+        return slice(byte_range.offset, None)
+    return slice(-byte_range.suffix, None)
