@@ -9,10 +9,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skymill.compute.tasks import ComputeError
-from skymill.config import ComputeSettings
+
+if TYPE_CHECKING:
+    from skymill.config import ComputeSettings
 
 CONNECT_S = 30.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")

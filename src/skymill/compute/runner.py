@@ -13,14 +13,16 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skymill.compute.cluster import open_client
 from skymill.compute.progress import ProgressBar, ProgressLog, open_progress
 from skymill.compute.stop import stop_on_signals
 from skymill.compute.tasks import ComputeError, Outcome, Task, check_tasks, make_batches
 from skymill.compute.worker import Answer, call_batch, explain
-from skymill.config import ComputeSettings
+
+if TYPE_CHECKING:
+    from skymill.config import ComputeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -136,8 +138,8 @@ class _Run:
             deadly += self._alone(task)
             if deadly > max(MOST_DEADLY, self.settings.max_quarantined_tiles):
                 raise ComputeError(
-                    f"{self.describe}: {deadly} tasks killed their worker, '{task.name}' was the last; so many point at "
-                    "the machine or the settings, not at the tasks: is compute.memory_per_worker "
+                    f"{self.describe}: {deadly} tasks killed their worker, '{task.name}' was the last; so many point "
+                    "at the machine or the settings, not at the tasks: is compute.memory_per_worker "
                     f"({self.settings.memory_per_worker}) enough?"
                 )
 
