@@ -136,6 +136,12 @@ class SimulationSettings(Settings):
     seed: int = Field(1, ge=0)
     bad_rows: float = Field(0.02, ge=0, le=0.2)
     """Share of rows with a fault: no position, absurd coordinates, NaN fluxes, duplicates."""
+    stars: float = Field(0.25, ge=0, le=0.9)
+    """Share of stars among all sources at a Galactic latitude of about 40 degrees; it grows towards the plane."""
+    quasars: float = Field(0.06, ge=0, le=0.09)
+    """Share of quasars, far more than in the sky, so that a small survey can teach the class."""
+    labelled: float = Field(0.5, gt=0, le=1)
+    """Share of sources of known class down to i = 20; beyond, it falls by 0.2 dex per magnitude."""
 
 
 class SurveyConfig(Settings):
