@@ -6,4 +6,18 @@ from skymill.models.forest import Forest
 from skymill.models.mlp import Mlp
 from skymill.models.registry import KINDS, Examples, Model, Place, find, read_settings, register
 
-__all__ = ["Calibration", "Examples", "FLOOR", "Forest", "KINDS", "Mlp", "Model", "Place", "find", "forest", "mlp", "read_settings", "register"]
+__all__ = [
+    "Calibration",
+    "Examples",
+    "FLOOR",
+    "Forest",
+    "KINDS",
+    "Mlp",
+    "Model",
+    "Place",
+    "find",
+    "forest",
+    "mlp",
+    "read_settings",
+    "register",
+]

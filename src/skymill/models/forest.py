@@ -66,7 +66,9 @@ class Forest:
         clean = impute(features, self.imputation)
         starts = range(0, max(len(clean), 1), BLOCK_ROWS)
         blocks = [clean[start : start + BLOCK_ROWS] for start in starts]
-        parts = [np.mean([tree.tree_.predict(block) for tree in self.estimator.estimators_], axis=0) for block in blocks]
+        parts = [
+            np.mean([tree.tree_.predict(block) for tree in self.estimator.estimators_], axis=0) for block in blocks
+        ]
         return np.concatenate(parts).astype(np.float32)
 
     def save(self, folder: Path) -> list[str]:

@@ -32,7 +32,9 @@ class Preprocessing(NamedTuple):
         clean = np.clip(clean, low, high)
         scale = clean.std(axis=0)
         scale[scale == 0] = 1.0
-        return cls(*(torch.from_numpy(np.float32(values)) for values in (imputation, low, high, clean.mean(axis=0), scale)))
+        return cls(
+            *(torch.from_numpy(np.float32(values)) for values in (imputation, low, high, clean.mean(axis=0), scale))
+        )
 
     def clean(self, features: Tensor) -> Tensor:
         """Impute and clip, (n, f)."""

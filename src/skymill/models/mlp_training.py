@@ -49,7 +49,9 @@ def train_network(
             devices=1,
             max_epochs=settings.epochs,
             precision="32-true" if settings.precision == "32" else settings.precision,
-            callbacks=[ModelCheckpoint(place.workdir, "last", save_on_train_epoch_end=True, enable_version_counter=False)],
+            callbacks=[
+                ModelCheckpoint(place.workdir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+            ],
             default_root_dir=place.workdir,
             deterministic=True,
             logger=False,
@@ -141,7 +143,11 @@ class Training(LightningModule):
             probabilities = logits.double().softmax(-1).mean(0)
             total -= probabilities.gather(1, labels[:, None]).clamp_min(SMALLEST_PROBABILITY).log().sum()
         log_loss = float(total) / len(self.validation_labels)
-        epoch = {"epoch": self.current_epoch, "train_loss": float(self.loss_sum) / self.n_batches, "validation_log_loss": log_loss}
+        epoch = {
+            "epoch": self.current_epoch,
+            "train_loss": float(self.loss_sum) / self.n_batches,
+            "validation_log_loss": log_loss,
+        }
         self.epochs.append(epoch)
         logger.info("epoch %d: train loss %.4f, validation log-loss %.4f", *epoch.values())
         if log_loss <= min(row["validation_log_loss"] for row in self.epochs):
@@ -176,7 +182,9 @@ class Training(LightningModule):
 def _accelerator(device: str, precision: str) -> str:
     gpu = torch.cuda.is_available()
     if device == "cuda" and not gpu:
-        raise ValueError("device 'cuda': torch sees no GPU here; use device 'cpu' or 'auto', or install a CUDA build of torch")
+        raise ValueError(
+            "device 'cuda': torch sees no GPU here; use device 'cpu' or 'auto', or install a CUDA build of torch"
+        )
     accelerator = "gpu" if gpu and device != "cpu" else "cpu"
     if accelerator == "cpu" and precision == "16-mixed":
         raise ValueError("settings.precision '16-mixed' needs a GPU; use 'bf16-mixed' or '32' on the CPU")

@@ -1,0 +1,123 @@
+"""The training set as arrays for one model: its features chosen, its rows checked and split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+METADATA = b"skymill"
+FEWEST = {"train": 10, "validation": 5, "test": 1}
+"""Rows of each class a split must hold: to learn from, to calibrate in five folds, to be measured at all."""
+
+
+class TrainingSetError(ValueError):
+    """A training set does not hold what a model needs."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The scorable rows of one split."""
+
+    object_id: NDArray[np.int64]
+    features: NDArray[np.float32]
+    """(n, f); NaN = not measured."""
+    labels: NDArray[np.int64]
+    magnitude: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """A training set's description and its table."""
+
+    path: Path
+    metadata: dict[str, Any]
+    features: list[dict[str, Any]]
+    """Name, unit, definition, group and `indicator` of the features the model takes, in order."""
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.metadata["classes"])
+
+    def rows(self, split: str) -> tuple[Rows, int]:
+        """Read the rows of one split, and count those left out because not one feature was measured."""
+        names = [feature["name"] for feature in self.features]
+        columns = ["objectId", "label", "magnitude", *names]
+        table = pq.read_table(self.path, columns=columns, filters=[("split", "==", split)])
+        features = np.column_stack([table[name].to_numpy().astype(np.float32) for name in names])
+        measures = [number for number, feature in enumerate(self.features) if not feature["indicator"]]
+        scorable = np.isfinite(features[:, measures]).any(axis=1)
+        rows = Rows(
+            table["objectId"].to_numpy()[scorable],
+            features[scorable],
+            table["label"].to_numpy().astype(np.int64)[scorable],
+            table["magnitude"].to_numpy().astype(np.float32)[scorable],
+        )
+        self._check_classes(rows, split)
+        return rows, int((~scorable).sum())
+
+    def _check_classes(self, rows: Rows, split: str) -> None:
+        counts = np.bincount(rows.labels, minlength=len(self.classes))
+        thin = {name: int(count) for name, count in zip(self.classes, counts) if count < FEWEST[split]}
+        if thin:
+            raise TrainingSetError(
+                f"{self.path}: split '{split}': expected at least {FEWEST[split]} labelled rows of each class, found "
+                f"{', '.join(f'{count} of {name}' for name, count in thin.items())}; give more labels, drop the class from "
+                "labels.classes, or change split.order or split.seed"
+            )
+
+
+def open_set(path: str | Path, wanted: Sequence[str]) -> LabelledSet:
+    """Open a training set for a model that wants features, by name or by group.
+
+    Raises
+    ------
+    TrainingSetError
+        If the file is not a training set, or a name is no feature or group of it.
+    """
+    path = Path(path)
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise TrainingSetError(f"{path}: not a readable Parquet file ({error}); make the training set again") from None
+    if METADATA not in (schema.metadata or {}):
+        raise TrainingSetError(
+            f"{path}: no key-value metadata 'skymill'; expected a training set written by `training_set`"
+        )
+    metadata = json.loads(schema.metadata[METADATA])
+    return LabelledSet(path, metadata, choose_features(metadata["features"], wanted, source=str(path)))
+
+
+def choose_features(known: list[dict[str, Any]], wanted: Sequence[str], *, source: str) -> list[dict[str, Any]]:
+    """Write out groups, in the order of the training set, each feature once.
+
+    Raises
+    ------
+    TrainingSetError
+        Naming what is unknown, and what is known.
+    """
+    names = {feature["name"] for feature in known}
+    groups = {feature["group"] for feature in known}
+    unknown = [name for name in wanted if name not in names | groups | set(EMPTY_GROUPS)]
+    if unknown:
+        raise TrainingSetError(
+            f"{source}: features {', '.join(unknown)}: not in the training set; "
+            f"groups: {', '.join(sorted(groups))}; features: {', '.join(sorted(names))}"
+        )
+    chosen = [feature for feature in known if feature["name"] in wanted or feature["group"] in wanted]
+    if not any(not feature["indicator"] for feature in chosen):
+        raise TrainingSetError(
+            f"{source}: features {', '.join(wanted)}: none of them measures anything; known: {', '.join(sorted(names))}"
+        )
+    return chosen
+
+
+EMPTY_GROUPS = ("photometric", "shape", "missing")
+"""Groups a survey may have no feature of; asking for them is no mistake."""

@@ -1,0 +1,209 @@
+"""Fit, calibrate and measure one model on one training set."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from skymill.config import ModelConfig
+from skymill.models import Examples, Model, Place, find, read_settings
+from skymill.models.calibration import Calibration
+from skymill.store.durable import write_bytes
+from skymill.store.keys import digest, file_sha256, short
+from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
+from skymill.training.calibration import fit_calibration
+from skymill.training.card import card_markdown, make_card
+from skymill.training.identity import identity
+from skymill.training.metrics import evaluate
+
+FORMAT = 1
+RESUME = ".resume"
+PACKAGES = ("skymill", "numpy", "scikit-learn", "torch", "lightning")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished fit, read from its folder."""
+
+    folder: Path
+    model: Model
+    calibration: Calibration
+    manifest: dict[str, Any]
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """Name, unit, definition, group and `indicator` of each input, in order."""
+        return list(self.manifest["features"])
+
+    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give calibrated probabilities (n, classes): what an exported file must equal."""
+        return self.calibration.apply(self.model.predict_probabilities(features))
+
+
+def fit(
+    set_path: str | Path,
+    model: ModelConfig,
+    *,
+    seed: int,
+    output_folder: str | Path,
+    device: str = "auto",
+    threads: int = 1,
+) -> None:
+    """Fit a model of the zoo and write everything about it.
+
+    The test split is read once, after the model and its calibration are settled.
+
+    Parameters
+    ----------
+    set_path : path
+        A training set (Parquet).
+    model : ModelConfig
+    seed : int
+        With the same seed, the same machine gives the same bytes.
+    output_folder : path
+        Gets the model's files, `calibration.json`, `metrics.json`, `predictions.parquet`, `history.csv`, `card.json`,
+        `card.md` and, last, `manifest.json`. A killed fit that keeps epochs goes on from its `.resume`.
+    device : {'auto', 'cpu', 'cuda'}
+    threads : int
+        CPU threads; no result depends on them.
+
+    Raises
+    ------
+    TrainingSetError
+        If the set cannot teach the model: a class missing or too thin, a feature unknown or never measured.
+    ConfigError
+        If the model's settings are wrong.
+    """
+    folder = Path(output_folder)
+    data = open_set(set_path, model.features)
+    known = identity(model, set_sha256=file_sha256(data.path), seed=seed)
+    settings = read_settings(model.kind, known["settings"], source=f"model '{model.name}'")
+    place = Place(folder / RESUME / short(digest(known)), device, threads)
+    place.workdir.mkdir(parents=True, exist_ok=True)
+
+    train, train_left_out = data.rows("train")
+    validation, validation_left_out = data.rows("validation")
+    _check_measured(data, train)
+    class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
+    fitted = find(model.kind).fit(
+        _examples(train, class_weights), _examples(validation, class_weights), settings, seed=seed, place=place
+    )
+    calibration, tried = fit_calibration(
+        fitted.predict_probabilities(validation.features),
+        validation.labels,
+        method=model.calibration,
+        class_weights=class_weights,
+        seed=seed,
+    )
+    test, test_left_out = data.rows("test")
+    probabilities = calibration.apply(fitted.predict_probabilities(test.features))
+    metrics = evaluate(probabilities, test.labels, test.magnitude, classes=data.classes, seed=seed)
+    logger.info(
+        "%s: %s", model.name, {name: metrics["overall"][name]["value"] for name in ("accuracy", "log_loss", "ece")}
+    )
+
+    files = fitted.save(folder)
+    written = {
+        "calibration.json": _json({**calibration.as_dict(), "cross_validated_log_loss": tried}),
+        "metrics.json": _json(metrics),
+        "predictions.parquet": _predictions(test, probabilities, data.classes),
+        "history.csv": _csv(fitted.history()),
+    }
+    manifest = {
+        "format": FORMAT,
+        "name": model.name,
+        "kind": model.kind,
+        "task": model.task,
+        "classes": data.classes,
+        "features": data.features,
+        **known,
+        "rows": {"train": len(train.labels), "validation": len(validation.labels), "test": len(test.labels)},
+        "unscorable": {"train": train_left_out, "validation": validation_left_out, "test": test_left_out},
+        "calibration": calibration.method,
+        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+    }
+    card = make_card(manifest, metrics, data.metadata)
+    written |= {"card.json": _json(card), "card.md": card_markdown(card).encode()}
+    for name, content in written.items():
+        write_bytes(folder / name, content)
+    manifest["files"] = {name: file_sha256(folder / name) for name in sorted([*files, *written])}
+    write_bytes(folder / "manifest.json", _json(manifest))
+    shutil.rmtree(folder / RESUME)
+
+
+def load_fit(folder: str | Path) -> Fit:
+    """Read a finished fit.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no manifest.
+    TrainingSetError
+        If a file is missing or its digest is not the manifest's.
+    """
+    folder = Path(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for name, expected in manifest["files"].items():
+        found = file_sha256(folder / name) if (folder / name).exists() else "no file"
+        if found != expected:
+            raise TrainingSetError(
+                f"{folder / name}: expected SHA-256 {short(expected)}, found {short(found)}; fit the model again"
+            )
+    calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
+    return Fit(folder, find(manifest["kind"]).load(folder), calibration, manifest)
+
+
+def _examples(rows: Rows, class_weights: NDArray[np.float32]) -> Examples:
+    return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights))
+
+
+def _class_weights(labels: NDArray[np.int64], n_classes: int, rule: str) -> NDArray[np.float32]:
+    """One weight per class; the mean over the rows is 1."""
+    counts = np.bincount(labels, minlength=n_classes)
+    weights = len(labels) / (n_classes * counts) if rule == "balanced" else np.ones(n_classes)
+    return weights.astype(np.float32)
+
+
+def _check_measured(data: LabelledSet, train: Rows) -> None:
+    never = ~np.isfinite(train.features).any(axis=0)
+    if never.any():
+        names = [feature["name"] for feature, empty in zip(data.features, never) if empty]
+        raise TrainingSetError(
+            f"{data.path}: features {', '.join(names)}: not measured in any row of the train split; leave them out of the "
+            "model's `features`, or see why the survey has no value there"
+        )
+
+
+def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> bytes:
+    columns = {"objectId": test.object_id, "label": test.labels.astype(np.int8), "magnitude": test.magnitude}
+    columns |= {f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _csv(history: list[dict[str, float]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["epoch", "train_loss", "validation_log_loss"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue().encode()
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

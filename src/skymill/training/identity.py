@@ -1,0 +1,38 @@
+"""The digest that names a fit's folder; read while the Snakefile is parsed, so it loads no torch and no scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skymill.config import ModelConfig
+from skymill.models import read_settings
+from skymill.store.algorithm import algorithm_digest
+from skymill.store.keys import digest
+
+VERSION = 1
+"""Raise to fit everything again although no code has changed."""
+
+
+def identity(model: ModelConfig, *, set_sha256: str, seed: int) -> dict[str, Any]:
+    """Give everything that decides a fit, but the code.
+
+    Raises
+    ------
+    ValueError
+        If the kind is not in the zoo.
+    ConfigError
+        If the model's settings are wrong.
+    """
+    settings = read_settings(model.kind, model.settings, source=f"model '{model.name}'")
+    return {
+        "model": model.model_dump(mode="json", exclude={"parity", "path", "settings"}),
+        "settings": settings.model_dump(mode="json"),
+        "training_set": set_sha256,
+        "seed": seed,
+    }
+
+
+def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int) -> str:
+    """Give the SHA-256 that names a fit: of the training set, the model's settings, the seed and the code of its kind."""
+    code = algorithm_digest(VERSION, ["skymill.training.fit", f"skymill.models.{model.kind}"])
+    return digest({"identity": identity(model, set_sha256=set_sha256, seed=seed), "algorithm": code})
