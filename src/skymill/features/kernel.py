@@ -1,6 +1,8 @@
-"""Features of a block of sources."""
+"""Features and flags of a block of sources."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,27 +10,35 @@ from numpy.typing import NDArray
 from skymill.features.measured import Measured
 from skymill.features.recipe import Recipe
 from skymill.features.registry import FAMILIES, features_of
+from skymill.survey.flags import Flag
 
 VERSION = 1
 """Raise it to compute all features again although no code below this module changed."""
 
+BAND_MISSING = Flag(16, "band_missing", "a band has no flux in the photometry that colours are made of")
+NO_PHOTOMETRY = Flag(17, "no_photometry", "no magnitude in any band: no flux, or no E(B-V) to correct it with")
+FEATURE_FLAGS = (BAND_MISSING, NO_PHOTOMETRY)
+"""Bits 16 to 19 are this stage's, lower ones the survey's."""
+
 
 def compute_features(
-    photometry: dict[str, NDArray[np.float32]], values: NDArray[np.float32], recipe: Recipe
-) -> NDArray[np.float32]:
+    photometry: Mapping[str, NDArray[np.float32]], values: NDArray[np.float32], recipe: Recipe
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Compute every feature of the recipe.
 
     Parameters
     ----------
-    photometry : dict of ndarray of float32, (n, bands)
+    photometry : mapping of ndarray of float32, (n, bands)
         nJy, NaN where not measured; the recipe's photometries and, where it has errors, `<colour_flux>Err`.
     values : ndarray of float32, (n, values)
         In the order of `recipe.values`.
 
     Returns
     -------
-    ndarray of float32, (n, features)
+    features : ndarray of float32, (n, features)
         In the order of `features_of(recipe)`; NaN where not measured, never infinite.
+    flags : ndarray of int32, (n,)
+        Bits of `FEATURE_FLAGS`.
     """
     measured = Measured(photometry, values, recipe)
     features = np.empty((len(values), len(features_of(recipe))), dtype=np.float32)
@@ -39,4 +49,12 @@ def compute_features(
             features[:, column : column + width] = family.compute(measured)
             column += width
     features[~np.isfinite(features)] = np.nan
-    return features
+    return features, _flags(measured, len(values))
+
+
+def _flags(measured: Measured, n: int) -> NDArray[np.int32]:
+    flags = np.zeros(n, dtype=np.int32)
+    if measured.recipe.colour_flux:
+        flags[np.isnan(measured.observed(measured.recipe.colour_flux)).any(axis=1)] |= BAND_MISSING.mask
+        flags[np.isnan(measured.magnitude).all(axis=1)] |= NO_PHOTOMETRY.mask
+    return flags

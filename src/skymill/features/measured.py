@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
@@ -19,7 +20,7 @@ MOMENTS = ("shape_xx", "shape_yy", "shape_xy")
 class Measured:
     """Fluxes and values in float64; what several features share is computed once."""
 
-    def __init__(self, photometry: dict[str, NDArray[np.float32]], values: NDArray[np.float32], recipe: Recipe):
+    def __init__(self, photometry: Mapping[str, NDArray[np.float32]], values: NDArray[np.float32], recipe: Recipe):
         self.recipe = recipe
         self._photometry = photometry
         self._values = finite(values)

@@ -25,6 +25,8 @@ class Recipe:
     """A_band / E(B-V), or None where colours are not dereddened."""
     radius_unit: str | None
     """Unit of the square root of the second moments; None where the survey gives no moments."""
+    psf_band: str | None
+    """Band of the PSF moments `<band>_ixxPSF`, `<band>_iyyPSF`; None where the survey gives none."""
     values: tuple[tuple[str, str], ...]
     """Name and unit of each column of the survey's `values`, in order."""
 

@@ -124,6 +124,12 @@ def where_moments(recipe: Recipe) -> Names:
         yield {"radius_unit": recipe.radius_unit}
 
 
+def where_psf_moments(recipe: Recipe) -> Names:
+    """One feature, where the survey gives second moments of the PSF too."""
+    if recipe.radius_unit is not None and recipe.psf_band is not None:
+        yield {"band": recipe.psf_band}
+
+
 def each_value(recipe: Recipe) -> Names:
     """One feature per column of the survey's `values`."""
     for name, unit in recipe.values:
@@ -204,6 +210,22 @@ def log_trace_radius(measured: Measured) -> NDArray[np.float64]:
     xx, yy, _ = (measured.value(name) for name in MOMENTS)
     half_trace = (xx + yy) / 2.0
     return 0.5 * np.log10(np.where(half_trace > 0, half_trace, np.nan))[:, None]
+
+
+@family(
+    "log_size_over_psf",
+    unit="dex",
+    group="shape",
+    over=where_psf_moments,
+    definition="log10 of the trace radius over that of the PSF (in band {band}): 0 for a point source",
+)
+def log_size_over_psf(measured: Measured) -> NDArray[np.float64]:
+    """(n, 1)."""
+    band = measured.recipe.psf_band
+    trace = measured.value("shape_xx") + measured.value("shape_yy")
+    psf_trace = measured.value(f"{band}_ixxPSF") + measured.value(f"{band}_iyyPSF")
+    valid = (trace > 0) & (psf_trace > 0)
+    return 0.5 * np.log10(np.where(valid, trace, np.nan) / np.where(valid, psf_trace, np.nan))[:, None]
 
 
 @family(

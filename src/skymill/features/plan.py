@@ -1,0 +1,108 @@
+"""Which features a survey gives: from its description to a recipe."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from skymill.config import FeatureSettings, SurveyConfig
+from skymill.features.kernel import VERSION
+from skymill.features.measured import MOMENTS
+from skymill.features.recipe import Recipe
+from skymill.features.registry import features_of
+from skymill.store import algorithm_digest, digest
+from skymill.survey.blocks import SourceSchema
+from skymill.survey.measurements import source_schema
+
+LSST_SOFTENING_nJy = {"u": 27.5, "g": 8.3, "r": 7.6, "i": 14.4, "z": 27.5, "y": 83.0}
+"""1.042 times the 1-sigma error of a point source in the ten-year coadds, whose 5-sigma depths are 26.1, 27.4, 27.5, 26.8, 26.1, 24.9
+(Ivezic et al. 2019, ApJ 873, 111, table 2); 1.042 is the choice of Lupton et al. 1999, section 3."""
+ZERO_FLUX_nJy = 3.631e12
+"""Flux of AB magnitude 0."""
+REFERENCE_BANDS = ("i", "r")
+KERNEL = ["skymill.features.kernel"]
+
+
+def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:
+    """Choose the features of a survey.
+
+    Raises
+    ------
+    ValueError
+        If the settings name a photometry or a band that the survey does not have, or a band has no softening.
+    """
+    schema = source_schema(survey)
+    colour_flux = _photometry(schema, settings.colour_flux, "colour_flux", 0)
+    size_flux = _photometry(schema, settings.size_flux, "size_flux", 1)
+    described = survey.photometry.get(colour_flux or "")
+    extinction = survey.extinction.coefficients if survey.extinction and settings.deredden and colour_flux else None
+    return Recipe(
+        bands=schema.bands,
+        colour_flux=colour_flux,
+        size_flux=size_flux if size_flux != colour_flux else None,
+        has_errors=described is not None and described.error is not None,
+        softening_nJy=_softening(survey, settings, colour_flux) if colour_flux else (),
+        extinction=tuple(extinction[band] for band in schema.bands) if extinction else None,
+        radius_unit=_radius_unit(schema),
+        psf_band=_psf_band(schema),
+        values=tuple(schema.values.items()),
+    )
+
+
+def names(survey: SurveyConfig, settings: FeatureSettings) -> list[str]:
+    """Give the names of all features, in the order of the catalogue's columns."""
+    return [feature.name for feature in features_of(make_recipe(survey, settings))]
+
+
+def settings_digest(survey: SurveyConfig, settings: FeatureSettings) -> str:
+    """Give the digest of what all tiles of a feature catalogue share: the recipe and the code."""
+    return digest(ingredients(make_recipe(survey, settings)))
+
+
+def ingredients(recipe: Recipe) -> dict[str, Any]:
+    """What enters the key of every tile, besides the sources."""
+    return {"recipe": asdict(recipe), "algorithm": algorithm_digest(VERSION, KERNEL)}
+
+
+def reference_band(bands: tuple[str, ...]) -> str:
+    """Give the band whose magnitude stands for a source's brightness: i, else r, else the middle one."""
+    return next((band for band in REFERENCE_BANDS if band in bands), bands[len(bands) // 2])
+
+
+def _photometry(schema: SourceSchema, wanted: str | None, key: str, place: int) -> str | None:
+    if wanted is not None and wanted not in schema.fluxes:
+        known = ", ".join(schema.fluxes) or "none"
+        raise ValueError(f"features.{key}: expected a photometry of the survey ({known}), found '{wanted}'")
+    return wanted or (schema.fluxes[place] if place < len(schema.fluxes) else None)
+
+
+def _softening(survey: SurveyConfig, settings: FeatureSettings, colour_flux: str) -> tuple[float, ...]:
+    """The settings' softenings, else the survey's own asinh magnitudes', else LSST's."""
+    described = survey.photometry[colour_flux]
+    if settings.softening_nJy is not None:
+        known = settings.softening_nJy
+    elif described.softening is not None:
+        known = {band: b * ZERO_FLUX_nJy for band, b in described.softening.items()}
+    else:
+        known = LSST_SOFTENING_nJy
+    lacking = [band for band in survey.bands if not known.get(band, 0.0) > 0]
+    if lacking:
+        raise ValueError(
+            f"features.softening_nJy: bands {', '.join(lacking)} have no positive softening; give one for every band, "
+            f"about the 1-sigma flux error of a faint source in nJy (found {known})"
+        )
+    return tuple(float(known[band]) for band in survey.bands)
+
+
+def _radius_unit(schema: SourceSchema) -> str | None:
+    if not set(MOMENTS) <= set(schema.values):
+        return None
+    from astropy import units
+
+    return str(units.Unit(schema.values[MOMENTS[0]]) ** 0.5)
+
+
+def _psf_band(schema: SourceSchema) -> str | None:
+    """The band of the PSF's moments nearest to the reference: it, else the first that has them."""
+    order = [reference_band(schema.bands), *schema.bands]
+    return next((band for band in order if {f"{band}_ixxPSF", f"{band}_iyyPSF"} <= set(schema.values)), None)
