@@ -1,1 +1,17 @@
-"""Trained models to ONNX, and the parity gate."""
+"""Fitted models to ONNX, with parity gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skymill.config import ModelConfig
+from skymill.export.settings import settings_digest
+
+__all__ = ["settings_digest", "to_onnx"]
+
+
+def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig) -> Path:
+    """Export a model; see `skymill.export.stage.to_onnx`, which is imported late since it needs onnx and pyarrow."""
+    from skymill.export import stage
+
+    return stage.to_onnx(fit_manifest, output=output, model=model)

@@ -1,0 +1,60 @@
+"""What all exported graphs share: operator sets, imputation at the start, bytes that never vary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from skymill.export.metadata import ENTRY, INPUT, OUTPUT
+
+ML_DOMAIN = "ai.onnx.ml"
+OPSETS = {"": 20, ML_DOMAIN: 3}
+IR_VERSION = 10
+
+
+def constant(name: str, value: Any, dtype: type = np.float32) -> onnx.TensorProto:
+    """Make a named constant of a graph."""
+    return numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
+
+
+def imputation_nodes(
+    imputation: NDArray[np.float32], *, output: str
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Put `imputation` (f,) where a feature is NaN or infinite; ``|x| <= largest float32`` is false for both."""
+    nodes = [
+        helper.make_node("Abs", [INPUT], ["size"], name="size"),
+        helper.make_node("LessOrEqual", ["size", "largest"], ["finite"], name="finite"),
+        helper.make_node("Where", ["finite", INPUT, "imputation"], [output], name="impute"),
+    ]
+    return nodes, [constant("largest", np.finfo(np.float32).max), constant("imputation", imputation)]
+
+
+def new_model(
+    nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto], *, n_features: int, n_classes: int
+) -> onnx.ModelProto:
+    """Build a model of nothing but its graph: ``features`` float32 (n, f) -> ``probabilities`` float32 (n, classes)."""
+    graph = helper.make_graph(
+        nodes,
+        "skymill",
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", n_features])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])],
+        constants,
+    )
+    used = {node.domain for node in nodes}
+    opsets = [helper.make_opsetid(domain, version) for domain, version in sorted(OPSETS.items()) if domain in used]
+    return helper.make_model(graph, opset_imports=opsets, producer_name="skymill", ir_version=IR_VERSION)
+
+
+def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> bytes:
+    """Check a model, give it `metadata` as its entry ``skymill`` and give its bytes, the same in every process."""
+    described = onnx.ModelProto()
+    described.CopyFrom(model)
+    helper.set_model_props(described, {ENTRY: json.dumps(metadata, sort_keys=True, allow_nan=False)})
+    onnx.checker.check_model(described, full_check=True)
+    return bytes(described.SerializeToString(deterministic=True))

@@ -1,0 +1,109 @@
+"""The entry ``skymill`` of an ONNX file: what the graph eats and gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+ENTRY = "skymill"
+INPUT, OUTPUT = "features", "probabilities"
+
+
+class ModelFileError(ValueError):
+    """An ONNX file does not keep the contract between training and inference."""
+
+
+@dataclass(frozen=True)
+class ModelInput:
+    """One column of a model's input."""
+
+    name: str
+    unit: str
+    definition: str
+    indicator: bool = False
+    """Whether it only tells what was measured (a missing bit), so that alone it says nothing of a source."""
+
+
+@dataclass(frozen=True)
+class ModelSchema:
+    """What inference needs to know of a model."""
+
+    model: str
+    kind: str
+    task: str
+    inputs: tuple[ModelInput, ...]
+    classes: tuple[str, ...]
+    training_set: str | None
+    """SHA-256 of the training set; None for a model from elsewhere."""
+    metrics: Mapping[str, Any]
+    versions: Mapping[str, str]
+
+    def as_metadata(self) -> dict[str, Any]:
+        """Give the entry's content."""
+        return {
+            "format": FORMAT,
+            "task": self.task,
+            "model": self.model,
+            "kind": self.kind,
+            "inputs": [vars(column) for column in self.inputs],
+            "outputs": [
+                {"name": OUTPUT, "dtype": "float32", "unit": "", "definition": "calibrated class probabilities"}
+            ],
+            "classes": list(self.classes),
+            "training_set": self.training_set,
+            "metrics": dict(self.metrics),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def read(cls, path: str | Path) -> ModelSchema:
+        """Read the entry of an ONNX file without opening a session.
+
+        Raises
+        ------
+        ModelFileError
+            As `from_properties`.
+        """
+        import onnx
+
+        proto = onnx.load(path, load_external_data=False)
+        return cls.from_properties({entry.key: entry.value for entry in proto.metadata_props}, source=str(path))
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, str], *, source: str) -> ModelSchema:
+        """Read the metadata of an ONNX file.
+
+        Raises
+        ------
+        ModelFileError
+            If the entry is absent, of a newer format or lacks something.
+        """
+        if ENTRY not in properties:
+            raise ModelFileError(
+                f"{source}: no metadata entry '{ENTRY}', found {sorted(properties) or 'none'}; "
+                "declare the file as a model of kind 'onnx' and export it, which adds the entry"
+            )
+        try:
+            content = json.loads(properties[ENTRY])
+            if content["format"] > FORMAT:
+                raise ModelFileError(
+                    f"{source}: metadata format {content['format']}, this skymill reads up to {FORMAT}; update skymill"
+                )
+            return cls(
+                model=content["model"],
+                kind=content["kind"],
+                task=content["task"],
+                inputs=tuple(ModelInput(**column) for column in content["inputs"]),
+                classes=tuple(content["classes"]),
+                training_set=content["training_set"],
+                metrics=content["metrics"],
+                versions=content["versions"],
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ModelFileError(
+                f"{source}: metadata entry '{ENTRY}' is not complete ({error!r}); export again"
+            ) from None

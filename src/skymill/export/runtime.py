@@ -1,0 +1,129 @@
+"""Opening an ONNX file with ONNX Runtime: one thread, no spinning, on the asked-for device or not at all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skymill.export.metadata import INPUT, OUTPUT, ModelFileError
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+
+
+class ProviderError(RuntimeError):
+    """The asked-for execution provider is not there."""
+
+
+def open_session(content: bytes, *, provider: str, source: str) -> Any:
+    """Open an ONNX file.
+
+    Parameters
+    ----------
+    content : bytes
+        The file.
+    provider : {"cpu", "cuda", "tensorrt"}
+    source : str
+        Where the file came from, for messages.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+
+    Raises
+    ------
+    ProviderError
+        If ONNX Runtime lacks the provider, or falls back to another one.
+    ModelFileError
+        If the file is not a model that ONNX Runtime can run.
+    """
+    import onnxruntime
+
+    check_available(provider)
+    try:
+        session = onnxruntime.InferenceSession(
+            content, _options(onnxruntime), providers=[(PROVIDERS[provider], _device_options(provider))]
+        )
+    except Exception as error:  # the errors of ONNX Runtime have no common base but this
+        raise ModelFileError(f"{source}: ONNX Runtime cannot open it: {error}") from error
+    session.disable_fallback()
+    refuse_fallback(session.get_providers(), provider)
+    return session
+
+
+def check_available(provider: str) -> None:
+    """Check that this installation of ONNX Runtime knows a provider.
+
+    Raises
+    ------
+    ProviderError
+        If it does not.
+    """
+    import onnxruntime
+
+    available = onnxruntime.get_available_providers()
+    if PROVIDERS[provider] not in available:
+        raise ProviderError(
+            f"provider '{provider}' needs {PROVIDERS[provider]}, this onnxruntime has {', '.join(available)}; "
+            "install onnxruntime-gpu (pip install 'skymill[gpu]') or set inference.provider: cpu"
+        )
+
+
+def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None, source: str) -> None:
+    """Check that a session takes ``features`` float32 (n, f) and gives ``probabilities`` float32 (n, classes).
+
+    Raises
+    ------
+    ModelFileError
+        Naming every tensor that differs.
+    """
+    faults = []
+    for side, name, wanted, found in (
+        ("input", INPUT, n_features, session.get_inputs()),
+        ("output", OUTPUT, n_classes, session.get_outputs()),
+    ):
+        named = {tensor.name: tensor for tensor in found}
+        if name not in named or (side == "input" and len(found) > 1):
+            faults.append(f"expected the {side} '{name}', found {', '.join(named) or 'none'}")
+            continue
+        tensor = named[name]
+        shape_fits = len(tensor.shape) == 2 and not isinstance(tensor.shape[0], int)
+        width_fits = wanted is None or not isinstance(tensor.shape[-1], int) or tensor.shape[-1] == wanted
+        if tensor.type != "tensor(float)" or not shape_fits or not width_fits:
+            faults.append(
+                f"{side} '{name}': expected tensor(float) of shape (n, {wanted or 'any'}) with free n, "
+                f"found {tensor.type} {tuple(tensor.shape)}"
+            )
+    if faults:
+        raise ModelFileError(f"{source}: {'; '.join(faults)}; rename or reshape the graph's tensors")
+
+
+def refuse_fallback(used: list[str], provider: str) -> None:
+    """Check that a session runs where it was asked to.
+
+    Raises
+    ------
+    ProviderError
+        If `used`, the session's providers in order of preference, does not begin with the one asked for.
+    """
+    if used[:1] != [PROVIDERS[provider]]:
+        raise ProviderError(
+            f"asked for provider '{provider}' ({PROVIDERS[provider]}), ONNX Runtime fell back to {', '.join(used)}; "
+            "check the GPU driver and the CUDA libraries, or set inference.provider: cpu"
+        )
+
+
+def _options(onnxruntime: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _device_options(provider: str) -> dict[str, str]:
+    return {"arena_extend_strategy": "kSameAsRequested"} if provider == "cuda" else {}

@@ -1,0 +1,22 @@
+"""What decides an exported file besides the fit, as one digest; cheap enough for the Snakefile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from skymill.config import ModelConfig
+from skymill.store import algorithm_digest, digest, file_sha256, short
+
+KERNELS = [f"skymill.export.{module}" for module in ("forest", "mlp", "calibrate", "graph", "parity", "probe")]
+VERSION = 1
+"""Raise it to export all models again although no code of the modules above changed."""
+
+
+def settings_digest(model: ModelConfig) -> str:
+    """Give 12 digits that change with the parity limits, the code and, for kind `onnx`, the file and its names."""
+    external = {}
+    if model.path is not None:
+        found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
+        external = {"file": found, "features": model.features, "settings": model.settings}
+    algorithm = algorithm_digest(VERSION, KERNELS)
+    return short(digest({"parity": model.parity.model_dump(), "algorithm": algorithm, **external}))

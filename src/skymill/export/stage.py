@@ -1,0 +1,143 @@
+"""The entry of rule `export_onnx`: a fitted model to one ONNX file that gives the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from skymill.config import ModelConfig
+from skymill.export import forest, mlp
+from skymill.export.calibrate import append_calibration
+from skymill.export.external import describe_external
+from skymill.export.graph import to_bytes
+from skymill.export.metadata import INPUT, OUTPUT, ModelInput, ModelSchema
+from skymill.export.parity import Parity, compare
+from skymill.export.probe import make_probe
+from skymill.export.runtime import open_session
+from skymill.store import short
+from skymill.store.durable import write_bytes
+from skymill.training.arrays import open_set
+from skymill.training.fit import Fit, load_fit
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {"forest": forest.convert, "mlp": mlp.convert}
+HELD_OUT = ("validation", "test")
+
+
+def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig) -> Path:
+    """Export a model, hold it against what was fitted, and write it.
+
+    Parameters
+    ----------
+    fit_manifest : Path or None
+        ``training/{model}/{fit12}/manifest.json``; None for a model of kind `onnx`.
+    output : Path
+        Folder of everything the run writes.
+    model : ModelConfig
+
+    Returns
+    -------
+    Path
+        ``models/{model}/manifest.json``, which names ``{onnx12}.onnx`` beside it; a fitted model has `parity.json` too.
+
+    Raises
+    ------
+    ParityError
+        If the ONNX file is further from the fitted model than `model.parity` allows; nothing is then written.
+    ModelFileError
+        If an ONNX file from elsewhere does not keep the contract.
+    """
+    folder = Path(output) / "models" / model.name
+    if fit_manifest is None:
+        graph, schema = describe_external(model)
+        content, parity = to_bytes(graph, schema.as_metadata()), None
+    else:
+        fit = load_fit(Path(fit_manifest).parent)
+        schema = _schema(fit, model)
+        content = convert(fit, schema)
+        parity = measure_parity(fit, content, model, training_set=_training_set(fit, Path(output)))
+        parity.check(model.parity, model=model.name)
+        logger.info(
+            "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
+        )
+    sha256 = hashlib.sha256(content).hexdigest()
+    file = folder / f"{short(sha256)}.onnx"
+    if not file.exists():
+        write_bytes(file, content)
+    if parity:
+        write_bytes(folder / "parity.json", _json({"limits": model.parity.model_dump(), **parity.as_dict()}))
+    manifest = {
+        "format": FORMAT,
+        "onnx": short(sha256),
+        "sha256": sha256,
+        "n_bytes": len(content),
+        "fit": Path(fit_manifest).parent.name if fit_manifest else None,
+        "parity": parity.summary() if parity else None,
+        "schema": schema.as_metadata(),
+    }
+    write_bytes(folder / "manifest.json", _json(manifest))
+    return folder / "manifest.json"
+
+
+def convert(fit: Fit, schema: ModelSchema) -> bytes:
+    """Give the bytes of a fitted model's ONNX file, calibration inside; the same in every process."""
+    return to_bytes(append_calibration(_graph(fit), fit.calibration), schema.as_metadata())
+
+
+def measure_parity(fit: Fit, content: bytes, model: ModelConfig, *, training_set: Path) -> Parity:
+    """Compare a fitted model with its ONNX file on held-out, perturbed and hard rows."""
+    labelled = open_set(training_set, [feature["name"] for feature in fit.features])
+    splits = [labelled.rows(split)[0] for split in HELD_OUT]
+    probe = make_probe(
+        np.concatenate([split.features for split in splits]),
+        np.concatenate([split.labels for split in splits]),
+        rows=model.parity.rows,
+    )
+    session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
+    [exported] = session.run([OUTPUT], {INPUT: probe.features})
+    fitted = fit.predict_probabilities(probe.features)
+    return compare(probe, fitted, exported, features=[feature["name"] for feature in fit.features])
+
+
+def _graph(fit: Fit) -> onnx.ModelProto:
+    kind = fit.manifest["kind"]
+    if kind not in CONVERTERS:
+        raise ValueError(f"{fit.folder}: no conversion of kind '{kind}' to ONNX; known: {', '.join(CONVERTERS)}")
+    return CONVERTERS[kind](fit.model)
+
+
+def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
+    metrics = json.loads((fit.folder / "metrics.json").read_text())["overall"]
+    return ModelSchema(
+        model=model.name,
+        kind=model.kind,
+        task=model.task,
+        inputs=tuple(
+            ModelInput(feature["name"], feature["unit"], feature["definition"], feature["indicator"])
+            for feature in fit.features
+        ),
+        classes=tuple(fit.manifest["classes"]),
+        training_set=fit.manifest["training_set"],
+        metrics={name: metric["value"] for name, metric in metrics.items()},
+        # A build's suffix (2.13.0+cpu) tells of the machine, not of the model.
+        versions={
+            name: version.split("+")[0] for name, version in fit.manifest["versions"].items() if name != "python"
+        },
+    )
+
+
+def _training_set(fit: Fit, output: Path) -> Path:
+    return output / "training" / "sets" / f"{short(fit.manifest['training_set'])}.parquet"
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -1,0 +1,110 @@
+"""From features to class, entropy and flags: everything that computes a value of a classification tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNSCORABLE = 1 << 16
+"""The row has no measured feature."""
+MODEL_FAILED = 1 << 17
+"""The model gave no probabilities: a NaN, a negative number, or a sum other than 1."""
+NO_CLASS = -1
+SUM_TOLERANCE = 1e-3
+Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+class Scores(NamedTuple):
+    """What a model says of n rows."""
+
+    probabilities: NDArray[np.float32]
+    """(n, classes); NaN where not scored."""
+    best: NDArray[np.int8]
+    """(n,), index of the most probable class (the first of equals), -1 where not scored."""
+    entropy: NDArray[np.float32]
+    """(n,), in nats; NaN where not scored."""
+    flags: NDArray[np.int32]
+    """(n,), `UNSCORABLE` and `MODEL_FAILED`."""
+
+
+def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Give columns of a matrix as ONNX Runtime must have them: native byte order, float32, C-contiguous.
+
+    ONNX Runtime reads big-endian memory as garbage without an error, so nothing reaches it but through here.
+    """
+    if not np.array_equal(columns, np.arange(features.shape[1])):
+        features = features[:, columns]
+    return np.ascontiguousarray(features, dtype=np.float32)
+
+
+def score(
+    model: Model,
+    features: NDArray[np.float32],
+    *,
+    n_classes: int,
+    indicator: NDArray[np.bool_],
+    block_rows: int,
+    pad: bool = False,
+) -> Scores:
+    """Run a model over rows and judge what it gives.
+
+    Parameters
+    ----------
+    model : callable
+        Takes float32 (m, f), gives float32 (m, classes).
+    features : ndarray of float32, (n, f)
+        Native and C-contiguous; NaN and infinite mean not measured.
+    n_classes : int
+    indicator : ndarray of bool, (f,)
+        Features that only say what was measured. A row in which no other feature is finite is not scored.
+    block_rows : int
+        Rows given to the model at once.
+    pad : bool
+        Fill the last block up to `block_rows`, for devices that compile a shape.
+
+    Returns
+    -------
+    Scores
+    """
+    probabilities = predict(model, features, n_classes=n_classes, block_rows=block_rows, pad=pad)
+    by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        failed = ~((np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0))
+        entropy = -np.where(by_class > 0, by_class * np.log(by_class), np.float32(0)).sum(axis=0)
+    best = by_class.argmax(axis=0).astype(np.int8)
+    entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
+    flags = np.zeros(len(features), np.int32)
+    unscorable = ~has_measurement(features, indicator)
+    flags[failed] = MODEL_FAILED
+    flags[unscorable] = UNSCORABLE
+    lost = failed | unscorable
+    if lost.any():
+        probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
+    return Scores(probabilities, best, entropy, flags)
+
+
+def predict(
+    model: Model, features: NDArray[np.float32], *, n_classes: int, block_rows: int, pad: bool
+) -> NDArray[np.float32]:
+    """Run a model block by block, float32 (n, classes)."""
+    probabilities = np.empty((len(features), n_classes), np.float32)
+    for start in range(0, len(features), block_rows):
+        block = features[start : start + block_rows]
+        n = len(block)
+        if pad and n < block_rows:
+            block = np.concatenate([block, np.full((block_rows - n, features.shape[1]), np.nan, np.float32)])
+        probabilities[start : start + n] = model(block)[:n]
+    return probabilities
+
+
+def has_measurement(features: NDArray[np.float32], indicator: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell rows (n,) with at least one finite feature that is not an indicator."""
+    columns = np.flatnonzero(~indicator)
+    # Nearly every row has its first feature, so the others are looked at for the few that lack it.
+    measured = np.isfinite(features[:, columns[0]])
+    unsure = np.flatnonzero(~measured)
+    measured[unsure] = np.isfinite(features[np.ix_(unsure, columns)]).any(axis=1)
+    return measured

@@ -1,0 +1,65 @@
+"""One model in one process: opened once, asked block by block."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.export.metadata import INPUT, OUTPUT, ModelFileError, ModelSchema
+from skymill.export.runtime import check_tensors, open_session
+
+MODELS_KEPT = 2
+
+
+class Session:
+    """A loaded model.
+
+    Parameters
+    ----------
+    content : bytes
+        The ONNX file.
+    provider : {"cpu", "cuda", "tensorrt"}
+    source : str
+        Where the file came from, for messages.
+
+    Raises
+    ------
+    ProviderError
+        If ONNX Runtime lacks the provider or falls back to another one.
+    ModelFileError
+        If the file is not a model or does not keep the contract.
+    """
+
+    def __init__(self, content: bytes, *, provider: str, source: str) -> None:
+        self._session = open_session(content, provider=provider, source=source)
+        self.schema = ModelSchema.from_properties(self._session.get_modelmeta().custom_metadata_map, source=source)
+        check_tensors(
+            self._session, n_features=len(self.schema.inputs), n_classes=len(self.schema.classes), source=source
+        )
+        self.pads_blocks = provider != "cpu"
+        """GPU kernels are chosen by shape, so there every block has the same one."""
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give probabilities (n, classes) of features (n, f), both native float32 and C-contiguous."""
+        [probabilities] = self._session.run([OUTPUT], {INPUT: features})
+        return np.asarray(probabilities)
+
+
+@lru_cache(maxsize=MODELS_KEPT)
+def load_session(path: str, sha256: str, provider: str) -> Session:
+    """Open a model's file once in this process.
+
+    Raises
+    ------
+    ModelFileError
+        If the file's SHA-256 is not `sha256`.
+    """
+    content = Path(path).read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ModelFileError(f"{path}: expected SHA-256 {sha256}, found {found}; the file was changed, export it again")
+    return Session(content, provider=provider, source=path)

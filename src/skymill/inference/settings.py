@@ -1,0 +1,32 @@
+"""What a whole catalogue shares, as one digest; cheap enough for the Snakefile."""
+
+from __future__ import annotations
+
+from skymill.config.run import InferenceSettings
+from skymill.store import algorithm_digest, digest, short
+
+KERNELS = ["skymill.inference.kernel"]
+VERSION = 1
+"""Raise it to classify all tiles again although no code of the kernel changed."""
+PRECISION = "float32"
+
+
+def algorithm() -> str:
+    """Give the digest of the code that computes values."""
+    return algorithm_digest(VERSION, KERNELS)
+
+
+def settings_digest(onnx: str, settings: InferenceSettings) -> str:
+    """Give the settings12 of a model's catalogue.
+
+    Parameters
+    ----------
+    onnx : str
+        SHA-256 of the model's file, or its first 12 digits.
+    settings : InferenceSettings
+    """
+    return short(
+        digest(
+            {"onnx": short(onnx), "settings": settings.model_dump(), "precision": PRECISION, "algorithm": algorithm()}
+        )
+    )
