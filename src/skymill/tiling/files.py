@@ -16,6 +16,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from skymill.sky import Tile
 from skymill.store.paths import short
 
 
@@ -75,9 +76,9 @@ class TilingFiles:
         names = (f"{short(key)}.{kind}" for kind in ("json", "index.npy", "counts.npy", "rejected.parquet"))
         return PartFiles(*(parts / name for name in names))
 
-    def bucket(self, bucket: str, sha256: str) -> Path:
+    def bucket(self, place: Tile, sha256: str) -> Path:
         """Give the file of rows of one part in one bucket."""
-        return self.spill / bucket / f"{short(sha256)}.npy"
+        return self.spill / f"o{place.order}p{place.pixel}" / f"{short(sha256)}.npy"
 
 
 def clean_spill(output: str | Path) -> int:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skymill.sky import Tile
-from skymill.store.keys import canonical_json, digest
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.sky import ORDER, Tile
 from skymill.store.durable import write_bytes
+from skymill.store.keys import canonical_json, digest
+from skymill.tiling.adaptive import TileTable, group_of, tile_bounds
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.spill import Bucket
+from skymill.tiling.spill import Bucket, PartRecord
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,39 @@ class Group:
         return {
             "group": self.name,
             "tiles": [[tile.order, tile.pixel, n_rows] for tile, n_rows in self.tiles],
-            "buckets": [vars(bucket) for bucket in sorted(self.buckets, key=lambda b: (b.pixel, b.sha256))],
+            "buckets": [vars(bucket) for bucket in sorted(self.buckets, key=lambda b: (b.order, b.pixel, b.sha256))],
             "conflicts": [str(number) for number in self.conflicts],  # beyond 2^53 JSON readers lose digits
         }
+
+
+def make_groups(
+    tiles: TileTable, records: Sequence[PartRecord], conflicts: NDArray[np.void], *, group_order: int
+) -> list[Group]:
+    """Put tiles, the buckets that hold their rows, and the conflicting ids among them into groups."""
+    order, pixel = group_of(tiles, group_order=group_order)
+    first = np.flatnonzero(
+        np.concatenate([[True], (order[1:] != order[:-1]) | (pixel[1:] != pixel[:-1])])[: len(order)]
+    )
+    starts, _ = tile_bounds(TileTable(order[first], pixel[first], first))
+    pieces = [bucket for record in records for bucket in record.buckets]
+    pixels = np.array([bucket.pixel for bucket in pieces], np.int64)
+    holders = np.searchsorted(starts, pixels << 2 * (ORDER - group_order), side="right") - 1
+    buckets: dict[int, list[Bucket]] = {}
+    for bucket, holder in zip(pieces, holders.tolist()):
+        buckets.setdefault(holder, []).append(bucket)
+    place = np.searchsorted(starts, conflicts["_healpix_29"], side="right") - 1
+    groups = []
+    for number, (begin, end) in enumerate(zip(first, [*first[1:], len(order)])):
+        columns = (column[begin:end].tolist() for column in tiles)
+        groups.append(
+            Group(
+                name=f"o{order[begin]}p{pixel[begin]}",
+                tiles=tuple((Tile(k, p), n) for k, p, n in zip(*columns)),
+                buckets=tuple(buckets.get(number, ())),
+                conflicts=tuple(np.unique(conflicts["objectId"][place == number]).tolist()),
+            )
+        )
+    return groups
 
 
 def groups(plan: str | Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The index of a part, objectId and position of each row sorted by id: finds ids at two places and counts crowded pixels.
+"""The index of a part (objectId and position of each row, sorted by id) finds ids at two places and counts pixels.
 
 Memory stays bounded whatever the survey's size: ids are compared range by range, parts are read one at a time.
 """

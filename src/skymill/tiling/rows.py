@@ -57,7 +57,7 @@ def pack(block: SourceBlock, schema: SourceSchema) -> Rows:
 def sort_rows(rows: Rows) -> Rows:
     """Sort by (`_healpix_29`, `objectId`), and by their bytes where both are equal: one order for one set of rows."""
     rows = rows[np.lexsort((rows["objectId"], rows["_healpix_29"]))]
-    tied = np.flatnonzero(in_run(_follows_same_key(rows)))
+    tied = np.flatnonzero(_in_run(_follows_same_key(rows)))
     if len(tied):
         some = rows[tied]
         rank = np.empty(len(some), np.int64)
@@ -96,22 +96,20 @@ def settle_copies(rows: Rows, elsewhere: NDArray[np.int64]) -> Settled:
 
 def content_digest(rows: Rows) -> str:
     """Give the SHA-256 of the rows' bytes."""
-    return hashlib.sha256(np.ascontiguousarray(rows).view(np.uint8)).hexdigest()
-
-
-def in_run(follows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell which rows equal their neighbour before or after, from which equal the one before."""
-    return follows | np.append(follows[1:], False)[: len(follows)]
+    return hashlib.sha256(np.ascontiguousarray(rows).view(np.uint8).data).hexdigest()
 
 
 def _follows_same_key(rows: Rows) -> NDArray[np.bool_]:
     """Tell which rows have the position index and id of the row before."""
+    ids, positions = rows["objectId"], rows["_healpix_29"]
     follows = np.zeros(len(rows), bool)
-    for_all = slice(1, None), slice(None, -1)
-    follows[1:] = (rows["objectId"][for_all[0]] == rows["objectId"][for_all[1]]) & (
-        rows["_healpix_29"][for_all[0]] == rows["_healpix_29"][for_all[1]]
-    )
+    follows[1:] = (ids[1:] == ids[:-1]) & (positions[1:] == positions[:-1])
     return follows
+
+
+def _in_run(follows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tell which rows equal a neighbour, from which equal the one before."""
+    return follows | np.append(follows[1:], False)[: len(follows)]
 
 
 def _one_nan(values: NDArray[np.float32]) -> NDArray[np.float32]:

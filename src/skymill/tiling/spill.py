@@ -1,4 +1,4 @@
-"""Read one part of the survey through the gate, once: count its sources, index their ids, spill their rows by bucket."""
+"""Read one part of the survey through the gate, once: count sources, index their ids, spill their rows by bucket."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.sky import at_order
-from skymill.store.keys import canonical_json
+from skymill.sky import Tile, at_order
 from skymill.store.durable import staged, write_bytes
+from skymill.store.keys import canonical_json
 from skymill.survey import Gated, Rejected, SourceSchema
 from skymill.tiling.adaptive import CountMap, count_pixels
 from skymill.tiling.files import TilingFiles
@@ -42,7 +42,8 @@ REJECTED = pa.schema(
 class Bucket:
     """Rows of one part in one pixel of the group order."""
 
-    pixel: str
+    order: int
+    pixel: int
     sha256: str
     n_rows: int
 
@@ -98,7 +99,10 @@ def spill_part(
     rows, rejected = _collect(gated, schema)
     rows = sort_rows(rows)
     paths = files.part(key)
-    buckets = [_spill(bucket, some, files) for bucket, some in split_buckets(rows, group_order)]
+    buckets = [
+        _spill(Bucket(group_order, pixel, content_digest(some), len(some)), some, files)
+        for pixel, some in split_buckets(rows, group_order)
+    ]
     counts = count_pixels(at_order(rows["_healpix_29"], count_order))
     _save(paths.index, make_index(rows), files)
     _save(paths.counts, np.rec.fromarrays(list(counts), dtype=COUNTS).view(COUNTS), files)
@@ -119,18 +123,23 @@ def read_counts(path: Path) -> CountMap:
     return CountMap(counts["pixel"].copy(), counts["n_rows"].copy())
 
 
-def is_spilled(bucket: Bucket, schema: SourceSchema, files: TilingFiles) -> bool:
+def bucket_file(bucket: Bucket, files: TilingFiles) -> Path:
+    """Give the file of a bucket's rows."""
+    return files.bucket(Tile(bucket.order, bucket.pixel), bucket.sha256)
+
+
+def is_spilled(bucket: Bucket, dtype: np.dtype[np.void], files: TilingFiles) -> bool:
     """Tell whether a bucket's rows stand in the cache, whole."""
-    path = files.bucket(bucket.pixel, bucket.sha256)
-    return path.is_file() and path.stat().st_size == _file_size(bucket.n_rows, schema)
+    path = bucket_file(bucket, files)
+    return path.is_file() and path.stat().st_size == _file_size(bucket.n_rows, dtype)
 
 
-def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[str, NDArray[np.void]]]:
+def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[int, NDArray[np.void]]]:
     """Cut rows, sorted by position, at the pixels of the group order."""
     pixels = at_order(rows["_healpix_29"], group_order)
-    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]])) if len(rows) else []
+    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]])[: len(rows)])
     for start, stop in zip(starts, [*starts[1:], len(rows)]):
-        yield f"o{group_order}p{pixels[start]}", rows[start:stop]
+        yield int(pixels[start]), rows[start:stop]
 
 
 def _collect(gated: Iterable[Gated], schema: SourceSchema) -> tuple[NDArray[np.void], list[Rejected]]:
@@ -142,10 +151,10 @@ def _collect(gated: Iterable[Gated], schema: SourceSchema) -> tuple[NDArray[np.v
     return np.concatenate(packed), rejected
 
 
-def _spill(bucket: str, rows: NDArray[np.void], files: TilingFiles) -> Bucket:
-    sha256 = content_digest(rows)
-    _save(files.bucket(bucket, sha256), rows, files)
-    return Bucket(bucket, sha256, len(rows))
+def _spill(bucket: Bucket, rows: NDArray[np.void], files: TilingFiles) -> Bucket:
+    if not is_spilled(bucket, rows.dtype, files):
+        _save(bucket_file(bucket, files), rows, files)
+    return bucket
 
 
 def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
@@ -153,9 +162,8 @@ def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _file_size(n_rows: int, schema: SourceSchema) -> int:
+def _file_size(n_rows: int, dtype: np.dtype[np.void]) -> int:
     """Bytes of the file of so many rows: its header and the rows."""
-    dtype = row_dtype(schema)
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_rows,)}
     np.lib.format.write_array_header_1_0(header, description)

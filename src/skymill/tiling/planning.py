@@ -1,0 +1,134 @@
+"""The plan: read what is new of the survey, choose tiles, put them into groups."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from skymill.compute import group_lock
+from skymill.config import RunConfig, SurveyConfig
+from skymill.store import canonical_json, digest
+from skymill.store.durable import staged, sweep, write_bytes
+from skymill.survey import Survey
+from skymill.tiling.adaptive import TileTable, add_counts, group_of
+from skymill.tiling.conflicts import find_conflicts
+from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
+from skymill.tiling.files import TilingFiles
+from skymill.tiling.groups import Group, make_groups
+from skymill.tiling.reading import key_parts, read_parts
+from skymill.tiling.settings import column_map, count_order, max_rows
+from skymill.tiling.spill import REJECTED, PartRecord, read_counts
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) -> None:
+    """Plan the tiles of a survey; only parts that have not been read before are read.
+
+    Writes `tiling/plan.json`, `tiles.parquet`, `quarantine.parquet` and one file a group.
+
+    Parameters
+    ----------
+    run : RunConfig
+        Its `tiling` and `compute` settings are used.
+    survey : Survey
+        Opened with `tiling.part_rows`.
+    output : Path
+        Folder of the run.
+    workers : int
+        Processes that read.
+
+    Raises
+    ------
+    RuntimeError
+        If a part cannot be read; every such part is named.
+    ValueError
+        If the ids do not tell sources apart, or the bounds contradict each other.
+    """
+    files = TilingFiles(Path(output))
+    if run.tiling.lowest_order > run.tiling.highest_order:
+        raise ValueError(
+            f"tiling: expected lowest_order <= highest_order, "
+            f"found {run.tiling.lowest_order} > {run.tiling.highest_order}; lower the first"
+        )
+    with group_lock(files.root / ".lock"):
+        sweep(files.staging)
+        keyed = key_parts(survey, run.tiling)
+        fresh = [item for item in keyed if not files.part(item.key).record.is_file()]
+        logger.info("%d of %d parts are new", len(fresh), len(keyed))
+        read_parts(fresh, run, survey, files, workers=workers)
+        records = [PartRecord.read(files.part(item.key).record) for item in keyed]
+        tiles = _tiles(survey, run, [item.key for item in keyed], files)
+        indexes = [files.part(item.key).index for item in keyed]
+        conflicts = find_conflicts(indexes, sum(record.n_rows for record in records), run.compute, workers=workers)
+        planned = make_groups(tiles, records, conflicts, group_order=run.tiling.group_order)
+        for group in planned:
+            group.write(files)
+        _write_tiles(tiles, run.tiling.group_order, files)
+        _write_quarantine([files.part(item.key).rejected for item in keyed], files)
+        write_bytes(files.plan, canonical_json(_summary(run, survey.config, records, tiles, planned)) + b"\n")
+
+
+def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
+    indexes = [files.part(key).index for key in keys]
+    native = survey.native_tiles()
+    if native is not None:
+        return tiles_of_input(native, indexes)
+    counts = add_counts([])
+    for key in keys:
+        counts = add_counts([counts, read_counts(files.part(key).counts)])
+    return tiles_of_any_depth(
+        counts,
+        indexes,
+        order=count_order(run.tiling),
+        lowest_order=run.tiling.lowest_order,
+        max_rows=max_rows(run.tiling, survey.schema.row_bytes),
+    )
+
+
+def _summary(
+    run: RunConfig, survey: SurveyConfig, records: Sequence[PartRecord], tiles: TileTable, planned: Sequence[Group]
+) -> dict[str, Any]:
+    quarantined, excluded = Counter[str](), Counter[str]()
+    for record in records:
+        quarantined.update(record.quarantined)
+        excluded.update(record.excluded)
+    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows"})
+    return {
+        "format": FORMAT,
+        "survey": survey.name,
+        "settings": {**bounds, "survey": digest(column_map(survey))},
+        "gate": {
+            "n_in": sum(record.n_in for record in records),
+            "n_rows": sum(record.n_rows for record in records),
+            "quarantined": dict(quarantined),
+            "excluded": dict(excluded),
+        },
+        "n_tiles": len(tiles.order),
+        "groups": {
+            group.name: {"digest": group.digest, "n_tiles": len(group.tiles), "n_rows": group.n_rows}
+            for group in planned
+        },
+    }
+
+
+def _write_tiles(tiles: TileTable, group_order: int, files: TilingFiles) -> None:
+    order, pixel = group_of(tiles, group_order=group_order)
+    names = [f"o{k}p{p}" for k, p in zip(order.tolist(), pixel.tolist())]
+    table = pa.table({"order": tiles.order, "pixel": tiles.pixel, "group": names, "n_rows": tiles.n_rows})
+    with staged(files.tiles, staging=files.staging) as file:
+        pq.write_table(table, file)
+
+
+def _write_quarantine(rejected: Sequence[Path], files: TilingFiles) -> None:
+    with staged(files.quarantine, staging=files.staging) as file, pq.ParquetWriter(file, REJECTED) as writer:
+        for path in rejected:
+            writer.write_table(pq.read_table(path))

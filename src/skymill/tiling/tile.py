@@ -1,0 +1,172 @@
+"""One tile of the source catalogue: gathered from the spill, settled, written to the pool."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.sky import Tile
+from skymill.sky.healpix import tile_range
+from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileWriter, Variable, digest, file_sha256
+from skymill.survey import SOURCE_FLAGS, SourceSchema
+from skymill.tiling.rows import Rows, Settled, content_digest, row_dtype, settle_copies, sort_rows
+
+CATALOGUE = "sources"
+PLAIN: dict[str, tuple[str, dict[str, str]]] = {
+    "objectId": ("<i8", {"long_name": "identifier of the source in its survey", "ucd": "meta.id;meta.main"}),
+    "_healpix_29": ("<i8", {"long_name": "HEALPix pixel of order 29, NESTED", "ucd": "pos.healpix"}),
+    "coord_ra": ("<f8", {"long_name": "right ascension, ICRS", "units": "deg", "ucd": "pos.eq.ra;meta.main"}),
+    "coord_dec": ("<f8", {"long_name": "declination, ICRS", "units": "deg", "ucd": "pos.eq.dec;meta.main"}),
+}
+LEFT_OUT = np.dtype([("objectId", "<i8"), ("coord_ra", "<f8"), ("coord_dec", "<f8")])
+EXACT_DUPLICATE = "exact_duplicate"
+CONFLICTING_ID = "conflicting_id"
+
+
+@dataclass(frozen=True)
+class TileJob:
+    """What is needed to make one tile."""
+
+    tile: Tile
+    n_rows: int
+    """Rows that the plan counted."""
+    spilled: tuple[str, ...]
+    """Files of sorted rows that may hold some of the tile's."""
+    conflicts: NDArray[np.int64]
+    """Ids that stand at two positions on the sky."""
+
+
+class TileResult(NamedTuple):
+    """A finished tile, and the rows that were quarantined because of their id."""
+
+    entry: TileEntry
+    quarantined: NDArray[np.void]
+
+
+def make_tile(job: TileJob, *, catalogue: Path, schema: SourceSchema, algorithm: str) -> TileResult:
+    """Make a tile of the source catalogue, unless one of the same key stands in the pool.
+
+    Parameters
+    ----------
+    job : TileJob
+    catalogue : Path
+        Folder of the source catalogue.
+    schema : SourceSchema
+    algorithm : str
+        Digest of the code that decides the tile's content.
+
+    Raises
+    ------
+    ValueError
+        If the spill does not hold the rows that the plan counted.
+    """
+    rows = sort_rows(gather(job.spilled, job.tile, schema))
+    if len(rows) != job.n_rows:
+        raise ValueError(f"{job.tile}: expected {job.n_rows} rows in the spill, found {len(rows)}; plan again")
+    settled = settle_copies(rows, job.conflicts)
+    ingredients = {
+        "rows": content_digest(rows),
+        "conflicting_ids": content_digest(np.unique(rows["objectId"][settled.conflicting])),
+        "bands": list(schema.bands),
+        "photometry": list(schema.photometry),
+        "values": [list(item) for item in schema.values.items()],
+        "algorithm": algorithm,
+    }
+    key = digest(ingredients)
+    accounting = account(rows, settled).check(str(job.tile))
+    pool = Pool(catalogue)
+    path = pool.path(job.tile, key)
+    if pool.find(job.tile, key) is None:
+        _write(path, rows, settled.kept, schema, pool.staging, receipt(job.tile, key, ingredients, accounting))
+    entry = TileEntry(*job.tile, key, file_sha256(path), path.stat().st_size, accounting.n_rows, accounting)
+    quarantined = np.empty(int(settled.conflicting.sum()), LEFT_OUT)
+    for name in LEFT_OUT.names or ():
+        quarantined[name] = rows[name][settled.conflicting]
+    return TileResult(entry, quarantined)
+
+
+def gather(spilled: Iterable[str], tile: Tile, schema: SourceSchema) -> Rows:
+    """Take a tile's rows out of sorted files, reading only the pages that hold them."""
+    low, high = tile_range(tile)
+    slices = [np.empty(0, row_dtype(schema))]
+    for path in spilled:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        positions = rows["_healpix_29"]
+        slices.append(rows[bisect_left(positions, low) : bisect_left(positions, high)])
+    return np.concatenate(slices)
+
+
+def account(rows: Rows, settled: Settled) -> Accounting:
+    """Count what became of a tile's rows."""
+    flags = rows["flags"][settled.kept]
+    n_flagged = int(np.count_nonzero(flags))
+    return Accounting(
+        n_in=len(rows),
+        n_ok=len(flags) - n_flagged,
+        n_flagged=n_flagged,
+        flagged={flag.name: n for flag in SOURCE_FLAGS if (n := int(np.count_nonzero(flags & flag.mask)))},
+        quarantined={CONFLICTING_ID: n} if (n := int(settled.conflicting.sum())) else {},
+        excluded={EXACT_DUPLICATE: n} if (n := int(settled.copies.sum())) else {},
+    )
+
+
+def variables(schema: SourceSchema) -> dict[str, Variable]:
+    """Describe the arrays of a tile; they have no rows yet."""
+    form = {name: Variable(np.empty(0, dtype), attrs=attrs) for name, (dtype, attrs) in PLAIN.items()}
+    form["flags"] = Variable.of_rows(
+        "<i4",
+        long_name="what is odd about the source",
+        flag_masks=[flag.mask for flag in SOURCE_FLAGS],
+        flag_meanings=" ".join(flag.name for flag in SOURCE_FLAGS),
+        ucd="meta.code",
+    )
+    for name in schema.photometry:
+        error = name not in schema.fluxes
+        form[name] = Variable.of_rows(
+            "<f4",
+            dim="band",
+            columns=schema.bands,
+            long_name=f"{name.removesuffix('Err')}, 1-sigma error" if error else name,
+            units="nJy",
+            ucd="stat.error;phot.flux.density" if error else "phot.flux.density",
+        )
+    if schema.values:
+        units = list(schema.values.values())
+        form["values"] = Variable.of_rows(
+            "<f4", dim="value", columns=tuple(schema.values), long_name="other measurements", column_units=units
+        )
+    return form
+
+
+def receipt(tile: Tile, key: str, ingredients: Mapping[str, Any], accounting: Accounting) -> dict[str, Any]:
+    """Say what made a tile."""
+    import zarr
+
+    import skymill
+
+    return {
+        "key": key,
+        "ingredients": dict(ingredients),
+        "catalogue": CATALOGUE,
+        "tile": str(tile),
+        "accounting": accounting.as_dict(),
+        "versions": {"skymill": skymill.__version__, "numpy": np.__version__, "zarr": zarr.__version__},
+    }
+
+
+def _write(
+    path: Path, rows: Rows, kept: NDArray[np.bool_], schema: SourceSchema, staging: Path, paper: Mapping[str, Any]
+) -> None:
+    """Write the kept rows, a chunk at a time."""
+    form = variables(schema)
+    with TileWriter(path, form, int(kept.sum()), staging=staging) as writer:
+        for start in range(0, len(rows), CHUNK_ROWS):
+            block = rows[start : start + CHUNK_ROWS][kept[start : start + CHUNK_ROWS]]
+            writer.append({name: np.ascontiguousarray(block[name]) for name in form})
+        writer.commit(attrs={"catalogue": CATALOGUE}, receipt=paper)
