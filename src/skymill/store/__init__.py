@@ -2,12 +2,14 @@
 
 from skymill.store.accounting import Accounting, AccountingError
 from skymill.store.algorithm import algorithm_digest
+from skymill.store.catalogue import Catalogue, open_catalogue
 from skymill.store.errors import CorruptTile, FormatError, StoreError
 from skymill.store.keys import canonical_json, digest, file_sha256
 from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
 from skymill.store.paths import group_file, short
 from skymill.store.pool import Pool
 from skymill.store.reader import TileReader, open_tile, read_tile
+from skymill.store.seal import seal
 from skymill.store.variable import CHUNK_ROWS, Variable
 from skymill.store.writer import TileFile, TileWriter, write_tile
 
@@ -15,6 +17,7 @@ __all__ = [
     "Accounting",
     "AccountingError",
     "CHUNK_ROWS",
+    "Catalogue",
     "CorruptTile",
     "FormatError",
     "GroupManifest",
@@ -31,8 +34,10 @@ __all__ = [
     "digest",
     "file_sha256",
     "group_file",
+    "open_catalogue",
     "open_tile",
     "read_tile",
+    "seal",
     "short",
     "write_tile",
 ]

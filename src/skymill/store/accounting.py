@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -55,14 +55,18 @@ class Accounting:
         return sum(self.excluded.values())
 
     def __add__(self, other: Accounting) -> Accounting:
-        return Accounting(
-            self.n_in + other.n_in,
-            self.n_ok + other.n_ok,
-            self.n_flagged + other.n_flagged,
-            dict(Counter(self.flagged) + Counter(other.flagged)),
-            dict(Counter(self.quarantined) + Counter(other.quarantined)),
-            dict(Counter(self.excluded) + Counter(other.excluded)),
-        )
+        return Accounting.total((self, other))
+
+    @classmethod
+    def total(cls, parts: Iterable[Accounting]) -> Accounting:
+        """Give the sum of any number of parts."""
+        n_in = n_ok = n_flagged = 0
+        reasons: tuple[Counter[str], ...] = (Counter(), Counter(), Counter())
+        for part in parts:
+            n_in, n_ok, n_flagged = n_in + part.n_in, n_ok + part.n_ok, n_flagged + part.n_flagged
+            for counter, counts in zip(reasons, (part.flagged, part.quarantined, part.excluded)):
+                counter.update(counts)
+        return cls(n_in, n_ok, n_flagged, *(dict(counter) for counter in reasons))
 
     def check(self, where: str = "accounting") -> Accounting:
         """Return self if the sum closes.
@@ -75,9 +79,9 @@ class Accounting:
         total = self.n_rows + self.n_quarantined + self.n_excluded
         if total != self.n_in:
             raise AccountingError(
-                f"{where}: expected n_in = n_ok + n_flagged + quarantined + excluded, found {self.n_in} in but {total} = "
-                f"{self.n_ok} + {self.n_flagged} + {self.n_quarantined} + {self.n_excluded} out; do not release it: "
-                "a stage lost or doubled sources"
+                f"{where}: expected n_in = n_ok + n_flagged + quarantined + excluded, found {self.n_in} in and {total} = "
+                f"{self.n_ok} + {self.n_flagged} + {self.n_quarantined} + {self.n_excluded} out; "
+                "a stage lost or doubled sources, so do not release it"
             )
         counts = [self.n_in, self.n_ok, self.n_flagged]
         for reasons in (self.flagged, self.quarantined, self.excluded):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shutil
 import socket
 import time
 import uuid
@@ -40,15 +41,19 @@ def make_folder(folder: Path) -> None:
         sync_folder(new.parent)
 
 
-def _create(staging: Path, name: str) -> tuple[Path, BinaryIO]:
-    """Open a staging file under a lock, which tells `sweep` that its writer is alive."""
+def _claim(staging: Path, name: str, *, folder: bool) -> tuple[Path, int]:
+    """Create an unfinished file or folder under a lock, which tells `sweep` that its writer is alive."""
+    make_folder(staging)
     while True:
         path = staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}-{name}"
-        file = path.open("xb")
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if path.exists():  # else a sweep came between the two lines above
-            return path, file
-        file.close()
+        if folder:
+            path.mkdir()
+        with contextlib.suppress(FileNotFoundError):  # a sweep may come between any two of these lines
+            descriptor = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if path.exists():
+                return path, descriptor
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -67,28 +72,72 @@ def staged(path: Path, *, staging: Path | None = None) -> Iterator[BinaryIO]:
     OSError
         If the disk is full (with what to do about it), or cannot be written.
     """
-    staging = staging or path.parent / STAGING
-    make_folder(staging)
-    temporary, file = _create(staging, path.name)
+    temporary, descriptor = _claim(staging or path.parent / STAGING, path.name, folder=False)
     try:
-        with file:
+        with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor has no path)
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
             make_folder(path.parent)
             temporary.replace(path)
         sync_folder(path.parent)
-    except BaseException as error:
+    except OSError as error:
+        raise _explained(error, path) from error.__cause__
+    finally:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL:
-            reason = f"{error.strerror} while writing {path}: free space or raise the quota and run again"
-            raise OSError(error.errno, f"{reason}; no incomplete file is left") from error
-        raise
+
+
+@contextlib.contextmanager
+def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
+    """Give an empty folder that gets its name only when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        The final name, which nothing may have yet.
+    staging : Path
+        Folder for the unfinished one, on the same file system.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or `path` exists.
+    """
+    temporary, descriptor = _claim(staging, path.name, folder=True)
+    try:
+        yield temporary
+        for folder, _, names in os.walk(temporary):
+            for name in names:
+                if not os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 (1e5 of them)
+                    _sync_file(Path(folder, name))
+            sync_folder(Path(folder))
+        make_folder(path.parent)
+        temporary.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise _explained(error, path) from error.__cause__
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _explained(error: OSError, path: Path) -> OSError:
+    """Say what to do about a full disk; other errors stay as they are."""
+    if error.errno not in FULL:
+        return error
+    reason = f"{os.strerror(error.errno or 0)} while writing {path}: free space or raise the quota and run again"
+    return OSError(error.errno, f"{reason}; nothing incomplete is left")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a small file that is whole or absent; a former one is replaced."""
-    with staged(path, staging=path.parent) as file:
+    sweep(path.parent / STAGING)
+    with staged(path) as file:
         file.write(content)
 
 
@@ -105,10 +154,14 @@ def sweep(staging: Path) -> list[Path]:
     """
     swept = []
     for path in sorted(staging.iterdir()) if staging.is_dir() else []:
-        with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = path.name.startswith(f"{socket.gethostname()}-")
-            if ours or time.time() - path.stat().st_mtime > FOREIGN_AGE:
-                path.unlink()
-                swept.append(path)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = path.name.startswith(f"{socket.gethostname()}-")
+                if ours or time.time() - path.stat().st_mtime > FOREIGN_AGE:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    swept.append(path)
+            finally:
+                os.close(descriptor)
     return swept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -79,20 +80,16 @@ class GroupManifest:
     def __post_init__(self) -> None:
         object.__setattr__(self, "tiles", tuple(sorted(self.tiles, key=lambda entry: entry.tile)))
         object.__setattr__(self, "quarantined", tuple(sorted(self.quarantined, key=lambda entry: entry.tile)))
-        places = [entry.tile for entry in (*self.tiles, *self.quarantined)]
-        twice = (
-            sorted({str(tile) for tile in places if places.count(tile) > 1}) if len(set(places)) < len(places) else []
-        )
+        counts = Counter([entry.tile for entry in self.tiles] + [entry.tile for entry in self.quarantined])
+        twice = [str(tile) for tile, n in counts.items() if n > 1]
         if twice:
             raise StoreError(f"group {self.group} of {self.catalogue}: expected each tile once, found {twice} twice")
 
     @property
     def accounting(self) -> Accounting:
         """The sum over all tiles, failed ones included."""
-        total = Accounting()
-        for entry in (*self.tiles, *self.quarantined):
-            total = total + entry.accounting
-        return total
+        parts = [entry.accounting for entry in self.tiles] + [entry.accounting for entry in self.quarantined]
+        return Accounting.total(parts)
 
     def write(self, path: str | Path) -> None:
         """Write sorted JSON, whole or not at all; equal content gives equal bytes."""

@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 TILE_TABLE = "tiles.parquet"
 QUARANTINE_TABLE = "quarantine.parquet"
 PARTITION_INFO = "partition_info.csv"
-MOC = "moc.fits"
+MOC_FILE = "moc.fits"
 DIRECTORY_SIZE = 10_000
 """Pixels per `Dir=` folder, as in HATS."""
 

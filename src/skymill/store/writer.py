@@ -161,6 +161,8 @@ class TileWriter:
         if error is None:
             error = StoreError(f"{self.path}: left without commit(); the tile was discarded")
             kind = type(error)
+        with contextlib.suppress(OSError):  # a full disk says so once; closing keeps zipfile from trying again
+            self._zip.close()
         self._context.__exit__(kind, error, trace)
         if trace is None:
             raise error

@@ -1,0 +1,248 @@
+"""Opening a catalogue, here or on a web server: tiles, cones, and everything at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from skymill.sky import ORDER, Tile
+from skymill.store.cones import Cone
+from skymill.store.errors import FormatError, StoreError
+from skymill.store.lazy import lazy_array
+from skymill.store.paths import CURRENT, MANIFEST, TILE_TABLE, VERSIONS, version_file
+from skymill.store.reader import TileReader
+from skymill.store.seal import VERSION_FORMAT
+from skymill.store.source import is_url, read_whole
+from skymill.store.tables import from_parquet
+from skymill.store.variable import SOURCE
+from skymill.store.zipstore import Traffic
+
+OPEN_TILES = 128
+"""Tiles whose directory and metadata are kept."""
+WEB_READERS = 8
+"""Tiles read at the same time from a web server."""
+
+
+def open_catalogue(location: str | Path) -> Catalogue:
+    """Open a catalogue.
+
+    Parameters
+    ----------
+    location : Path or str
+        Path or URL of a catalogue's folder (its current version is opened) or of a version's folder.
+
+    Returns
+    -------
+    Catalogue
+
+    Raises
+    ------
+    FileNotFoundError
+        If no catalogue stands there.
+    FormatError
+        If a newer skymill wrote it.
+
+    Examples
+    --------
+    ::
+
+        catalogue = skymill.open_catalogue("results/catalogues/classification")
+        near = catalogue.cone(ra=53.1, dec=-27.8, radius_deg=0.1)
+        everything = catalogue.to_xarray(["objectId", "probability"])
+    """
+    base = str(location).rstrip("/")
+    try:
+        current = json.loads(read_whole(f"{base}/{CURRENT}"))
+        base = f"{base}/{VERSIONS}/{_supported(current, base)['version']}"
+    except FileNotFoundError:
+        pass  # a version's folder has no pointer
+    try:
+        manifest = json.loads(read_whole(f"{base}/{MANIFEST}"))
+    except FileNotFoundError:
+        below = [] if is_url(base) else [str(path.parent) for path in _catalogues_below(Path(base))]
+        hint = f"did you mean {' or '.join(sorted(below))}?" if below else "a catalogue appears when it is sealed"
+        raise FileNotFoundError(f"{base}: expected a catalogue's {CURRENT} or {MANIFEST}, found none; {hint}") from None
+    _supported(manifest, base)
+    return Catalogue(base, manifest)
+
+
+def _supported(document: dict[str, Any], where: str) -> dict[str, Any]:
+    if document["skymill_format"] > VERSION_FORMAT:
+        raise FormatError(
+            f"{where}: expected a catalogue of format {VERSION_FORMAT} or older, "
+            f"found {document['skymill_format']}; install a newer skymill"
+        )
+    return document
+
+
+def _catalogues_below(folder: Path) -> list[Path]:
+    return [*folder.glob(f"*/{CURRENT}"), *folder.glob(f"*/*/{CURRENT}")]
+
+
+class Catalogue:
+    """A sealed version of a catalogue; made by `open_catalogue`.
+
+    Attributes
+    ----------
+    location, name, version : str
+        Where it stands, and what it is.
+    manifest : dict
+        What the version says about itself: `accounting`, `about`, `settings`, ...
+    tiles : DataFrame
+        One row per tile in the order of the sky: `order`, `pixel`, `n_rows`, `key`, `sha256`, accounting.
+    traffic : Traffic
+        What has been read so far.
+    """
+
+    def __init__(self, location: str, manifest: dict[str, Any]) -> None:
+        self.location = location
+        self.version: str = manifest["version"]
+        self.manifest: dict[str, Any] = manifest["content"]
+        self.name: str = self.manifest["catalogue"]
+        self.tiles: pd.DataFrame = from_parquet(read_whole(f"{location}/{TILE_TABLE}")).to_pandas()
+        if len(self.tiles) != self.manifest["n_tiles"]:
+            raise StoreError(
+                f"{location}: expected {self.manifest['n_tiles']} tiles, found {len(self.tiles)} in {TILE_TABLE}; "
+                "run `skymill verify`"
+            )
+        self.traffic = Traffic()
+        shift = 2 * (ORDER - self.tiles["order"].to_numpy(np.int64))
+        pixels = self.tiles["pixel"].to_numpy(np.int64)
+        self._starts, self._stops = pixels << shift, (pixels + 1) << shift
+        self._reader = lru_cache(maxsize=OPEN_TILES)(self._open_tile)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of sources."""
+        return int(self.manifest["n_rows"])
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the variables."""
+        return self._first.columns if self._first else ()
+
+    def __repr__(self) -> str:
+        lines = [
+            f"<skymill.Catalogue '{self.name}' version {self.version}>",
+            f"  {self.n_rows:,} sources in {len(self.tiles):,} tiles at {self.location}",
+            *(f"  {line}" for line in self._described()),
+            "  .tiles  .tile(order, pixel)  .cone(ra, dec, radius_deg)  .to_xarray(columns)",
+        ]
+        return "\n".join(lines)
+
+    def _described(self) -> list[str]:
+        lines = []
+        for name in self.columns:
+            array = self._first.arrays[name]
+            shape = f" x {array.shape[1]}" if array.ndim > 1 else ""
+            units = f" [{array.attrs['units']}]" if "units" in array.attrs else ""
+            lines.append(f"{name}: {array.dtype}{shape}{units}")
+        return lines
+
+    def tile(self, order: int, pixel: int) -> xr.Dataset:
+        """Open one tile as plain xarray; values are read when they are used.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such tile.
+        """
+        row = self._rows.get(Tile(order, pixel))
+        if row is None:
+            raise KeyError(
+                f"{self.location}: expected one of its {len(self.tiles):,} tiles (see .tiles), "
+                f"found no {Tile(order, pixel)}"
+            )
+        return self._reader(row).dataset()
+
+    def to_xarray(self, columns: Sequence[str] | None = None) -> xr.Dataset:
+        """Give all tiles as one lazy Dataset; nothing but the form of one tile is read before values are used.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Variables to have; default all.
+
+        Returns
+        -------
+        Dataset
+            Along `source`, in the order of the sky; one dask chunk per tile and variable.
+        """
+        if self._first is None:
+            return xr.Dataset()
+        names = self._first.select(columns)
+        filled = np.flatnonzero(self.tiles["n_rows"])
+        files = [self._file(row) for row in filled]
+        rows = tuple(self.tiles["n_rows"].iloc[filled].tolist())
+        return self._dataset({name: lazy_array(self._first.arrays[name], name, files, rows) for name in names})
+
+    def cone(self, ra: float, dec: float, radius_deg: float, columns: Sequence[str] | None = None) -> xr.Dataset:
+        """Read the sources within a circle on the sky, its edge included, and only the chunks that may hold some.
+
+        Parameters
+        ----------
+        ra, dec, radius_deg : float
+            Centre (ICRS) and radius in degrees.
+        columns : sequence of str, optional
+            Variables to read; default all.
+
+        Returns
+        -------
+        Dataset
+            In memory, in the order of the sky.
+
+        Raises
+        ------
+        ValueError
+            If the centre or the radius is not on the sphere.
+        KeyError
+            If a column does not exist.
+        """
+        cone = Cone(ra, dec, radius_deg)
+        touched = np.flatnonzero(cone.touches(self._starts, self._stops - 1))
+        if self._first is None:
+            return xr.Dataset()
+        names = self._first.select(columns)
+        with ThreadPoolExecutor(WEB_READERS if is_url(self.location) else 1) as readers:
+            found = readers.map(lambda row: cone.rows(self._reader(row), names), touched)
+            parts = [self._first.rows(0, 0, names), *chain.from_iterable(found)]
+        return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
+
+    @cached_property
+    def _first(self) -> TileReader | None:
+        """The tile that shows what all have in common."""
+        return self._reader(0) if len(self.tiles) else None
+
+    @cached_property
+    def _rows(self) -> dict[Tile, int]:
+        """Where each tile stands in the table."""
+        return {Tile(*place): row for row, place in enumerate(zip(self.tiles["order"], self.tiles["pixel"]))}
+
+    def _file(self, row: int) -> tuple[str, int]:
+        """Give the place and the size of a tile."""
+        tile = Tile(int(self.tiles["order"].iat[row]), int(self.tiles["pixel"].iat[row]))
+        return f"{self.location}/{version_file(tile)}", int(self.tiles["n_bytes"].iat[row])
+
+    def _open_tile(self, row: int) -> TileReader:
+        location, n_bytes = self._file(row)
+        return TileReader(location, n_bytes=n_bytes, traffic=self.traffic)
+
+    def _dataset(self, values: dict[str, Any]) -> xr.Dataset:
+        """Dress arrays along `source` with what one tile says about them."""
+        form = self._first.dataset()
+        shared = {name: variable.load() for name, variable in form.variables.items() if SOURCE not in variable.dims}
+        arrays = {name: (form[name].dims, array, form[name].attrs) for name, array in values.items()}
+        about = {"catalogue": self.name, "version": self.version}
+        return xr.Dataset(arrays, attrs=about).assign_coords(shared)

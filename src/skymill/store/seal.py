@@ -1,0 +1,180 @@
+"""Sealing: from the manifests of all groups to one immutable version of a catalogue."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mocpy import MOC
+
+from skymill.sky import Tile, tile_range
+from skymill.store.accounting import Accounting, AccountingError
+from skymill.store.durable import staged_folder, write_bytes
+from skymill.store.errors import StoreError
+from skymill.store.keys import digest, short
+from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
+from skymill.store.paths import (
+    CURRENT,
+    MANIFEST,
+    MOC_FILE,
+    PARTITION_INFO,
+    QUARANTINE_TABLE,
+    STAGING,
+    TILE_TABLE,
+    pool_file,
+    version_file,
+    version_folder,
+)
+from skymill.store.tables import content_digest, quarantine_table, tile_table, to_parquet
+
+VERSION_FORMAT = 1
+
+
+def seal(
+    catalogue: str | Path,
+    manifests: Iterable[GroupManifest],
+    *,
+    unplaced: Accounting | None = None,
+    n_in: int | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> str:
+    """Write a version of a catalogue and make it the current one.
+
+    Parameters
+    ----------
+    catalogue : Path
+        The catalogue's folder.
+    manifests : iterable of GroupManifest
+        Of all its groups, of one settings digest.
+    unplaced : Accounting, optional
+        Sources that belong to no tile, e.g. those without a position.
+    n_in : int, optional
+        Number of sources that have to be accounted for.
+    about : mapping, optional
+        What else identifies the version, as plain JSON: model, survey, citation.
+
+    Returns
+    -------
+    str
+        The version: a digest of its tables and of `about`. Equal content is the same version, sealed once.
+
+    Raises
+    ------
+    AccountingError
+        If sources are missing.
+    StoreError
+        If tiles are missing in the pool, overlap on the sky, or belong to different catalogues.
+    """
+    root = Path(catalogue)
+    groups = list(manifests)
+    tiles = [entry for group in groups for entry in group.tiles]
+    failures = [entry for group in groups for entry in group.quarantined]
+    _check_groups(root, groups)
+    _check_sky(root, [entry.tile for entry in (*tiles, *failures)])
+    _check_pool(root, tiles)
+    accounting = _account(root, tiles, failures, unplaced or Accounting(), n_in)
+    tables = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
+    content = {
+        "catalogue": groups[0].catalogue,
+        "settings": groups[0].settings,
+        "n_tiles": len(tiles),
+        "n_rows": sum(entry.n_rows for entry in tiles),
+        "accounting": accounting.as_dict(),
+        "unplaced": (unplaced or Accounting()).as_dict(),
+        "about": dict(about or {}),
+        "tables": {name: content_digest(table) for name, table in tables.items()},
+    }
+    version = short(digest(content))
+    folder = version_folder(root, version)
+    if not folder.is_dir():
+        with staged_folder(folder, staging=root / STAGING) as staging:
+            for name, table in tables.items():
+                (staging / name).write_bytes(to_parquet(table))
+            _describe(staging, [entry.tile for entry in tiles])
+            _link(staging, tiles)
+            manifest = {"skymill_format": VERSION_FORMAT, "version": version, "content": content}
+            (staging / MANIFEST).write_bytes(as_json(manifest))
+    current = {"skymill_format": VERSION_FORMAT, "catalogue": groups[0].catalogue, "version": version}
+    write_bytes(root / CURRENT, as_json(current))
+    return version
+
+
+def as_json(values: Mapping[str, Any]) -> bytes:
+    """Write JSON for people and programs; equal content gives equal bytes."""
+    return json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _check_groups(root: Path, groups: Sequence[GroupManifest]) -> None:
+    kinds = sorted({(group.catalogue, group.settings) for group in groups})
+    if len(kinds) != 1:
+        raise StoreError(f"{root}: expected manifests of one catalogue and one settings digest, found {kinds}")
+
+
+def _check_sky(root: Path, tiles: Sequence[Tile]) -> None:
+    ranges = sorted((*tile_range(tile), str(tile)) for tile in tiles)
+    clashes = [f"{a[2]} and {b[2]}" for a, b in zip(ranges, ranges[1:]) if b[0] < a[1]]
+    if clashes:
+        raise StoreError(f"{root}: expected tiles that do not overlap on the sky, found {'; '.join(clashes[:10])}")
+
+
+def _check_pool(root: Path, tiles: Sequence[TileEntry]) -> None:
+    wrong = []
+    for entry in tiles:
+        path = root / pool_file(entry.tile, entry.key)
+        size = path.stat().st_size if path.is_file() else None
+        if size != entry.n_bytes:
+            wrong.append(f"{path} ({'missing' if size is None else f'{size} bytes, not {entry.n_bytes}'})")
+    if wrong:
+        raise StoreError(
+            f"{root}: expected every tile of the manifests in the pool, found {len(wrong)} missing or truncated: "
+            f"{', '.join(wrong[:10])}; delete the truncated ones and their group manifests and run again"
+        )
+
+
+def _account(
+    root: Path, tiles: Sequence[TileEntry], failures: Sequence[Quarantined], unplaced: Accounting, n_in: int | None
+) -> Accounting:
+    unplaced.check(f"{root}: sources without a tile")
+    for entry in tiles:
+        entry.accounting.check(f"{root}: tile {entry.tile}")
+        if entry.accounting.n_rows != entry.n_rows:
+            raise AccountingError(
+                f"{root}: tile {entry.tile}: expected as many rows as sources without and with flags "
+                f"({entry.accounting.n_rows}), found {entry.n_rows}"
+            )
+    total = Accounting.total([unplaced] + [e.accounting for e in tiles] + [e.accounting for e in failures])
+    if n_in is not None and total.n_in != n_in:
+        raise AccountingError(
+            f"{root}: expected {n_in} sources, found {total.n_in} accounted for; a group manifest is missing or old, "
+            "so run the stage again"
+        )
+    return total.check(str(root))
+
+
+def _describe(folder: Path, tiles: Sequence[Tile]) -> None:
+    """Write the coverage in the forms that others read: HATS partition table, MOC."""
+    ordered = sorted(tiles, key=tile_range)
+    lines = ["Norder,Npix", *(f"{tile.order},{tile.pixel}" for tile in ordered)]
+    (folder / PARTITION_INFO).write_text("\n".join(lines) + "\n")
+    coverage(ordered).save(folder / MOC_FILE, format="fits")
+
+
+def coverage(tiles: Sequence[Tile]) -> MOC:
+    """Give the part of the sky that tiles cover."""
+    if not tiles:
+        return MOC.new_empty(max_depth=0)
+    orders = np.array([tile.order for tile in tiles], dtype=np.uint8)
+    pixels = np.array([tile.pixel for tile in tiles], dtype=np.uint64)
+    return MOC.from_healpix_cells(pixels, orders, max_depth=int(orders.max()))
+
+
+def _link(folder: Path, tiles: Sequence[TileEntry]) -> None:
+    """Make the tree of relative symlinks into the pool."""
+    for entry in tiles:
+        link = folder / version_file(entry.tile)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        # from versions/<v>/Norder=/Dir=/ up to the catalogue
+        link.symlink_to(Path("..", "..", "..", "..") / pool_file(entry.tile, entry.key))
