@@ -3,7 +3,8 @@
 from skymill.survey.blocks import BLOCK_ROWS, Gated, Part, Rejected, SourceBlock, SourceSchema
 from skymill.survey.errors import TableError
 from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
-from skymill.survey.labels import Labels
+from skymill.survey.labels import Labels, read_labels
+from skymill.survey.survey import Survey, inventory_digest, open_survey
 
 __all__ = [
     "BLOCK_ROWS",
@@ -17,5 +18,9 @@ __all__ = [
     "SOURCE_FLAGS",
     "SourceBlock",
     "SourceSchema",
+    "Survey",
     "TableError",
+    "inventory_digest",
+    "open_survey",
+    "read_labels",
 ]

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skymill.config.run import LabelSettings
+from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
+from skymill.survey import embedded, inventory, readers
+from skymill.survey.angles import degrees, positions
+from skymill.survey.columns import Columns, Role, check_columns, id_roles, names
+from skymill.survey.flux import cleaned
+from skymill.survey.gate import first_reason
+from skymill.survey.ids import object_ids, texts, without_text
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,8 @@ class Labels:
     pm_ra: NDArray[np.float64] | None  # (n,) mas/yr, mu_alpha cos(delta), where declared; 0 where not measured
     pm_dec: NDArray[np.float64] | None  # (n,)
     counts: Mapping[str, int]
-    """`rows` = `used` + `no_class` + `other_class` + one entry per reason of `skymill.survey.flags.REASONS`."""
+    """`rows` = `used` + `no_class` + `other_class` + one entry per reason of `REASONS`; beside them `pm_ra_missing`,
+    `pm_dec_missing`: used rows whose proper motion was taken as 0."""
     other_classes: Mapping[str, int]
     """Rows of each class that is not asked for."""
     digest: str
@@ -29,3 +41,128 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.row)
+
+
+def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | None = None) -> Labels:
+    """Read a label table block by block through the id, angle and column code of the gate.
+
+    Parameters
+    ----------
+    settings : LabelSettings
+    survey : SurveyConfig
+        Whose simulation is meant where the labels are those of the simulated survey.
+    cache : Path, optional
+        Folder of remembered digests.
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read, or lacks a named column, or one has a type that cannot be used.
+    """
+    settings = _complete(settings)
+    blocks, digest = _simulated(survey) if settings.format == "simulated" else _table(settings, cache)
+    counts: Counter[str] = Counter(rows=0, used=0, no_class=0, other_class=0)
+    others: Counter[str] = Counter()
+    kept: list[dict[str, NDArray[np.generic]]] = [_usable(_empty(settings), settings, Counter(), Counter())]
+    for block in blocks:
+        kept.append(_usable(block, settings, counts, others))
+    columns = {name: np.concatenate([block[name] for block in kept]) for name in kept[0]}
+    return Labels(
+        row=columns["row"],
+        label=columns["label"],
+        **{name: columns.get(name) for name in ("object_id", "ra", "dec", "pm_ra", "pm_dec")},
+        counts=dict(counts),
+        other_classes=dict(sorted(others.items())),
+        digest=digest,
+    )
+
+
+def _complete(settings: LabelSettings) -> LabelSettings:
+    """Name the columns of the simulated survey's labels."""
+    if settings.format != "simulated":
+        return settings
+    known = {
+        "id": IdColumn(column="objectId"),
+        "ra": AngleColumn(column="ra", unit="deg"),
+        "dec": AngleColumn(column="dec", unit="deg"),
+    }
+    return settings.model_copy(update=known)
+
+
+def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
+    roles: list[tuple[str, Role]] = [(settings.column, "class")]
+    if settings.match == "id":
+        assert settings.id is not None  # the configuration demands it
+        return [*roles, *id_roles(settings.id)]
+    assert settings.ra is not None and settings.dec is not None
+    roles += [(settings.ra.column, "angle"), (settings.dec.column, "angle")]
+    return roles + [(name, "number") for name in (settings.pm_ra, settings.pm_dec) if name]
+
+
+def _simulated(survey: SurveyConfig) -> tuple[Iterator[Columns], str]:
+    return embedded.label_blocks(survey), embedded.digest(survey)
+
+
+def _table(settings: LabelSettings, cache: Path | None) -> tuple[Iterator[Columns], str]:
+    assert settings.path is not None and settings.format != "simulated"
+    files = readers.table_files(settings.path, settings.format)
+    digests = inventory.file_digests([file.path for file in files], cache)
+    return _blocks(files, settings), inventory.combined_digest(digests)
+
+
+def _blocks(files: list[readers.TableFile], settings: LabelSettings) -> Iterator[Columns]:
+    assert settings.format != "simulated"
+    roles = _roles(settings)
+    for file in files:
+        shape = readers.shape(file, settings.format)
+        check_columns(shape.columns, roles, where=str(file.path))
+        yield from readers.read(file, settings.format, names(roles), 0, shape.n_rows)
+
+
+def _empty(settings: LabelSettings) -> Columns:
+    return {name: np.zeros(0, dtype=np.int64) for name in names(_roles(settings))}
+
+
+def _usable(
+    block: Columns, settings: LabelSettings, counts: Counter[str], others: Counter[str]
+) -> dict[str, NDArray[np.generic]]:
+    """The rows of a block that can be used; `counts` and `others` grow by what it holds."""
+    no_class = np.ma.getmaskarray(block[settings.column]) | without_text(np.ma.getdata(block[settings.column]))
+    label = np.array(texts(np.ma.getdata(block[settings.column])), dtype=np.str_)
+    other = ~no_class & ~np.isin(label, settings.classes)
+    columns, failures = _identities(block, settings)
+    reason = first_reason(failures, len(label))
+    reason[other], reason[no_class] = "other_class", "no_class"
+    keep = reason == ""
+    row = np.arange(len(label), dtype=np.int64) + counts["rows"]
+    counts.update(rows=len(label), used=int(keep.sum()))
+    counts.update(reason[~keep].tolist())
+    others.update(label[other].tolist())
+    for name in ("pm_ra", "pm_dec"):
+        if name in columns:
+            unknown = np.isnan(columns[name])
+            columns[name][unknown] = 0.0
+            counts[f"{name}_missing"] += int((unknown & keep).sum())
+    return {name: values[keep] for name, values in {"row": row, "label": label, **columns}.items()}
+
+
+def _identities(
+    block: Columns, settings: LabelSettings
+) -> tuple[dict[str, NDArray[np.generic]], dict[str, NDArray[np.bool_]]]:
+    """What ties a label to a source, and where that fails."""
+    if settings.match == "id":
+        assert settings.id is not None
+        ids, missing, out_of_range = object_ids(block, settings.id)
+        return {"object_id": ids}, {"id_missing": missing, "id_out_of_range": out_of_range}
+    assert settings.ra is not None and settings.dec is not None
+    ra, dec = degrees(block[settings.ra.column], settings.ra), degrees(block[settings.dec.column], settings.dec)
+    place = positions(ra, dec)
+    columns: dict[str, NDArray[np.generic]] = {"ra": place.ra, "dec": place.dec}
+    for name, source in (("pm_ra", settings.pm_ra), ("pm_dec", settings.pm_dec)):
+        if source:
+            columns[name] = cleaned(block[source], [])
+    return columns, {
+        "position_missing": place.missing,
+        "ra_out_of_range": place.ra_out_of_range,
+        "dec_out_of_range": place.dec_out_of_range,
+    }

@@ -1,0 +1,128 @@
+"""Which columns of a table are read, and what each must hold."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
+from skymill.survey.errors import TableError
+
+Columns = Mapping[str, NDArray[np.generic]]
+"""Raw columns as a reader gives them, (n,) each; masked arrays where rows are empty."""
+TypeKind = Literal["integer", "float", "boolean", "text", "other"]
+Role = Literal["integer id", "hashed id", "packed id", "angle", "flux", "number", "mark", "class"]
+NUMPY_KINDS: dict[str, TypeKind] = {
+    "i": "integer", "u": "integer", "f": "float", "b": "boolean", "U": "text", "S": "text", "O": "text",
+}  # fmt: skip
+
+
+class ColumnType(NamedTuple):
+    """The type of a column as its file declares it."""
+
+    kind: TypeKind
+    name: str
+
+
+class Demand(NamedTuple):
+    """What a role accepts, in words too, and what to do when a column holds something else."""
+
+    kinds: tuple[TypeKind, ...]
+    words: str
+    mend: str
+
+
+DEMANDS: dict[Role, Demand] = {
+    "integer id": Demand(
+        ("integer",), "integers", "a float cannot hold ids above 2^53: use another column, or `pack` or `hash`"
+    ),
+    "packed id": Demand(("integer",), "integers", "pack only integer columns, or use `hash`"),
+    "hashed id": Demand(("text", "integer", "boolean", "float"), "text or numbers", "choose a scalar column"),
+    "angle": Demand(("float", "integer"), "numbers", "store angles as numbers; sexagesimal text is not read"),
+    "flux": Demand(("float", "integer"), "numbers", "store fluxes and magnitudes as numbers, empty as null or NaN"),
+    "number": Demand(("float", "integer", "boolean"), "numbers", "store it as a number, empty as null or NaN"),
+    "mark": Demand(("boolean", "integer"), "booleans or integers", "store it as a boolean"),
+    "class": Demand(("text", "integer", "boolean"), "text or integers", "store classes as text or integers"),
+}
+
+
+def column_type(values: NDArray[np.generic]) -> ColumnType:
+    """Give the type of a numpy column; a column of vectors is `other`."""
+    if values.ndim != 1:
+        return ColumnType("other", f"{values.dtype} vector of shape {values.shape[1:]}")
+    return ColumnType(NUMPY_KINDS.get(values.dtype.kind, "other"), str(values.dtype))
+
+
+def id_roles(column: IdColumn) -> list[tuple[str, Role]]:
+    """The columns of an identifier."""
+    role: Role = "integer id" if column.column else "packed id" if column.pack else "hashed id"
+    return [(name, role) for name in column.sources]
+
+
+def source_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
+    """Every column that a survey's map names, with its role.
+
+    Raises
+    ------
+    TableError
+        If the map lacks id, ra or dec.
+    """
+    identifier, ra, dec = positions_of(config)
+    roles: list[tuple[str, Role]] = [*id_roles(identifier), (ra.column, "angle"), (dec.column, "angle")]
+    for photometry in config.photometry.values():
+        for template in filter(None, (photometry.column, photometry.error)):
+            roles += [(template.replace("{band}", band), "flux") for band in config.bands]
+    roles += [(value.column, "number") for value in config.expanded_values().values()]
+    if config.extinction:
+        roles.append((config.extinction.column, "number"))
+    if config.primary:
+        roles.append((config.primary.column, "mark"))
+    return roles
+
+
+def positions_of(config: SurveyConfig) -> tuple[IdColumn, AngleColumn, AngleColumn]:
+    """The id, ra and dec of a map, which must be there."""
+    if config.id is None or config.ra is None or config.dec is None:
+        raise TableError(f"survey '{config.name}': its column map must name id, ra and dec")
+    return config.id, config.ra, config.dec
+
+
+def names(roles: list[tuple[str, Role]]) -> list[str]:
+    """Column names, each once, in order."""
+    return list(dict.fromkeys(name for name, _ in roles))
+
+
+def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]], *, where: str) -> None:
+    """Check that every mapped column is there and holds what its role asks for.
+
+    Raises
+    ------
+    TableError
+        Naming all missing columns, with similar names the table has, and all columns of a wrong type.
+    """
+    missing = [name for name in names(roles) if name not in found]
+    faults: list[str] = []
+    if missing:
+        listed = ", ".join(_with_hint(name, list(found)) for name in missing)
+        faults.append(
+            f"{where}: {len(missing)} of {len(names(roles))} mapped columns are missing: {listed}; "
+            "correct the survey's column map"
+        )
+    for name, role in dict.fromkeys(roles):
+        demand = DEMANDS[role]
+        if name in found and found[name].kind not in demand.kinds:
+            faults.append(
+                f"{where}: column '{name}' ({role}): expected {demand.words}, found {found[name].name}; {demand.mend}"
+            )
+    if faults:
+        raise TableError("\n".join(faults))
+
+
+def _with_hint(name: str, known: list[str]) -> str:
+    lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), lower, n=2, cutoff=0.7)
+    return f"'{name}' (similar: {', '.join(lower[key] for key in close)})" if close else f"'{name}'"

@@ -1,0 +1,61 @@
+"""The simulated survey behind the same interface as tables of files: a part is a cell of its sky."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from skymill.config.survey import SimulationSettings, SurveyConfig
+from skymill.survey.blocks import Part
+from skymill.survey.columns import Columns
+from skymill.survey.inventory import combined_digest
+
+
+def mapped(config: SurveyConfig) -> SurveyConfig:
+    """Give the configuration with the column map of the simulation."""
+    from skymill.survey.simulated import column_map
+
+    return SurveyConfig.model_validate(config.model_dump(exclude_unset=True) | column_map())
+
+
+def settings_of(config: SurveyConfig) -> SimulationSettings:
+    """The settings of the simulation, which the configuration demands."""
+    assert config.simulation is not None
+    return config.simulation
+
+
+def digest(config: SurveyConfig) -> str:
+    """Digest of everything that decides what is simulated."""
+    return combined_digest([settings_of(config).model_dump_json()])
+
+
+def parts(config: SurveyConfig) -> list[Part]:
+    """One part per cell."""
+    from skymill.survey.simulated import cells
+
+    settings = settings_of(config)
+    whole = settings.model_dump_json(exclude={"labelled"})  # which changes no source
+    return [
+        Part(
+            name=f"cell Norder={cell.order}/Npix={cell.pixel}",
+            n_rows=cell.n_rows,
+            digest=combined_digest([whole, str(cell.order), str(cell.pixel)]),
+            file=f"{cell.order}/{cell.pixel}/{cell.n_rows}",
+            stop=cell.n_rows,
+        )
+        for cell in cells(settings)
+    ]
+
+
+def blocks(config: SurveyConfig, part: Part) -> Iterator[Columns]:
+    """Generate the rows of a cell."""
+    from skymill.survey.simulated import Cell, raw_blocks
+
+    order, pixel, n_rows = (int(number) for number in part.file.split("/"))
+    yield from raw_blocks(settings_of(config), Cell(order, pixel, n_rows))
+
+
+def label_blocks(config: SurveyConfig) -> Iterator[Columns]:
+    """Generate the label table: objectId, ra, dec, class, redshift."""
+    from skymill.survey.simulated import labels
+
+    yield from labels(settings_of(config))
