@@ -9,8 +9,10 @@ from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
 from skymill.store.paths import group_file, short
 from skymill.store.pool import Pool
 from skymill.store.reader import TileReader, open_tile, read_tile
+from skymill.store.report import Problem, Report
 from skymill.store.seal import seal
 from skymill.store.variable import CHUNK_ROWS, Variable
+from skymill.store.verify import verify
 from skymill.store.writer import TileFile, TileWriter, write_tile
 
 __all__ = [
@@ -22,7 +24,9 @@ __all__ = [
     "FormatError",
     "GroupManifest",
     "Pool",
+    "Problem",
     "Quarantined",
+    "Report",
     "StoreError",
     "TileEntry",
     "TileFile",
@@ -39,5 +43,6 @@ __all__ = [
     "read_tile",
     "seal",
     "short",
+    "verify",
     "write_tile",
 ]

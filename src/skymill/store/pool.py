@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from skymill.sky import Tile
+from skymill.store.accounting import Accounting
+from skymill.store.check import check_whole, wrong_receipt
 from skymill.store.durable import sweep
+from skymill.store.errors import CorruptTile
+from skymill.store.keys import file_sha256
+from skymill.store.manifest import TileEntry
 from skymill.store.paths import STAGING, pool_file
 
 
@@ -37,6 +42,31 @@ class Pool:
         """Give the file of a tile of a key, or None if it has to be made."""
         path = self.path(tile, key)
         return path if path.is_file() else None
+
+    def entry(self, tile: Tile, key: str) -> TileEntry | None:
+        """Give the manifest's entry of a tile that stands in the pool, having read it to its last byte.
+
+        A run that resumes takes over what an earlier one finished, and its manifest will vouch for it.
+
+        Returns
+        -------
+        TileEntry or None
+            None if the tile has to be made.
+
+        Raises
+        ------
+        CorruptTile
+            If the file is not whole or is not of this key.
+        """
+        path = self.find(tile, key)
+        if path is None:
+            return None
+        attributes = check_whole(path)
+        wrong = wrong_receipt(attributes["receipt"], key)
+        if wrong:
+            raise CorruptTile(f"{path}: {wrong}; delete the file and run again")
+        accounting = Accounting.from_dict(attributes["receipt"]["accounting"])
+        return TileEntry(*tile, key, file_sha256(path), path.stat().st_size, attributes["n_rows"], accounting)
 
     def sweep(self) -> list[Path]:
         """Delete what killed writers left behind; safe while others write."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from skymill.sky import Tile, tile_range
 from skymill.store.accounting import Accounting, AccountingError
 from skymill.store.durable import staged_folder, write_bytes
 from skymill.store.errors import StoreError
-from skymill.store.keys import digest, short
+from skymill.store.keys import digest, file_sha256, short
 from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
 from skymill.store.paths import (
     CURRENT,
@@ -75,7 +76,7 @@ def seal(
     _check_groups(root, groups)
     _check_sky(root, [entry.tile for entry in (*tiles, *failures)])
     _check_pool(root, tiles)
-    accounting = _account(root, tiles, failures, unplaced or Accounting(), n_in)
+    accounting = account(root, tiles, failures, unplaced or Accounting(), n_in)
     tables = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
     content = {
         "catalogue": groups[0].catalogue,
@@ -94,8 +95,9 @@ def seal(
             for name, table in tables.items():
                 (staging / name).write_bytes(to_parquet(table))
             _describe(staging, [entry.tile for entry in tiles])
+            files = {path.name: file_sha256(path) for path in staging.iterdir() if path.is_file()}
+            manifest = {"skymill_format": VERSION_FORMAT, "version": version, "content": content, "files": files}
             _link(staging, tiles)
-            manifest = {"skymill_format": VERSION_FORMAT, "version": version, "content": content}
             (staging / MANIFEST).write_bytes(as_json(manifest))
     current = {"skymill_format": VERSION_FORMAT, "catalogue": groups[0].catalogue, "version": version}
     write_bytes(root / CURRENT, as_json(current))
@@ -115,7 +117,7 @@ def _check_groups(root: Path, groups: Sequence[GroupManifest]) -> None:
 
 def _check_sky(root: Path, tiles: Sequence[Tile]) -> None:
     ranges = sorted((*tile_range(tile), str(tile)) for tile in tiles)
-    clashes = [f"{a[2]} and {b[2]}" for a, b in zip(ranges, ranges[1:]) if b[0] < a[1]]
+    clashes = [f"{a[2]} and {b[2]}" for a, b in pairwise(ranges) if b[0] < a[1]]
     if clashes:
         raise StoreError(f"{root}: expected tiles that do not overlap on the sky, found {'; '.join(clashes[:10])}")
 
@@ -134,9 +136,16 @@ def _check_pool(root: Path, tiles: Sequence[TileEntry]) -> None:
         )
 
 
-def _account(
+def account(
     root: Path, tiles: Sequence[TileEntry], failures: Sequence[Quarantined], unplaced: Accounting, n_in: int | None
 ) -> Accounting:
+    """Add up what became of every source.
+
+    Raises
+    ------
+    AccountingError
+        If a sum does not close.
+    """
     unplaced.check(f"{root}: sources without a tile")
     for entry in tiles:
         entry.accounting.check(f"{root}: tile {entry.tile}")
