@@ -23,15 +23,15 @@ wildcard_constraints:
 
 
 def plan():
-    return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())
+    return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())["groups"]
 
 
-def groups():
-    return sorted(plan()["groups"])
+def group_file(wildcards):
+    return f"{CHAIN.output}/tiling/groups/{wildcards.group}-{plan()[wildcards.group]['digest'][:12]}.json"
 
 
 def group_manifests(catalogue, settings):
-    return [f"{CHAIN.output}/catalogues/{catalogue}/groups/{settings}/{group}.json" for group in groups()]
+    return [f"{CHAIN.output}/catalogues/{catalogue}/groups/{settings}/{group}.json" for group in sorted(plan())]
 
 
 def source_manifests(wildcards):
@@ -95,8 +95,3 @@ def catalogue_manifests(wildcards):
 
 def seals(wildcards):
     return [f"{CHAIN.output}/catalogues/{name}/current.json" for name in CHAIN.catalogues]
-
-
-def group_file(wildcards):
-    digest = plan()["groups"][wildcards.group]["digest"][:12]
-    return f"{CHAIN.output}/tiling/groups/{wildcards.group}-{digest}.json"

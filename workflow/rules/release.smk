@@ -7,6 +7,7 @@ rule release_seal:
     """Seal one catalogue: check that nothing is missing and that every source is accounted for."""
     input:
         manifests=catalogue_manifests,
+        sources=source_manifests,
         plan="<results>/tiling/plan.json",
     output:
         current="<results>/catalogues/{catalogue}/current.json",

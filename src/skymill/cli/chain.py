@@ -10,8 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from skymill import export, features, inference, survey, tiling, training
+from skymill import export, features, inference, tiling, training
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, load_model, load_run, load_survey
+from skymill.store import digest, short
+from skymill.survey import Survey, inventory_digest, open_survey
 
 RESERVED = ("sources", "features")
 """Catalogues that no model may be named after."""
@@ -29,7 +31,8 @@ class Chain:
 
     def __init__(self, run: RunConfig, survey_config: SurveyConfig, models: list[ModelConfig]) -> None:
         self.run = run
-        self.survey = survey_config
+        cache = Path(run.output) / ".cache"
+        self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
         self.models: dict[str, ModelConfig] = {model.name: model for model in models}
         taken = [name for name in self.models if name in RESERVED]
         if taken:
@@ -55,3 +58,45 @@ class Chain:
     def trained_models(self) -> list[str]:
         """Models that are fitted here, as opposed to ONNX files from elsewhere."""
         return [name for name, model in self.models.items() if model.kind != "onnx"]
+
+    @cached_property
+    def survey_digest(self) -> str:
+        """Digest of the bytes of the survey's tables; a touched file keeps it."""
+        return inventory_digest(self.survey)
+
+    @cached_property
+    def plan_settings(self) -> str:
+        """Digest of what decides the plan, besides the data."""
+        return short(tiling.plan_digest(self.run, self.survey.config))
+
+    @cached_property
+    def sources_settings(self) -> str:
+        """The `settings12` of the source catalogue."""
+        return short(tiling.settings_digest(self.run, self.survey.config))
+
+    @cached_property
+    def features_settings(self) -> str:
+        """The `settings12` of the feature catalogue."""
+        return short(features.settings_digest(self.survey.config, self.run.features))
+
+    @cached_property
+    def labels_digest(self) -> str:
+        """Digest of the bytes of the label table."""
+        return training.labels_digest(self.run, self.survey)
+
+    @cached_property
+    def training_set_settings(self) -> str:
+        """Digest of what decides the training set, besides features and labels."""
+        return short(training.set_settings_digest(self.run))
+
+    def fit_digest(self, model: str, training_set: str) -> str:
+        """Name of a fit's folder: its training set (SHA-256), settings, seed and code."""
+        return short(training.fit_digest(self.models[model], set_sha256=training_set, seed=self.run.seed))
+
+    def export_settings(self, model: str) -> str:
+        """Digest of what decides the export of a model, besides its fit."""
+        return export.settings_digest(self.models[model])
+
+    def inference_settings(self, model: str, onnx: str) -> str:
+        """The `settings12` of a model's catalogue."""
+        return short(inference.settings_digest(onnx, self.run.inference))

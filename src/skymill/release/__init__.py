@@ -1,1 +1,5 @@
 """Seal versions of catalogues."""
+
+from skymill.release.sealing import seal
+
+__all__ = ["seal"]

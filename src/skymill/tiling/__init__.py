@@ -1,14 +1,14 @@
 """Adaptive HEALPix tiles: count, plan, partition."""
 
-from skymill.tiling.settings import settings_digest
+from skymill.tiling.settings import plan_digest, settings_digest
 
-__all__ = ["clean_spill", "groups", "partition", "plan", "settings_digest"]
+__all__ = ["clean_spill", "groups", "partition", "plan", "plan_digest", "settings_digest"]
 
 
 def __getattr__(name: str) -> object:
     """Import the entries when they are used: the Snakefile only needs the digest."""
     from skymill.tiling.files import clean_spill
-    from skymill.tiling.groups import groups
+    from skymill.tiling.grouping import groups
     from skymill.tiling.partitioning import partition
     from skymill.tiling.planning import plan
 

@@ -26,6 +26,11 @@ def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
     return short(digest({"tiling": bounds, "survey": column_map(survey), "algorithm": algorithm}))
 
 
+def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
+    """Give the digest of everything but the data that decides a plan."""
+    return digest({"parts": part_key("", survey, run.tiling), "tiles": settings_digest(run, survey)})
+
+
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
     """Give the digest of everything that decides what is kept of a part."""
     return digest(

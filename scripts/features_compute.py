@@ -1,0 +1,21 @@
+"""Rule features_compute: compute the features of one group's sources."""
+
+from skymill import features
+from skymill.cli.job import start_job
+
+
+def main(snakemake):
+    """Write the group's feature tiles and their manifest."""
+    chain = start_job(snakemake)
+    features.compute(
+        snakemake.input.sources,
+        output=chain.output,
+        survey=chain.survey.config,
+        settings=chain.run.features,
+        compute=chain.run.compute,
+        workers=snakemake.threads,
+    )
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

@@ -1,0 +1,22 @@
+"""Rule inference_run: classify one group's sources with one model."""
+
+from skymill import inference
+from skymill.cli.job import start_job
+
+
+def main(snakemake):
+    """Write the group's classification tiles and their manifest."""
+    chain = start_job(snakemake)
+    inference.run(
+        snakemake.input.features,
+        snakemake.input.onnx,
+        output=chain.output,
+        model=snakemake.wildcards.model,
+        settings=chain.run.inference,
+        compute=chain.run.compute,
+        workers=snakemake.threads,
+    )
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

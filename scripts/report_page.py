@@ -1,0 +1,14 @@
+"""Rule report_page: draw the page a person reads."""
+
+from skymill import report
+from skymill.cli.job import start_job
+
+
+def main(snakemake):
+    """Write the page."""
+    chain = start_job(snakemake)
+    report.page(chain.run, chain.survey.config, list(chain.models), chain.output)
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821

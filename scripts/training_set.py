@@ -1,0 +1,14 @@
+"""Rule training_set: join labels to features and split them by sky."""
+
+from skymill import training
+from skymill.cli.job import start_job
+
+
+def main(snakemake):
+    """Write the training set and the manifest that names it."""
+    chain = start_job(snakemake)
+    training.make_set(chain.run, chain.survey, snakemake.input.features, chain.output)
+
+
+if "snakemake" in globals():
+    main(snakemake)  # noqa: F821
