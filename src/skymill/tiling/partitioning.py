@@ -20,7 +20,7 @@ from skymill.store import group_file as manifest_file
 from skymill.store.durable import staged
 from skymill.survey import SourceSchema, Survey
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.groups import Group
+from skymill.tiling.grouping import Group
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.rows import row_dtype
 from skymill.tiling.settings import settings_digest, tile_algorithm

@@ -20,7 +20,7 @@ from skymill.tiling.adaptive import TileTable, add_counts, group_of
 from skymill.tiling.conflicts import find_conflicts
 from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.groups import Group, make_groups
+from skymill.tiling.grouping import Group, make_groups
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.settings import column_map, count_order, max_rows
 from skymill.tiling.spill import REJECTED, PartRecord, read_counts

@@ -144,6 +144,11 @@ def variables(schema: SourceSchema) -> dict[str, Variable]:
     return form
 
 
+def even_chunks(n_rows: int) -> int:
+    """Give the rows of a chunk, at most `CHUNK_ROWS`, such that all are about full: Zarr stores the last one whole."""
+    return -(-n_rows // max(1, -(-n_rows // CHUNK_ROWS))) or 1
+
+
 def receipt(tile: Tile, key: str, ingredients: Mapping[str, Any], accounting: Accounting) -> dict[str, Any]:
     """Say what made a tile."""
     import zarr
@@ -165,7 +170,8 @@ def _write(
 ) -> None:
     """Write the kept rows, a chunk at a time."""
     form = variables(schema)
-    with TileWriter(path, form, int(kept.sum()), staging=staging) as writer:
+    n_rows = int(kept.sum())
+    with TileWriter(path, form, n_rows, chunk_rows=even_chunks(n_rows), staging=staging) as writer:
         for start in range(0, len(rows), CHUNK_ROWS):
             block = rows[start : start + CHUNK_ROWS][kept[start : start + CHUNK_ROWS]]
             writer.append({name: np.ascontiguousarray(block[name]) for name in form})
