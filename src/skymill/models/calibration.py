@@ -21,10 +21,10 @@ class Calibration:
     temperature: float = 1.0
     """For `temperature`: ``softmax(log(max(p, FLOOR)) / T + bias)`` (Guo et al. 2017, arXiv:1706.04599)."""
     bias: tuple[float, ...] = ()
-    """For `temperature`: per class, log of the prior that class weights took away (Saerens et al. 2002); empty where none."""
+    """For `temperature`: minus the log of each class's weight in fitting (Saerens et al. 2002); empty where equal."""
     knots: tuple[Knots, ...] = ()
-    """For `isotonic`: per class x, y of a rising piecewise-linear function, flat outside; the k values are then normalised
-    (Zadrozny & Elkan 2002). x rises strictly, y is positive."""
+    """For `isotonic`: per class x (strictly rising) and y (positive) of a piecewise-linear function, flat outside; the
+    k values are then normalised (Zadrozny & Elkan 2002)."""
 
     def apply(self, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Calibrate probabilities (n, k)."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from skymill.config.base import Settings
+from skymill.config import base
 from skymill.models.cleaning import impute, medians
 from skymill.models.registry import Examples, Place, register
 
@@ -21,7 +21,7 @@ BLOCK_ROWS = 65_536
 NODE_FIELDS = ("left_child", "right_child", "feature", "threshold")
 
 
-class ForestSettings(Settings):
+class ForestSettings(base.Settings):
     """Hyperparameters of a random forest."""
 
     trees: int = Field(200, ge=1, le=5000)
@@ -38,7 +38,7 @@ class Forest:
     """A fitted forest. Export reads `estimator` and `imputation`."""
 
     kind: ClassVar[str]
-    Settings = ForestSettings
+    Settings: ClassVar[type[base.Settings]] = ForestSettings
 
     def __init__(self, estimator: RandomForestClassifier, imputation: NDArray[np.float32]) -> None:
         self.estimator = estimator
@@ -73,12 +73,9 @@ class Forest:
 
     def save(self, folder: Path) -> list[str]:
         """Write the trees as plain arrays."""
-        np.savez_compressed(
-            folder / FILE,
-            imputation=self.imputation,
-            classes=np.int64(self.estimator.n_classes_),
-            **_arrays(self.estimator),
-        )
+        arrays = _arrays(self.estimator)
+        arrays |= {"imputation": self.imputation, "classes": np.array(self.estimator.n_classes_)}
+        np.savez_compressed(folder / FILE, allow_pickle=False, **arrays)
         return [FILE]
 
     @classmethod
@@ -94,8 +91,8 @@ class Forest:
         return []
 
 
-def _arrays(estimator: RandomForestClassifier) -> dict[str, NDArray[np.generic]]:
-    """All trees end to end. Thresholds are rounded down to float32, which moves no float32 feature to the other side."""
+def _arrays(estimator: RandomForestClassifier) -> dict[str, NDArray[Any]]:
+    """All trees end to end. Thresholds are rounded down to float32, which moves no float32 value to the other side."""
     trees = [tree.tree_ for tree in estimator.estimators_]
     nodes = np.concatenate([tree.__getstate__()["nodes"] for tree in trees])
     threshold = nodes["threshold"].astype(np.float32)
@@ -112,7 +109,7 @@ def _arrays(estimator: RandomForestClassifier) -> dict[str, NDArray[np.generic]]
     }
 
 
-def _rebuild(arrays: dict[str, NDArray[np.generic]], n_classes: int, n_features: int) -> RandomForestClassifier:
+def _rebuild(arrays: dict[str, NDArray[Any]], n_classes: int, n_features: int) -> RandomForestClassifier:
     """Make a scikit-learn forest of the arrays."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier

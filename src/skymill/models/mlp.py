@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from skymill.config.base import Settings
+from skymill.config import base
 from skymill.models.registry import Examples, Place, register
 
 if TYPE_CHECKING:
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 FILE = "checkpoint.pt"
 BLOCK_ROWS = 16_384
+LOSSES = ("train_loss", "validation_log_loss")
 
 
-class MlpSettings(Settings):
+class MlpSettings(base.Settings):
     """Hyperparameters of the perceptrons."""
 
     members: int = Field(5, ge=1, le=50)
     """Networks whose probabilities are averaged; they differ by first weights and by the order of rows."""
     width: int = Field(64, ge=1, le=4096)
     """Neurons of each hidden layer."""
-    depth: int = Field(2, ge=1, le=10)
+    depth: int = Field(3, ge=1, le=10)
     """Hidden layers."""
     activation: Literal["relu", "silu", "gelu"] = "silu"
     dropout: float = Field(0.0, ge=0, lt=1)
@@ -36,13 +37,13 @@ class MlpSettings(Settings):
     input_noise: float = Field(0.0, ge=0)
     """Gaussian noise added to the features while training, in units of each feature's scatter."""
     clip_quantile: float = Field(0.001, ge=0, lt=0.5)
-    """Features are clipped to this quantile of the training rows and to its mirror, so that extremes stay where data were seen."""
+    """Features are clipped to this quantile of the training rows and to its mirror, so that extremes do no harm."""
     batch_size: int = Field(256, ge=1)
     epochs: int = Field(60, ge=1)
     """At most; the learning rate falls to nothing over them (one cycle)."""
     patience: int = Field(12, ge=1)
     """Epochs without a lower log-loss on validation before training stops; the best epoch is kept."""
-    learning_rate: float = Field(3e-3, gt=0)
+    learning_rate: float = Field(1e-2, gt=0)
     """The highest of the cycle."""
     weight_decay: float = Field(1e-2, ge=0)
     """Of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
@@ -55,7 +56,7 @@ class Mlp:
     """Fitted perceptrons. Export reads `folded()`."""
 
     kind: ClassVar[str]
-    Settings = MlpSettings
+    Settings: ClassVar[type[base.Settings]] = MlpSettings
 
     def __init__(self, network: StackedNetwork, preprocessing: Preprocessing, epochs: list[dict[str, float]]) -> None:
         self.network = network
@@ -71,7 +72,7 @@ class Mlp:
         return cls(*train_network(train, validation, settings, seed=seed, place=place))
 
     def folded(self) -> FoldedNetwork:
-        """Give the network that takes raw features (n, f) and gives probabilities (n, classes), the scaler folded in."""
+        """Give the network from raw features (n, f) to probabilities (n, classes), the scaler folded in."""
         from skymill.models.mlp_network import FoldedNetwork
 
         if self._folded is None:
@@ -95,7 +96,7 @@ class Mlp:
             "network": state,
             "preprocessing": self.preprocessing._asdict(),
             "activation": self.network.activation,
-            "epochs": self._epochs,
+            "epochs": torch.tensor([list(row.values()) for row in self._epochs], dtype=torch.float64),
         }
         torch.save(content, folder / FILE)
         return [FILE]
@@ -112,7 +113,8 @@ class Mlp:
         sizes = [weights[0].shape[1], *(weight.shape[2] for weight in weights)]
         network = StackedNetwork(sizes, members=weights[0].shape[0], activation=content["activation"], dropout=0.0)
         network.load_state_dict(content["network"])
-        return cls(network.eval(), Preprocessing(**content["preprocessing"]), content["epochs"])
+        epochs = [{"epoch": int(row[0]), **dict(zip(LOSSES, row[1:]))} for row in content["epochs"].tolist()]
+        return cls(network.eval(), Preprocessing(**content["preprocessing"]), epochs)
 
     def history(self) -> list[dict[str, float]]:
         """Per epoch: number, training loss, log-loss on validation."""

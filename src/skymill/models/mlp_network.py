@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from skymill.models.cleaning import impute, medians
 
-ACTIVATIONS = {"relu": nn.functional.relu, "silu": nn.functional.silu, "gelu": nn.functional.gelu}
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
 
 class Preprocessing(NamedTuple):
-    """What is done to raw features, float32 (f,) each: impute, clip to [low, high], subtract `mean`, divide by `scale`."""
+    """What is done to raw features, float32 (f,) each: impute, clip to [low, high], subtract mean, divide by scale."""
 
     imputation: Tensor
     low: Tensor
@@ -48,12 +48,14 @@ class Preprocessing(NamedTuple):
 class StackedNetwork(nn.Module):
     """Several perceptrons of one shape, trained side by side as one batched product.
 
-    Weights start from He et al. (2015, arXiv:1502.01852), the last layer from a tenth of it so that all classes begin alike.
+    Weights start as He et al. (2015, arXiv:1502.01852) do,
+    the last layer from a tenth of that: all classes begin alike.
     """
 
     def __init__(self, sizes: list[int], *, members: int, activation: str, dropout: float) -> None:
         super().__init__()
         self.activation = activation
+        self.activate = ACTIVATIONS[activation]()
         self.dropout = dropout
         gains = [1.0] * (len(sizes) - 2) + [0.1]
         self.weights = nn.ParameterList(
@@ -67,7 +69,7 @@ class StackedNetwork(nn.Module):
         values = scaled
         for depth, (weight, bias) in enumerate(zip(self.weights, self.biases)):
             if depth:
-                values = ACTIVATIONS[self.activation](values)
+                values = self.activate(values)
                 values = nn.functional.dropout(values, self.dropout, self.training)
             values = torch.baddbmm(bias, values, weight)  # (members, n, out)
         return values
@@ -84,28 +86,20 @@ class FoldedNetwork(nn.Module):
         super().__init__()
         for name in ("imputation", "low", "high"):
             self.register_buffer(name, getattr(preprocessing, name).clone())
-        self.activation = network.activation
-        self.members = nn.ModuleList(
-            nn.ModuleList(_layers(network, preprocessing, member)) for member in range(network.weights[0].shape[0])
-        )
+        members = range(network.weights[0].shape[0])
+        self.members = nn.ModuleList(_perceptron(network, preprocessing, member) for member in members)
 
     def forward(self, features: Tensor) -> Tensor:
         """Give probabilities (n, classes) of raw features (n, f)."""
         measured = torch.where(torch.isfinite(features), features, self.imputation)
         clean = torch.minimum(torch.maximum(measured, self.low), self.high)
-        parts = []
-        for layers in self.members:
-            values = clean
-            for depth, layer in enumerate(layers):  # type: ignore[arg-type]
-                values = layer(ACTIVATIONS[self.activation](values) if depth else values)
-            parts.append(torch.softmax(values, dim=1))
-        return torch.stack(parts).mean(dim=0)
+        return torch.stack([torch.softmax(member(clean), dim=1) for member in self.members]).mean(dim=0)
 
 
-def _layers(network: StackedNetwork, preprocessing: Preprocessing, member: int) -> list[nn.Linear]:
-    """One member's layers, the first with the scaler folded in: W (x - mean) / scale + b."""
+def _perceptron(network: StackedNetwork, preprocessing: Preprocessing, member: int) -> nn.Sequential:
+    """One member, its first layer with the scaler folded in: W (x - mean) / scale + b."""
     mean, scale = preprocessing.mean.double(), preprocessing.scale.double()
-    layers = []
+    layers: list[nn.Module] = []
     for depth, (weights, biases) in enumerate(zip(network.weights, network.biases)):
         weight, bias = weights[member].detach().double(), biases[member, 0].detach().double()  # (in, out), (out,)
         if depth == 0:
@@ -114,5 +108,5 @@ def _layers(network: StackedNetwork, preprocessing: Preprocessing, member: int) 
         layer = nn.Linear(*weight.shape)
         layer.weight.data = weight.T.float().contiguous()
         layer.bias.data = bias.float()
-        layers.append(layer)
-    return layers
+        layers += [layer] if depth == 0 else [ACTIVATIONS[network.activation](), layer]
+    return nn.Sequential(*layers)

@@ -25,6 +25,8 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 SMALLEST_PROBABILITY = 1e-12
 EVALUATION_ROWS = 16_384
+FIRST_STEP_SEED = 1 << 30
+"""Seeds of steps begin beyond those of epochs."""
 logger = logging.getLogger(__name__)
 
 
@@ -62,10 +64,12 @@ def train_network(
         last = place.workdir / LAST
         try:
             trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
             raise MemoryError(
-                f"out of memory on {accelerator} with batch_size {settings.batch_size} and {settings.members} members of width "
-                f"{settings.width}; set settings.batch_size to {max(1, settings.batch_size // 2)} or lower"
+                f"out of memory on {accelerator} with batch_size {settings.batch_size} and {settings.members} members "
+                f"of width {settings.width}; set settings.batch_size to {max(1, settings.batch_size // 2)} or lower"
             ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -74,8 +78,8 @@ def train_network(
 
 
 class Training(LightningModule):
-    """One fit. All state beyond the weights goes through the checkpoint, and every epoch draws from its own seed,
-    so that a killed fit goes on to the same bits."""
+    """One fit. All state beyond the weights goes through the checkpoint, and every epoch and step draws
+    from its own seed, so that a killed fit goes on to the same bits."""
 
     features: Tensor
     labels: Tensor
@@ -119,12 +123,13 @@ class Training(LightningModule):
         return DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
 
     def on_train_epoch_start(self) -> None:
-        torch.manual_seed((self.seed << 20) + self.current_epoch)
-        keys = torch.rand(self.settings.members, len(self.labels))
+        generator = torch.Generator().manual_seed((self.seed << 31) + self.current_epoch)
+        keys = torch.rand(self.settings.members, len(self.labels), generator=generator)
         self.batches = torch.argsort(keys, dim=1).to(self.device).tensor_split(self.n_batches, dim=1)
         self.loss_sum = torch.zeros((), device=self.device)
 
     def training_step(self, batch: Tensor, step: int) -> Tensor:
+        torch.manual_seed((self.seed << 31) + FIRST_STEP_SEED + self.global_step)  # of dropout and noise
         rows = self.batches[step]  # (members, b)
         features = self.features[rows]  # (members, b, f)
         if self.settings.input_noise:
@@ -189,6 +194,11 @@ def _accelerator(device: str, precision: str) -> str:
     if accelerator == "cpu" and precision == "16-mixed":
         raise ValueError("settings.precision '16-mixed' needs a GPU; use 'bf16-mixed' or '32' on the CPU")
     return accelerator
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """On the CPU torch raises a plain RuntimeError, known by its text alone."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from skymill.config.base import Settings
+from skymill.config import base
 from skymill.config.errors import explain
 
 
@@ -45,14 +45,14 @@ class Model(Protocol):
     """A fitted model of the zoo."""
 
     kind: ClassVar[str]
-    Settings: ClassVar[type[Settings]]
+    Settings: ClassVar[type[base.Settings]]
 
     @classmethod
     def fit(cls, train: Examples, validation: Examples, settings: Any, *, seed: int, place: Place) -> Self:
         """Learn from `train`; `validation` may only choose when to stop."""
 
     def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give class probabilities (n, classes), not calibrated, of features (n, f); NaN and infinite mean not measured."""
+        """Give probabilities (n, classes), not calibrated, of features (n, f); NaN and infinite: not measured."""
 
     def save(self, folder: Path) -> list[str]:
         """Write the model below `folder`, the same bytes for the same model, and give the names of the files."""
@@ -95,7 +95,7 @@ def find(kind: str) -> type[Model]:
     return KINDS[kind]
 
 
-def read_settings(kind: str, values: dict[str, Any], *, source: str) -> Settings:
+def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Settings:
     """Check the `settings` of a model's file against its kind.
 
     Raises

@@ -69,8 +69,8 @@ class LabelledSet:
         if thin:
             raise TrainingSetError(
                 f"{self.path}: split '{split}': expected at least {FEWEST[split]} labelled rows of each class, found "
-                f"{', '.join(f'{count} of {name}' for name, count in thin.items())}; give more labels, drop the class from "
-                "labels.classes, or change split.order or split.seed"
+                f"{', '.join(f'{count} of {name}' for name, count in thin.items())}; give more labels, drop the class "
+                "from labels.classes, or change split.order or split.seed"
             )
 
 

@@ -80,8 +80,8 @@ def _fit_temperature(p: NDArray[np.float64], labels: NDArray[np.integer], bias: 
 def _knots(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> Knots:
     """A rising curve through the bins' means.
 
-    Edges are quantiles of the scores of the class and of the rest, so that both ends are resolved; each bin's frequency has
-    half a success and half a failure added (Jeffreys), and a fixed point at each end keeps the order of the extremes.
+    Edges are quantiles of the scores of the class and of the rest, so that both ends are resolved; each bin's frequency
+    has half a success and half a failure added (Jeffreys), and a point at each end keeps the order of the extremes.
     """
     from sklearn.isotonic import isotonic_regression
 

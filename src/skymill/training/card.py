@@ -7,11 +7,11 @@ from typing import Any
 
 SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece", "ece_adaptive")
 LIMITS = (
-    "Probabilities are calibrated to the class fractions of the labelled sample; where the sky's fractions differ, they must be "
-    "re-weighed.",
-    "Labelled sources are usually brighter than the survey; what is said of magnitudes without test rows is extrapolation.",
+    "Probabilities are calibrated to the class fractions of the labelled sample; where the sky's fractions differ, "
+    "they must be re-weighed.",
+    "Labelled sources are usually brighter than the survey; at magnitudes without test rows the model extrapolates.",
     "A source of a class that is not listed is still given one of the listed classes.",
-    "Features outside the range of the training rows are held at its edge (mlp) or fall into the outermost leaves (forest).",
+    "Features outside the range of the training rows count as its edge (mlp) or fall into outer leaves (forest).",
 )
 LICENCE = {"code": "BSD-3-Clause", "weights": "the terms of the data and labels they were learned from"}
 
@@ -54,9 +54,9 @@ def card_markdown(card: Mapping[str, Any]) -> str:
             "",
             "## Data",
             "",
-            f"Training set SHA-256 `{card['training_set']['sha256']}`. Rows: {rows['train']} to learn from, {rows['validation']} to "
-            f"stop and calibrate, {rows['test']} locked for this card; the splits are blocks of sky. Left out because nothing was "
-            f"measured: {sum(card['unscorable'].values())}.",
+            f"Training set SHA-256 `{card['training_set']['sha256']}`. Rows: {rows['train']} to learn from, "
+            f"{rows['validation']} to stop and calibrate, {rows['test']} locked for this card; the splits are blocks "
+            f"of sky. Left out because nothing was measured: {sum(card['unscorable'].values())}.",
             "",
             "## Inputs",
             "",

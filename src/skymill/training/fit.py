@@ -180,12 +180,12 @@ def _class_weights(labels: NDArray[np.int64], n_classes: int, rule: str) -> NDAr
 
 
 def _check_measured(data: LabelledSet, train: Rows) -> None:
-    never = ~np.isfinite(train.features).any(axis=0)
-    if never.any():
-        names = [feature["name"] for feature, empty in zip(data.features, never) if empty]
+    measured = np.isfinite(train.features)
+    names = [feature["name"] for number, feature in enumerate(data.features) if not measured[:, number].any()]
+    if names:
         raise TrainingSetError(
-            f"{data.path}: features {', '.join(names)}: not measured in any row of the train split; leave them out of the "
-            "model's `features`, or see why the survey has no value there"
+            f"{data.path}: features {', '.join(names)}: not measured in any row of the train split; leave them out of "
+            "the model's `features`, or see why the survey has no value there"
         )
 
 

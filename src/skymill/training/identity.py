@@ -1,4 +1,4 @@
-"""The digest that names a fit's folder; read while the Snakefile is parsed, so it loads no torch and no scikit-learn."""
+"""The digest that names a fit's folder; read while the Snakefile is parsed: no torch, no scikit-learn."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def identity(model: ModelConfig, *, set_sha256: str, seed: int) -> dict[str, Any
 
 
 def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int) -> str:
-    """Give the SHA-256 that names a fit: of the training set, the model's settings, the seed and the code of its kind."""
+    """Give the SHA-256 that names a fit: of its training set, settings, seed and the code of its kind."""
     code = algorithm_digest(VERSION, ["skymill.training.fit", f"skymill.models.{model.kind}"])
     return digest({"identity": identity(model, set_sha256=set_sha256, seed=seed), "algorithm": code})

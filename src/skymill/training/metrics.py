@@ -5,6 +5,7 @@ Every metric but the ROC-AUC is a function of sums over rows, so that a thousand
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -91,10 +92,11 @@ def metrics_of(
 ) -> dict[str, float]:
     """Give every metric once.
 
-    ``accuracy``; ``balanced_accuracy`` (mean completeness of the classes present); ``completeness_<class>`` (recall) and
-    ``purity_<class>`` (precision); ``roc_auc`` (mean over the classes of one against the rest); ``brier`` (sum over classes of
-    squared differences, 0 to 2: Brier 1950); ``log_loss``; ``ece`` (15 bins of equal width in the highest probability: Guo et
-    al. 2017, arXiv:1706.04599) and ``ece_adaptive`` (15 bins of equal counts: Nixon et al. 2019, arXiv:1904.01685).
+    ``accuracy``; ``balanced_accuracy`` (mean completeness of the classes present); ``completeness_<class>`` (recall)
+    and ``purity_<class>`` (precision); ``roc_auc`` (mean over the classes of one against the rest); ``brier`` (sum over
+    classes of squared differences, 0 to 2: Brier 1950); ``log_loss``; ``ece`` (15 bins of equal width in the highest
+    probability: Guo et al. 2017, arXiv:1706.04599) and ``ece_adaptive`` (15 bins of equal counts: Nixon et al. 2019,
+    arXiv:1904.01685).
     """
     weights = np.ones((1, len(labels)))
     return {name: float(value[0]) for name, value in _weighted(probabilities, labels, weights, classes).items()}
@@ -141,7 +143,7 @@ def reliability(probabilities: NDArray[np.float64], labels: NDArray[np.integer])
 
 
 def magnitude_bins(magnitude: NDArray[np.floating], fewest: int = FEWEST_IN_MAGNITUDE_BIN) -> list[tuple[float, float]]:
-    """Cut at whole magnitudes into bins [low, high) of at least `fewest` rows, thin ones joined to the fainter neighbour."""
+    """Cut at whole magnitudes into bins [low, high) of at least `fewest` rows; thin ones join the fainter neighbour."""
     measured = magnitude[np.isfinite(magnitude)]
     if len(measured) == 0:
         return []
@@ -157,7 +159,7 @@ def magnitude_bins(magnitude: NDArray[np.floating], fewest: int = FEWEST_IN_MAGN
     if len(kept) == 1:
         return [(kept[0], last)]
     kept[-1] = last
-    return list(zip(kept[:-1], kept[1:]))
+    return list(itertools.pairwise(kept))
 
 
 def _resampled(n_rows: int, seed: int, resamples: int) -> Iterator[NDArray[np.float64]]:

@@ -1,0 +1,53 @@
+"""The zoo's dictionary."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from skymill.config import ConfigError
+from skymill.models import KINDS, Model, find, read_settings, register
+
+
+def test_the_zoo_holds_forest_and_mlp_and_each_is_a_model() -> None:
+    assert set(KINDS) == {"forest", "mlp"}
+    assert all(isinstance(kind, Model) for kind in KINDS.values())
+
+
+def test_an_unknown_kind_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="kind 'boost': not a model of the zoo; known: forest, mlp"):
+        find("boost")
+
+
+def test_a_name_is_given_once() -> None:
+    with pytest.raises(ValueError, match="'forest' is already taken by Forest"):
+        register("forest")(KINDS["mlp"])
+
+
+def test_a_misspelt_setting_names_file_key_value_and_mend() -> None:
+    with pytest.raises(
+        ConfigError, match=r"forest\.yaml: settings: tree: unknown key \(value 5\); did you mean 'trees'"
+    ):
+        read_settings("forest", {"tree": 5}, source="forest.yaml")
+
+
+def test_a_setting_out_of_range_names_its_value() -> None:
+    with pytest.raises(ConfigError, match=r"mlp\.yaml: settings: dropout: value 1\.5"):
+        read_settings("mlp", {"dropout": 1.5}, source="mlp.yaml")
+
+
+def test_every_setting_has_a_default_and_a_description() -> None:
+    undocumented_words = {"trees", "activation", "batch_size"}  # say what they are by their name
+    for kind in KINDS.values():
+        kind.Settings()
+        described = {
+            key for key, value in kind.Settings.model_json_schema()["properties"].items() if "description" in value
+        }
+        assert set(kind.Settings.model_fields) - described <= undocumented_words
+
+
+def test_looking_at_the_zoo_loads_neither_torch_nor_sklearn() -> None:
+    code = "import sys, skymill.models; print({'torch', 'sklearn', 'lightning'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
