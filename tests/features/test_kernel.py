@@ -19,7 +19,11 @@ RECIPE = Recipe(
     softening_nJy=(10.0, 12.0, 15.0),
     extinction=(3.65, 2.70, 2.06),
     radius_unit="pix",
-    values=(("ebv", "mag"), ("shape_xx", "pix2"), ("shape_yy", "pix2"), ("shape_xy", "pix2"), ("redshift", "")),
+    psf_band="i",
+    values=(
+        ("ebv", "mag"), ("shape_xx", "pix2"), ("shape_yy", "pix2"), ("shape_xy", "pix2"), ("redshift", ""),
+        ("i_ixxPSF", "pix2"), ("i_iyyPSF", "pix2"),
+    ),  # fmt: skip
 )
 
 
@@ -31,7 +35,7 @@ def block(n: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
         "psfFluxErr": generator.uniform(1, 20, (n, 3)).astype("f4"),
         "cModelFlux": (flux * generator.uniform(1, 2, (n, 3))).astype("f4"),
     }
-    values = generator.uniform(0.01, 0.2, (n, 5)).astype("f4")
+    values = generator.uniform(0.01, 0.2, (n, 7)).astype("f4")
     return photometry, values
 
 
@@ -46,7 +50,7 @@ def test_every_feature_of_one_source_computed_by_hand():
         "psfFluxErr": np.array([[10.0, 20.0, 30.0]], "f4"),
         "cModelFlux": np.array([[1100.0, 2000.0, 6000.0]], "f4"),
     }
-    found = table(photometry, np.array([[0.1, 5.0, 3.0, 1.0, 1.5]], "f4"))
+    found = table(photometry, np.array([[0.1, 5.0, 3.0, 1.0, 1.5, 0.9, 1.1]], "f4"))
 
     def mag(flux: float, b: float) -> float:
         return 31.4 - 2.5 / np.log(10) * (np.arcsinh(flux / 2 / b) + np.log(b))
@@ -63,6 +67,7 @@ def test_every_feature_of_one_source_computed_by_hand():
         "g_cModelFlux_minus_psfFlux": mag(1100, 10) - mag(1000, 10),
         "r_cModelFlux_minus_psfFlux": 0.0,
         "log_trace_radius": np.log10(2.0),
+        "log_size_over_psf": np.log10(2.0),
         "ellipticity": np.hypot(2 / 8, 2 / 8),
         "g_missing": 0.0,
         "redshift": 1.5,
@@ -79,7 +84,7 @@ def test_colour_errors_agree_with_monte_carlo():
         "psfFluxErr": np.broadcast_to(error, (100_000, 3)).astype("f4"),
         "cModelFlux": np.ones((100_000, 3), "f4"),
     }
-    found = table(photometry, np.full((100_000, 5), 0.1, "f4"))
+    found = table(photometry, np.full((100_000, 7), 0.1, "f4"))
     assert np.std(found["g_minus_r"]) == pytest.approx(np.median(found["g_minus_r_err"]), rel=0.02)
 
 
@@ -99,7 +104,7 @@ def test_nan_in_nan_out_and_no_infinity_ever():
     assert np.isfinite(found["r_asinh_mag"][2]) and found["r_missing"][2] == 0.0
     assert np.isnan(found["r_asinh_mag_err"][3]) and np.isfinite(found["r_asinh_mag"][3])
     assert np.isnan(found["g_minus_r"][4]) and np.isfinite(found["g_cModelFlux_minus_psfFlux"][4])
-    assert np.isnan([found["log_trace_radius"][5], found["ellipticity"][5]]).all()
+    assert np.isnan([found[name][5] for name in ("log_trace_radius", "ellipticity", "log_size_over_psf")]).all()
 
 
 def test_a_row_does_not_depend_on_its_block():
@@ -125,7 +130,7 @@ def test_rotating_a_source_keeps_its_ellipticity_and_size():
     xx = 4 * np.cos(angle) ** 2 + np.sin(angle) ** 2
     yy = 4 * np.sin(angle) ** 2 + np.cos(angle) ** 2
     xy = 3 * np.sin(angle) * np.cos(angle)
-    values = np.stack([np.zeros(18), xx, yy, xy, np.zeros(18)], axis=1).astype("f4")
+    values = np.stack([np.zeros(18), xx, yy, xy, *np.ones((3, 18))], axis=1).astype("f4")
     photometry, _ = block(18)
     found = table(photometry, values)
     assert found["ellipticity"] == pytest.approx(np.full(18, 0.6), abs=1e-6)

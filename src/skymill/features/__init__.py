@@ -7,8 +7,8 @@ __all__ = ["FeatureError", "compute", "make_recipe", "names", "reference_band", 
 
 def __getattr__(name: str) -> object:
     """Import the stage when it is used: the Snakefile only needs the digest."""
-    from skymill.features import stage
+    if name not in ("FeatureError", "compute"):
+        raise AttributeError(f"module 'skymill.features' has no attribute '{name}'")
+    from skymill.features.stage import FeatureError, compute
 
-    if name in ("FeatureError", "compute"):
-        return getattr(stage, name)
-    raise AttributeError(f"module 'skymill.features' has no attribute '{name}'")
+    return {"FeatureError": FeatureError, "compute": compute}[name]

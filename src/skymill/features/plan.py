@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from skymill.config import FeatureSettings, SurveyConfig
+from skymill.config import FeatureSettings, RunConfig, SurveyConfig
 from skymill.features.kernel import VERSION
 from skymill.features.measured import MOMENTS
 from skymill.features.recipe import Recipe
 from skymill.features.registry import features_of
-from skymill.store import algorithm_digest, digest
+from skymill.store.algorithm import algorithm_digest
+from skymill.store.keys import digest, short
 from skymill.survey.blocks import SourceSchema
 from skymill.survey.measurements import source_schema
 
 LSST_SOFTENING_nJy = {"u": 27.5, "g": 8.3, "r": 7.6, "i": 14.4, "z": 27.5, "y": 83.0}
-"""1.042 times the 1-sigma error of a point source in the ten-year coadds, whose 5-sigma depths are 26.1, 27.4, 27.5, 26.8, 26.1, 24.9
+"""1.042 times the error of a point source in the ten-year coadds, 5-sigma depths 26.1, 27.4, 27.5, 26.8, 26.1, 24.9
 (Ivezic et al. 2019, ApJ 873, 111, table 2); 1.042 is the choice of Lupton et al. 1999, section 3."""
 ZERO_FLUX_nJy = 3.631e12
 """Flux of AB magnitude 0."""
@@ -31,6 +32,10 @@ def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:
     ValueError
         If the settings name a photometry or a band that the survey does not have, or a band has no softening.
     """
+    if survey.format == "simulated":
+        from skymill.survey.embedded import mapped
+
+        survey = mapped(survey)
     schema = source_schema(survey)
     colour_flux = _photometry(schema, settings.colour_flux, "colour_flux", 0)
     size_flux = _photometry(schema, settings.size_flux, "size_flux", 1)
@@ -49,14 +54,14 @@ def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:
     )
 
 
-def names(survey: SurveyConfig, settings: FeatureSettings) -> list[str]:
+def names(run: RunConfig, survey: SurveyConfig) -> list[str]:
     """Give the names of all features, in the order of the catalogue's columns."""
-    return [feature.name for feature in features_of(make_recipe(survey, settings))]
+    return [feature.name for feature in features_of(make_recipe(survey, run.features))]
 
 
-def settings_digest(survey: SurveyConfig, settings: FeatureSettings) -> str:
-    """Give the digest of what all tiles of a feature catalogue share: the recipe and the code."""
-    return digest(ingredients(make_recipe(survey, settings)))
+def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
+    """Give the settings12 of the feature catalogue: what all its tiles share; the data are not part of it."""
+    return short(digest(ingredients(make_recipe(survey, run.features))))
 
 
 def ingredients(recipe: Recipe) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from skymill.compute import Task, group_lock, run_tasks
-from skymill.config import ComputeSettings, FeatureSettings, SurveyConfig
+from skymill.config import ComputeSettings, RunConfig, SurveyConfig
 from skymill.features.plan import ingredients, make_recipe, settings_digest
 from skymill.features.tile import CATALOGUE, FeatureRun, TileJob, finished_entry, make_tile
-from skymill.store import GroupManifest, Pool, Quarantined, TileEntry, file_sha256, group_file, short
+from skymill.store import GroupManifest, Pool, Quarantined, TileEntry, file_sha256, group_file
 
 logger = logging.getLogger(__name__)
 SHOWN_FAILURES = 10
@@ -24,9 +24,8 @@ def compute(
     source_manifest: str | Path,
     *,
     output: str | Path,
+    run: RunConfig,
     survey: SurveyConfig,
-    settings: FeatureSettings,
-    compute: ComputeSettings,
     workers: int,
 ) -> Path:
     """Compute the features of a group of source tiles.
@@ -39,7 +38,9 @@ def compute(
         The group's manifest in the source catalogue.
     output : Path
         Folder of everything the run writes.
-    survey, settings, compute : SurveyConfig, FeatureSettings, ComputeSettings
+    run : RunConfig
+        Its `features` and `compute`.
+    survey : SurveyConfig
     workers : int
         Processes, one thread each.
 
@@ -51,39 +52,40 @@ def compute(
     Raises
     ------
     FeatureError
-        If more than `compute.max_quarantined_tiles` tiles failed. No manifest is then written; what succeeded stays in the pool.
+        If more than `compute.max_quarantined_tiles` tiles failed. No manifest is then written; what
+        succeeded stays in the pool.
     ValueError
         If the settings do not fit the survey.
     """
     sources = GroupManifest.read(source_manifest)
     source_pool = Pool(Path(source_manifest).parents[2])
-    recipe = make_recipe(survey, settings)
-    run = FeatureRun(str(Path(output) / "catalogues" / CATALOGUE), recipe, ingredients(recipe))
-    settings12 = short(settings_digest(survey, settings))
-    path = group_file(Path(run.catalogue), settings12, sources.group)
+    recipe = make_recipe(survey, run.features)
+    shared = FeatureRun(str(Path(output) / "catalogues" / CATALOGUE), recipe, ingredients(recipe))
+    settings12 = settings_digest(run, survey)
+    path = group_file(Path(shared.catalogue), settings12, sources.group)
     jobs = {
         str(entry.tile): TileJob(entry.tile, str(source_pool.path(entry.tile, entry.key)), entry.sha256)
         for entry in sources.tiles
     }
     rows = {str(entry.tile): entry.n_rows for entry in sources.tiles}
     with group_lock(path.with_suffix(".lock")):
-        Pool(run.catalogue).sweep()
+        Pool(shared.catalogue).sweep()
         entries: dict[str, TileEntry] = {
-            name: entry for name, job in jobs.items() if (entry := finished_entry(job, run)) is not None
+            name: entry for name, job in jobs.items() if (entry := finished_entry(job, shared)) is not None
         }
         todo = [name for name in jobs if name not in entries]
         logger.info("features, group %s: %d of %d tiles to compute", sources.group, len(todo), len(jobs))
         outcome = run_tasks(
-            partial(make_tile, run=run),
+            partial(make_tile, run=shared),
             [Task(name, rows[name], jobs[name]) for name in todo],
             workers=workers,
-            settings=compute,
+            settings=run.compute,
             describe=f"features {sources.group}",
         )
         entries.update(outcome.results)
-        _check_failures(outcome.failures, compute, path)
+        _check_failures(outcome.failures, run.compute, path)
         failed = [
-            Quarantined(*jobs[name].tile, run.key(jobs[name]), reason, rows[name])
+            Quarantined(*jobs[name].tile, shared.key(jobs[name]), reason, rows[name])
             for name, reason in outcome.failures.items()
         ]
         without_sources = [
@@ -108,6 +110,7 @@ def _check_failures(failures: dict[str, str], compute: ComputeSettings, path: Pa
         return
     shown = "\n".join(f"  {name}: {reason}" for name, reason in list(failures.items())[:SHOWN_FAILURES])
     raise FeatureError(
-        f"{path}: {len(failures)} tiles failed, compute.max_quarantined_tiles allows {compute.max_quarantined_tiles}:\n{shown}\n"
+        f"{path}: {len(failures)} tiles failed, compute.max_quarantined_tiles allows "
+        f"{compute.max_quarantined_tiles}:\n{shown}\n"
         "mend the cause and run again (what succeeded is kept), or raise the limit to quarantine them"
     )

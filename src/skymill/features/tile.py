@@ -115,14 +115,15 @@ def _photometry(source: TileReader, recipe: Recipe) -> list[str]:
     """Name the photometries to read, having checked bands and values against the recipe's."""
     wanted = [name for name in (recipe.colour_flux, recipe.size_flux) if name]
     wanted += [f"{recipe.colour_flux}Err"] if recipe.has_errors else []
-    expected = {name: recipe.bands for name in wanted}
+    expected = dict.fromkeys(wanted, recipe.bands)
     if recipe.values:
         expected[VALUES] = recipe.value_names
     for name, columns in expected.items():
         found = tuple(source.arrays[name].attrs["columns"]) if name in source.arrays else ()  # type: ignore[arg-type]
         if found != columns:
             raise ValueError(
-                f"{source.location}: {name}: expected {', '.join(columns)}, found {', '.join(map(str, found)) or 'none'}; "
+                f"{source.location}: {name}: expected {', '.join(columns)}, found "
+                f"{', '.join(map(str, found)) or 'none'}; "
                 "the survey's description has changed since: run the tiling again"
             )
     return wanted
@@ -131,17 +132,16 @@ def _photometry(source: TileReader, recipe: Recipe) -> list[str]:
 def _form(source: TileReader, features: list[Feature]) -> dict[str, Variable]:
     """Describe the arrays of the new tile; ids and positions are described as in the source tile."""
     form = {
-        name: Variable.of_rows(source.arrays[name].dtype, **dict(source.arrays[name].attrs)) for name in IDENTITY
+        name: Variable(np.empty(0, array.dtype), attrs=dict(array.attrs))
+        for name in IDENTITY
+        for array in (source.arrays[name],)
     }
-    flags = form["flags"].attrs
-    form["flags"] = Variable.of_rows(
-        np.int32,
-        **{
-            **flags,
-            "flag_masks": [*flags["flag_masks"], *(flag.mask for flag in FEATURE_FLAGS)],
-            "flag_meanings": " ".join([flags["flag_meanings"], *(flag.name for flag in FEATURE_FLAGS)]),
-        },
-    )
+    known: Mapping[str, Any] = form["flags"].attrs
+    flags = {
+        "flag_masks": [*known["flag_masks"], *(flag.mask for flag in FEATURE_FLAGS)],
+        "flag_meanings": " ".join([known["flag_meanings"], *(flag.name for flag in FEATURE_FLAGS)]),
+    }
+    form["flags"] = Variable(form["flags"].data, attrs={**known, **flags})
     form[FEATURES] = Variable.of_rows(
         np.float32,
         dim="feature",
