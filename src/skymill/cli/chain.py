@@ -77,7 +77,7 @@ class Chain:
     @cached_property
     def features_settings(self) -> str:
         """The `settings12` of the feature catalogue."""
-        return short(features.settings_digest(self.survey.config, self.run.features))
+        return short(features.settings_digest(self.run, self.survey.config))
 
     @cached_property
     def labels_digest(self) -> str:

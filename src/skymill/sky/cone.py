@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from astropy import units
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import cone_search
 from numpy.typing import ArrayLike, NDArray
 
 from skymill.sky.healpix import ORDER
@@ -40,6 +37,11 @@ def cone_ranges(ra: float, dec: float, radius: float) -> NDArray[np.int64]:
     ValueError
         If the centre or the radius is not on the sphere.
     """
+    # Loaded here since few who need a HEALPix index need a cone: the two take a second.
+    from astropy import units
+    from astropy.coordinates import Latitude, Longitude
+    from cdshealpix.nested import cone_search
+
     if not (np.isfinite(ra) and -90 <= dec <= 90):
         raise ValueError(f"cone centre: expected finite ra and dec in [-90, 90], found ra={ra}, dec={dec}")
     if not 0 <= radius <= 180:

@@ -1,19 +1,27 @@
 """Tiles, keys, manifests, sealed versions, and reading them."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from skymill.store.accounting import Accounting, AccountingError
 from skymill.store.algorithm import algorithm_digest
-from skymill.store.catalogue import Catalogue, open_catalogue
 from skymill.store.errors import CorruptTile, FormatError, StoreError
 from skymill.store.keys import canonical_json, digest, file_sha256
 from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
 from skymill.store.paths import group_file, short
-from skymill.store.pool import Pool
-from skymill.store.reader import TileReader, open_tile, read_tile
 from skymill.store.report import Problem, Report
-from skymill.store.seal import seal
 from skymill.store.variable import CHUNK_ROWS, Variable
-from skymill.store.verify import verify
-from skymill.store.writer import TileFile, TileWriter, write_tile
+
+if TYPE_CHECKING:
+    from skymill.store.catalogue import Catalogue, open_catalogue
+    from skymill.store.pool import Pool
+    from skymill.store.reader import TileReader, open_tile, read_tile
+    from skymill.store.sealing import seal
+    from skymill.store.verifying import verify
+    from skymill.store.writer import TileFile, TileWriter, write_tile
 
 __all__ = [
     "Accounting",
@@ -46,3 +54,39 @@ __all__ = [
     "verify",
     "write_tile",
 ]
+
+
+# What needs zarr, xarray or mocpy comes when it is first used: the Snakefile needs digests and paths only.
+_LATE = {
+    "Catalogue": "catalogue",
+    "Pool": "pool",
+    "TileFile": "writer",
+    "TileReader": "reader",
+    "TileWriter": "writer",
+    "open_catalogue": "catalogue",
+    "open_tile": "reader",
+    "read_tile": "reader",
+    "seal": "sealing",
+    "verify": "verifying",
+    "write_tile": "writer",
+}
+
+
+_HOMES = {
+    "catalogue": ("Catalogue", "open_catalogue"),
+    "pool": ("Pool",),
+    "reader": ("TileReader", "open_tile", "read_tile"),
+    "seal": ("seal",),
+    "verify": ("verify",),
+    "writer": ("TileFile", "TileWriter", "write_tile"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs zarr, xarray or mocpy when it is first used: the Snakefile needs digests and paths only."""
+    for module, names in _HOMES.items():
+        if name in names:
+            found = getattr(import_module(f"skymill.store.{module}"), name)
+            globals()[name] = found  # a function may bear the name of its module, which the import has set instead
+            return found
+    raise AttributeError(f"module 'skymill.store' has no attribute '{name}'")

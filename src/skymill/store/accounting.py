@@ -79,8 +79,8 @@ class Accounting:
         total = self.n_rows + self.n_quarantined + self.n_excluded
         if total != self.n_in:
             raise AccountingError(
-                f"{where}: expected n_in = n_ok + n_flagged + quarantined + excluded, found {self.n_in} in and {total} = "
-                f"{self.n_ok} + {self.n_flagged} + {self.n_quarantined} + {self.n_excluded} out; "
+                f"{where}: expected n_in = n_ok + n_flagged + quarantined + excluded, found {self.n_in} in and "
+                f"{total} = {self.n_ok} + {self.n_flagged} + {self.n_quarantined} + {self.n_excluded} out; "
                 "a stage lost or doubled sources, so do not release it"
             )
         counts = [self.n_in, self.n_ok, self.n_flagged]

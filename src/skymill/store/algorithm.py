@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from skymill.store.keys import digest
 
 PACKAGE = "skymill"
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package."""
+UNSPELT = {"kind", "type_comment", "ctx"}
+"""Fields of the syntax tree that follow from the others or do not matter."""
 
 
 def algorithm_digest(version: int | str, modules: Iterable[str], *, root: Path = ROOT) -> str:
@@ -60,8 +61,12 @@ class _Parsed:
 
     def __init__(self, path: Path) -> None:
         tree = ast.parse(path.read_bytes(), filename=str(path))
-        self.sha256 = hashlib.sha256("".join(_words(tree)).encode()).hexdigest()
-        self.imports = [node for node in _runtime(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+        words: list[str] = []
+        _spell(tree, words)
+        self.sha256 = hashlib.sha256("\n".join(words).encode()).hexdigest()
+        self.imports = [node for node in _runtime(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        self.offers = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        """Where a package takes its names from, those it loads late included."""
         self.is_package = path.name == "__init__.py"
 
 
@@ -106,11 +111,10 @@ def _provider(origin: str, name: str, root: Path) -> str:
         return f"{origin}.{name}"
     path = _path(origin, root)
     if path is not None and path.name == "__init__.py":
-        for node in _read(path, path.stat().st_mtime_ns).imports:
-            if isinstance(node, ast.ImportFrom):
-                for alias in node.names:
-                    if (alias.asname or alias.name) == name:
-                        return _provider(_origin(node, origin, True), alias.name, root)
+        for node in _read(path, path.stat().st_mtime_ns).offers:
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    return _provider(_origin(node, origin, True), alias.name, root)
     return origin
 
 
@@ -126,33 +130,25 @@ def _runtime(tree: ast.AST) -> Iterator[ast.AST]:
             waiting.extend(ast.iter_child_nodes(node))
 
 
-def _words(node: Any) -> Iterator[str]:
+def _spell(node: object, words: list[str]) -> None:
     """Spell a syntax tree; empty fields are left out, since newer Pythons add more of them."""
     if isinstance(node, ast.AST):
-        yield f"({type(node).__name__}"
+        words.append(type(node).__name__)
         for field in node._fields:
             value = getattr(node, field, None)
-            if field == "body" and isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                value = _without_docstring(value)
-            if value is not None and value != [] and field not in ("kind", "type_comment"):
-                yield f" {field}="
-                yield from _words(value)
-        yield ")"
+            if value is not None and value != [] and field not in UNSPELT:
+                words.append(field)
+                _spell(value, words)
+        words.append(")")
     elif isinstance(node, list):
         for item in node:
-            yield from _words(item)
+            if not _is_text(item):
+                _spell(item, words)
+        words.append("]")
     else:
-        yield f"{type(node).__name__}:{node!r}"
+        words.append(f"{type(node).__name__}:{node!r}")
 
 
-def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    """Drop every statement that is a bare string: docstrings, also those below constants."""
-    return [
-        statement
-        for statement in body
-        if not (
-            isinstance(statement, ast.Expr)
-            and isinstance(statement.value, ast.Constant)
-            and isinstance(statement.value.value, str)
-        )
-    ]
+def _is_text(node: object) -> bool:
+    """Tell a statement that is a bare string: a docstring of whatever it follows."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

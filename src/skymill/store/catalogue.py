@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from skymill.sky import ORDER, Tile
+from skymill.sky import ORDER, Tile, tile_centres
 from skymill.store.cones import Cone
 from skymill.store.errors import FormatError, StoreError
 from skymill.store.lazy import lazy_array
-from skymill.store.paths import CURRENT, MANIFEST, TILE_TABLE, VERSIONS, version_file
+from skymill.store.paths import CURRENT, MANIFEST, QUARANTINE_TABLE, TILE_TABLE, VERSIONS, version_file
 from skymill.store.reader import TileReader
-from skymill.store.seal import VERSION_FORMAT
+from skymill.store.sealing import VERSION_FORMAT
 from skymill.store.source import is_url, read_whole
 from skymill.store.tables import from_parquet
 from skymill.store.variable import SOURCE
@@ -131,7 +131,7 @@ class Catalogue:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the variables."""
-        return self._first.columns if self._first else ()
+        return self._first.columns if len(self.tiles) else ()
 
     def __repr__(self) -> str:
         lines = [
@@ -150,6 +150,21 @@ class Catalogue:
             units = f" [{array.attrs['units']}]" if "units" in array.attrs else ""
             lines.append(f"{name}: {array.dtype}{shape}{units}")
         return lines
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Position (ra, dec in degrees) of a source amid the fullest tile: a place worth looking at.
+
+        Raises
+        ------
+        StoreError
+            If the catalogue has no source.
+        """
+        if not self.n_rows:
+            raise StoreError(f"{self.location}: expected a source to give a position of, found none")
+        zones = self._reader(int(self.tiles["n_rows"].to_numpy().argmax())).zones
+        ra, dec = tile_centres(ORDER, zones[len(zones) // 2, :1])
+        return float(ra[0]), float(dec[0])
 
     def tile(self, order: int, pixel: int) -> xr.Dataset:
         """Open one tile as plain xarray; values are read when they are used.
@@ -180,11 +195,9 @@ class Catalogue:
         Dataset
             Along `source`, in the order of the sky; one dask chunk per tile and variable.
         """
-        if self._first is None:
-            return xr.Dataset()
         names = self._first.select(columns)
         filled = np.flatnonzero(self.tiles["n_rows"])
-        files = [self._file(row) for row in filled]
+        files = [self._file(int(row)) for row in filled]
         rows = tuple(self.tiles["n_rows"].iloc[filled].tolist())
         return self._dataset({name: lazy_array(self._first.arrays[name], name, files, rows) for name in names})
 
@@ -211,9 +224,7 @@ class Catalogue:
             If a column does not exist.
         """
         cone = Cone(ra, dec, radius_deg)
-        touched = np.flatnonzero(cone.touches(self._starts, self._stops - 1))
-        if self._first is None:
-            return xr.Dataset()
+        touched = np.flatnonzero(cone.touches(self._starts, self._stops - 1)).tolist()
         names = self._first.select(columns)
         with ThreadPoolExecutor(WEB_READERS if is_url(self.location) else 1) as readers:
             found = readers.map(lambda row: cone.rows(self._reader(row), names), touched)
@@ -221,9 +232,11 @@ class Catalogue:
         return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
 
     @cached_property
-    def _first(self) -> TileReader | None:
+    def _first(self) -> TileReader:
         """The tile that shows what all have in common."""
-        return self._reader(0) if len(self.tiles) else None
+        if not len(self.tiles):
+            raise StoreError(f"{self.location}: expected at least one tile, found none; see {QUARANTINE_TABLE} there")
+        return self._reader(0)
 
     @cached_property
     def _rows(self) -> dict[Tile, int]:
@@ -232,8 +245,8 @@ class Catalogue:
 
     def _file(self, row: int) -> tuple[str, int]:
         """Give the place and the size of a tile."""
-        tile = Tile(int(self.tiles["order"].iat[row]), int(self.tiles["pixel"].iat[row]))
-        return f"{self.location}/{version_file(tile)}", int(self.tiles["n_bytes"].iat[row])
+        order, pixel, n_bytes = (int(self.tiles[name].to_numpy()[row]) for name in ("order", "pixel", "n_bytes"))
+        return f"{self.location}/{version_file(Tile(order, pixel))}", n_bytes
 
     def _open_tile(self, row: int) -> TileReader:
         location, n_bytes = self._file(row)

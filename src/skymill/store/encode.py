@@ -21,7 +21,7 @@ ZSTD_LEVEL = 1
 
 
 def _compressors(dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Pick what pays for a type (measured, docs/store.md); both carry a checksum, so that no flipped bit is read back."""
+    """Pick what pays for a type (measured, docs/store.md), always with a checksum: no flipped bit is read back."""
     if dtype.kind == "f":
         return (Crc32cCodec(),)
     return (ZstdCodec(level=ZSTD_LEVEL, checksum=True),)
@@ -42,10 +42,12 @@ class Encoder:
         self._encoded: dict[str, Buffer] = {}
         self._store = MemoryStore(self._encoded)
         self._arrays = {name: self._create(name, v, n_rows, chunk_rows) for name, v in variables.items()}
+        labels = _names(variables)
+        self._order = [*variables, *labels]
         for name, variable in variables.items():
             if not variable.is_rows:
                 self._arrays[name][...] = variable.data
-        for dim, columns in _names(variables).items():
+        for dim, columns in labels.items():
             self._label(dim, columns)
 
     def _create(self, name: str, variable: Variable, n_rows: int, chunk_rows: int) -> zarr.Array[Any]:
@@ -90,19 +92,16 @@ class Encoder:
 
     def documents(self, attrs: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
         """Give the metadata of each array, then that of the group, which repeats (consolidates) them all."""
-        arrays = {}
-        for name in sorted(self._encoded):
-            if name.endswith(f"/{DOCUMENT}"):
-                arrays[name.removesuffix(f"/{DOCUMENT}")] = json.loads(self._encoded[name].to_bytes())
+        arrays = {name: json.loads(self._encoded[f"{name}/{DOCUMENT}"].to_bytes()) for name in self._order}
         for name, array in arrays.items():
             yield f"{name}/{DOCUMENT}", canonical_json(array)
         group = {
             "zarr_format": 3,
             "node_type": "group",
-            "attributes": dict(attrs),
+            "attributes": json.loads(canonical_json(dict(attrs))),
             "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": arrays},
         }
-        yield DOCUMENT, canonical_json(group)
+        yield DOCUMENT, json.dumps(group, ensure_ascii=False, allow_nan=False).encode()  # in the order of the columns
 
 
 def _names(variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:

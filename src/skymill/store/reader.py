@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from skymill.store.encode import DOCUMENT
 from skymill.store.errors import CorruptTile, FormatError
 from skymill.store.source import open_source
 from skymill.store.variable import SOURCE
@@ -39,13 +41,15 @@ class TileReader:
         Sources, and sources per chunk.
     zones : ndarray of int64, (chunks, 2)
         Smallest and largest `_healpix_29` of each chunk (both inclusive).
+    columns : tuple of str
+        Names of the variables that have one entry per source.
     """
 
     def __init__(self, location: str | Path, *, n_bytes: int | None = None, traffic: Traffic | None = None) -> None:
         self.location = str(location)
         self.store = TileStore(open_source(location, size=n_bytes), traffic)
-        self.group = zarr.open_group(self.store, mode="r", use_consolidated=True)
-        self.attrs = dict(self.group.attrs)
+        document = json.loads(self.store.content(DOCUMENT))
+        self.attrs: dict[str, Any] = document["attributes"]
         found = self.attrs.get("skymill_format")
         if not isinstance(found, int) or found > FORMAT:
             raise FormatError(
@@ -54,21 +58,16 @@ class TileReader:
         self.n_rows: int = self.attrs["n_rows"]
         self.chunk_rows: int = self.attrs["chunk_rows"]
         self.receipt: dict[str, Any] = self.attrs["receipt"]
-        self.zones: NDArray[np.int64] = np.array(
-            [[int(low), int(high)] for low, high in self.attrs["zones"]], dtype=np.int64
-        ).reshape(-1, 2)
+        self.zones = np.array([[int(low), int(high)] for low, high in self.attrs["zones"]], dtype=np.int64).reshape(
+            -1, 2
+        )
+        arrays = document["consolidated_metadata"]["metadata"]
+        self.columns = tuple(name for name, array in arrays.items() if array["dimension_names"][:1] == [SOURCE])
 
     @cached_property
     def arrays(self) -> dict[str, zarr.Array[Any]]:
         """All arrays by name."""
-        return {name: array for name, array in self.group.arrays()}
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the variables that have one entry per source."""
-        return tuple(
-            name for name, array in self.arrays.items() if (array.metadata.dimension_names or ("",))[0] == SOURCE
-        )
+        return dict(zarr.open_group(self.store, mode="r", use_consolidated=True).arrays())
 
     def select(self, columns: Sequence[str] | None) -> tuple[str, ...]:
         """Check names of variables; None means all.

@@ -52,9 +52,9 @@ def tile_entries(table: pa.Table) -> list[TileEntry]:
     """Read what `tile_table` made."""
     entries = []
     for row in table.to_pylist():
-        reasons = {name: dict(row.pop(name)) for name in ("flagged", "quarantined", "excluded")}
         counts = {name: row.pop(name) for name in ("n_in", "n_ok", "n_flagged")}
-        entries.append(TileEntry(**row, accounting=Accounting(**counts, **reasons)))
+        reasons = {name: dict(row.pop(name)) for name in ("flagged", "quarantined", "excluded")}
+        entries.append(TileEntry(**row, accounting=Accounting.from_dict(counts | reasons)))
     return entries
 
 

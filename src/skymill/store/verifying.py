@@ -26,11 +26,12 @@ from skymill.store.paths import (
     version_file,
 )
 from skymill.store.report import Report
-from skymill.store.seal import account, as_json
+from skymill.store.sealing import account, as_json
 from skymill.store.tables import content_digest, from_parquet, tile_entries
 
 Claims = defaultdict[Path, list[tuple[TileEntry, Path]]]
 """By tile file: what is said about it, and the manifest that says so."""
+RESTORE = "restore it from a copy, or delete it with the group manifest that names it and run again"
 RESEAL = "delete this version's folder and seal again"
 
 
@@ -154,7 +155,7 @@ def _check_tiles(claims: Claims, report: Report) -> None:
             report.n_bytes += path.stat().st_size if path.is_file() else 0
             if found:
                 names = " and ".join(sorted({str(by) for _, by in claims[path] if by.name != MANIFEST}))
-                mend = f"delete it and {names}, then run again: the same tile comes back" if names else "copy it again"
+                mend = f"delete it and {names}, then run again: the same tile comes back" if names else RESTORE
                 report.add(found[0], path, found[1], mend)
 
 
@@ -165,21 +166,17 @@ def _tile_problem(path: Path, claims: list[tuple[TileEntry, Path]]) -> tuple[str
     sha256, size = file_sha256(path), path.stat().st_size
     for entry, by in claims:
         if (sha256, size) != (entry.sha256, entry.n_bytes):
-            return (
-                "corrupt",
-                f"expected sha256 {entry.sha256} ({entry.n_bytes} bytes, {by}), found {sha256} ({size} bytes)",
-            )
+            expected = f"expected sha256 {entry.sha256} and {entry.n_bytes} bytes as {by} says"
+            return "corrupt", f"{expected}, found {sha256} and {size}"
     try:
         attributes = check_whole(path)
     except CorruptTile as error:
         return "corrupt", str(error)
+    counts = Accounting.from_dict(attributes["receipt"]["accounting"])
     for entry, by in claims:
         wrong = wrong_receipt(attributes["receipt"], entry.key)
-        accounting = Accounting.from_dict(attributes["receipt"]["accounting"])
-        if wrong is None and (accounting, attributes["n_rows"]) != (entry.accounting, entry.n_rows):
-            wrong = (
-                f"expected {entry.n_rows} rows and {entry.accounting}, found {attributes['n_rows']} and {accounting}"
-            )
+        if wrong is None and (counts, attributes["n_rows"]) != (entry.accounting, entry.n_rows):
+            wrong = f"expected {entry.n_rows} rows, {entry.accounting}; found {attributes['n_rows']}, {counts}"
         if wrong:
             return "wrong", f"{wrong} ({by})"
     return None

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mocpy import MOC
 
 from skymill.sky import Tile, tile_range
 from skymill.store.accounting import Accounting, AccountingError
@@ -30,6 +29,9 @@ from skymill.store.paths import (
     version_folder,
 )
 from skymill.store.tables import content_digest, quarantine_table, tile_table, to_parquet
+
+if TYPE_CHECKING:
+    from mocpy import MOC
 
 VERSION_FORMAT = 1
 
@@ -74,7 +76,7 @@ def seal(
     tiles = [entry for group in groups for entry in group.tiles]
     failures = [entry for group in groups for entry in group.quarantined]
     _check_groups(root, groups)
-    _check_sky(root, [entry.tile for entry in (*tiles, *failures)])
+    _check_sky(root, [entry.tile for entry in tiles] + [entry.tile for entry in failures])
     _check_pool(root, tiles)
     accounting = account(root, tiles, failures, unplaced or Accounting(), n_in)
     tables = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
@@ -173,6 +175,8 @@ def _describe(folder: Path, tiles: Sequence[Tile]) -> None:
 
 def coverage(tiles: Sequence[Tile]) -> MOC:
     """Give the part of the sky that tiles cover."""
+    from mocpy import MOC
+
     if not tiles:
         return MOC.new_empty(max_depth=0)
     orders = np.array([tile.order for tile in tiles], dtype=np.uint8)
