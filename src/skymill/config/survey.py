@@ -122,8 +122,8 @@ class Primary(Settings):
     """Rows of a survey that also lists duplicates: only primary detections are catalogued, the others are excluded."""
 
     column: str
-    keep: bool = True
-    """The column's value for a primary detection."""
+    keep: bool | int = True
+    """The column's value for a primary detection: true or false, or a number (SDSS: `mode` 1)."""
 
 
 class SimulationSettings(Settings):
@@ -131,7 +131,7 @@ class SimulationSettings(Settings):
 
     rows: int = Field(200_000, ge=10_000)
     """Sources in all, to within Poisson noise."""
-    area_deg2: float = Field(60.0, gt=0)
+    area_deg2: float = Field(60.0, gt=0, le=41_252)
     """Area of the footprint before holes; rows / area is the mean density."""
     seed: int = Field(1, ge=0)
     bad_rows: float = Field(0.02, ge=0, le=0.2)

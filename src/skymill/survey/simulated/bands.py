@@ -35,7 +35,8 @@ def wavelengths() -> Array:
 def band_weights() -> Array:
     """Give the weights, (6, w), that turn F_lambda on the grid into F_nu averaged over photons (up to a constant).
 
-    With f = integral(F_lambda T lambda dlambda) / integral(T dlambda / lambda), the AB definition (Fukugita et al. 1996, AJ 111, 1748).
+    f = integral(F_lambda T lambda dlambda) / integral(T dlambda / lambda), the AB definition
+    (Fukugita et al. 1996, AJ 111, 1748).
     """
     grid = wavelengths()
     rows = []

@@ -1,4 +1,4 @@
-"""Distances in a flat universe with H0 = 70 km/s/Mpc and Omega_m = 0.3, interpolated, and the quasar counts that follow."""
+"""Distances in a flat universe with H0 = 70 km/s/Mpc and Omega_m = 0.3, and the quasar counts that follow."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def arcsec_per_kpc(redshift: Array) -> Array:
 
 
 def quasar_luminosity_function(absolute: Array, redshift: Array) -> Array:
-    """Give quasars per Mpc^3 and magnitude at M_g(z=2) (Palanque-Delabrouille et al. 2013, A&A 551, A29, table of the model fits)."""
+    """Give quasars per Mpc^3 and magnitude at M_g(z=2) (fits of Palanque-Delabrouille et al. 2013, A&A 551, A29)."""
     late = redshift < 2.2
     alpha, beta = np.where(late, -3.50, -3.19), np.where(late, -1.43, -1.17)
     k1, k2 = np.where(late, 0.03, -0.35), np.where(late, -0.34, -0.02)
@@ -49,7 +49,7 @@ def quasar_luminosity_function(absolute: Array, redshift: Array) -> Array:
 def quasar_counts() -> tuple[Array, Array, Array]:
     """Give the grid of i magnitude, of redshift, and the cumulative share of quasars over (i, z), flattened.
 
-    The nucleus is a power law F_nu ~ nu^-0.5, so that g - i = 0.24 and M_g(z=2) = i + 0.24 - DM + 1.25 log10((1 + z) / 3).
+    The nucleus is a power law F_nu ~ nu^-0.5: g - i = 0.24 and M_g(z=2) = i + 0.24 - DM + 1.25 log10((1 + z) / 3).
     """
     magnitude, redshift = np.arange(16.0, FAINTEST, 0.05), np.arange(0.1, 5.5, 0.025)
     m, z = np.meshgrid(magnitude + 0.025, redshift + 0.0125, indexing="ij")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = dict[str, NDArray[np.generic]]
+Columns = dict[str, NDArray[Any]]
 
 
 class Fault(IntEnum):
@@ -52,7 +53,7 @@ def draw_faults(rng: np.random.Generator, n: int, share: float) -> tuple[NDArray
 def spoil(columns: Columns, fault: NDArray[np.int8], original: NDArray[np.int64], rng: np.random.Generator) -> Columns:
     """Give the columns with the faults in them; the input is left as it is.
 
-    An exact duplicate repeats all columns; a conflicting one has the id and the position of the original but fluxes of its own.
+    An exact duplicate repeats all columns; a conflicting one has the original's id and position but fluxes of its own.
     """
     spoilt = {name: column.copy() for name, column in columns.items()}
     where = {kind: np.flatnonzero(fault == kind) for kind in Fault}
@@ -71,5 +72,5 @@ def spoil(columns: Columns, fault: NDArray[np.int8], original: NDArray[np.int64]
     ra[where[Fault.ABSURD_POSITION]] = ABSURD
     dec[where[Fault.DEC_OUT_OF_RANGE]] = 95.0
     wrapped = where[Fault.RA_WRAPPED]
-    ra[wrapped] += np.where(rng.random(wrapped.size) < 0.5, -360.0, 360.0)
+    ra[wrapped] = ra[wrapped] + np.where(rng.random(wrapped.size) < 0.5, -360.0, 360.0)
     return spoilt

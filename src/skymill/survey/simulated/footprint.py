@@ -1,28 +1,30 @@
-"""Where the simulated survey looks: its cells, its holes, how dense the sky is, which bands are missing, how much dust there is."""
+"""Where the simulated survey looks: cells, holes, density of the sky, missing bands, seeing, Galactic dust."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config import SimulationSettings
 from skymill.sky import Tile, tile_centres, unit_vectors
 from skymill.survey.simulated.bands import Array
 
+if TYPE_CHECKING:
+    from skymill.config import SimulationSettings
+
 FIELDS = ((0.0, -30.0), (95.0, -25.0), (0.0, -90.0))
-"""Centres (RA, Dec) around which the footprint grows: across RA 0 far from the Galactic plane, a dense field near it, and the south pole."""
+"""RA, Dec around which the footprint grows: across RA 0 far from the Galactic plane, near the plane, the south pole."""
 PATCH_ORDER = 8
 """Density, holes and missing bands are set per patch, a HEALPix pixel of 13.7 arcmin."""
 MOST_ROWS, FEWEST_CELLS = 250_000, 16
 GALACTIC_POLE = (192.85948, 27.12825)
-NO_BAND: tuple[int, ...] = ()
 MISSING = ((0.04, (0,)), (0.02, (5,)), (0.01, (0, 5)), (0.005, (1,)))
 """Share of the patches that lack each set of bands (indices in ugrizy)."""
 HOLE_SHARE, SMALLEST_HOLE, LARGEST_HOLE = 0.2, 1.0, 6.0
-"""Share of the patches with a bright star at their centre, and the radii of the holes in arcmin: a hole never leaves its patch."""
+"""Share of the patches with a bright star at the centre; radii of the holes in arcmin. None leaves its patch."""
 
 
 @dataclass(frozen=True)
@@ -125,18 +127,23 @@ def patches_of(order: int, pixel: int) -> NDArray[np.int64]:
     return np.arange(pixel * children, (pixel + 1) * children, dtype=np.int64)
 
 
-@lru_cache(maxsize=4)
-def cells(settings: SimulationSettings) -> tuple[Cell, ...]:
-    """Give the cells of the footprint and their exact numbers of rows, in the order of their pixels.
+def cells(settings: SimulationSettings) -> list[Cell]:
+    """Give the independent cells of the footprint and their exact numbers of rows, in the order of their pixels.
 
-    The footprint is made of the cells nearest to one of `FIELDS`, as many as the area takes: three fields when it is small,
-    the whole sky when it is large. Numbers are Poisson.
+    The footprint is made of the cells nearest to one of `FIELDS`, as many as the area takes: three fields when it is
+    small, the whole sky when it is large. Numbers are Poisson.
     """
+    return list(_cells(settings))
+
+
+@lru_cache(maxsize=4)
+def _cells(settings: SimulationSettings) -> tuple[Cell, ...]:
     order = cell_order(settings)
     ra, dec = tile_centres(order, np.arange(12 * 4**order))
     nearness = (unit_vectors(ra, dec) @ unit_vectors(*np.array(FIELDS).T).T).max(1)
     n_cells = int(np.clip(round(settings.area_deg2 / area_deg2(order)), 1, nearness.size))
     chosen = np.sort(np.argsort(-nearness, kind="stable")[:n_cells])
-    expected = np.array([patches(settings, patches_of(order, pixel)).expected.sum() for pixel in chosen.tolist()])
+    inside = np.concatenate([patches_of(order, pixel) for pixel in chosen.tolist()])
+    expected = patches(settings, inside).expected.reshape(n_cells, -1).sum(1)
     rows = np.random.default_rng([settings.seed, 1]).poisson(expected * settings.rows / expected.sum())
     return tuple(Cell(order, int(pixel), int(n)) for pixel, n in zip(chosen, rows))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import healpix
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config import SimulationSettings
 from skymill.sky import ORDER, separation_arcsec, tile_centres
 from skymill.survey.blocks import BLOCK_ROWS
 from skymill.survey.simulated import footprint
@@ -19,6 +18,9 @@ from skymill.survey.simulated.faults import Fault, draw_faults, spoil
 from skymill.survey.simulated.footprint import MISSING, PATCH_ORDER, Cell, Patches
 from skymill.survey.simulated.observe import measure
 from skymill.survey.simulated.population import CLASSES, Sources, draw
+
+if TYPE_CHECKING:
+    from skymill.config import SimulationSettings
 
 Table = dict[str, NDArray[Any]]
 EXTINCTION = {"u": 4.78, "g": 3.65, "r": 2.70, "i": 2.06, "z": 1.58, "y": 1.31}
@@ -69,9 +71,10 @@ def raw_blocks(settings: SimulationSettings, cell: Cell) -> Iterator[Table]:
 def truth_blocks(settings: SimulationSettings, cell: Cell) -> Iterator[Table]:
     """Yield what is true of each row of `raw_blocks`, row by row.
 
-    `objectId`, `ra`, `dec` (deg, never spoilt), `class`, `redshift`, `ebv`, `{b}_flux` (nJy, without noise, behind the Galactic dust),
-    `spectral_type`, the profile (`bulge_fraction`, `bulge_radius` and `disc_radius`: half-light, arcsec; `axis_ratio`, `position_angle`
-    in degrees; `point_fraction`) and `fault` (see `Fault`; the row of an exact duplicate describes a source that the table does not hold).
+    `objectId`; `ra`, `dec` (deg, never spoilt); `class`; `redshift`; `ebv`; `{b}_flux` (nJy, without noise, behind the
+    Galactic dust); `spectral_type`; the profile (`bulge_fraction`; `bulge_radius` and `disc_radius`, half-light along
+    the major axis in arcsec; `axis_ratio`; `position_angle` in degrees; `point_fraction`); `fault` (see `Fault`). The
+    row of a duplicate describes the source that it replaced in the table.
     """
     for number, rows in _blocks_of(cell):
         block = _true_block(settings, cell, number, rows)
@@ -105,9 +108,9 @@ def truth(settings: SimulationSettings, cell: Cell) -> Table:
 
 
 def labels(settings: SimulationSettings) -> Iterator[Table]:
-    """Yield, cell by cell, the sources whose class is known as if from spectra: `objectId`, `ra`, `dec`, `class`, `redshift`.
+    """Yield the sources whose class is known as if from spectra: `objectId`, `ra`, `dec`, `class`, `redshift`.
 
-    The share is `settings.labelled` down to i = 20 and falls by 0.2 dex per magnitude beyond. Rows with a fault are not labelled.
+    The share is `settings.labelled` down to i = 20 and falls by 0.2 dex per magnitude beyond; faulty rows have none.
     """
     for cell in footprint.cells(settings):
         for number, rows in _blocks_of(cell):
@@ -165,9 +168,9 @@ def _positions(
     """Draw patches by the density of each class and positions within them, again wherever one falls into a hole."""
     n = len(kind)
     patch = np.empty(n, dtype=np.int64)
-    for index in range(len(CLASSES)):
-        rows = np.flatnonzero(kind == index)
-        share = np.cumsum(sky.expected[:, index])
+    for code in range(len(CLASSES)):
+        rows = np.flatnonzero(kind == code)
+        share = np.cumsum(sky.expected[:, code])
         patch[rows] = np.searchsorted(share, rng.random(rows.size) * share[-1], side="right")
     centre_ra, centre_dec = tile_centres(PATCH_ORDER, sky.pixels)
     shift = 2 * (ORDER - PATCH_ORDER)
@@ -179,4 +182,4 @@ def _positions(
         ra[todo], dec[todo] = healpix.pix2ang(1 << ORDER, index, nest=True, lonlat=True)
         away = separation_arcsec(ra[todo], dec[todo], centre_ra[at], centre_dec[at])
         todo = todo[away < 3600 * sky.hole_radius[at]]
-    return patch, ra, dec
+    return patch, np.where(ra < 0, ra + 360, ra), dec

@@ -20,7 +20,7 @@ COMMON_NOISE = 0.97
 """Correlation between the noise of the PSF flux and of the model flux: both see the same pixels."""
 PSF_MODEL_ERROR = 0.01
 """Relative error of the size of the PSF model."""
-U_VISITS_PER_YEAR = 1.8
+U_VISITS_PER_YEAR = 1.57
 """Visits in u: fewer than planned, which gives the depth of the DC2 sample (docs/embedded_survey.md)."""
 
 Measured = dict[str, NDArray[np.float32]]
@@ -28,7 +28,10 @@ Measured = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Noise:
-    """The error model of Ivezic et al. (2019, ApJ 873, 111, eq. 4-5) in nJy, per band: variance = linear * flux + sky + (systematic * flux)^2."""
+    """The error model of Ivezic et al. (2019, ApJ 873, 111, eq. 4-5) in nJy, per band.
+
+    Variance = linear * flux + sky + (systematic * flux)^2.
+    """
 
     linear: Array
     sky: Array
@@ -36,7 +39,7 @@ class Noise:
     psf_sigma_px: Array
 
     def sigma(self, flux: Array, area: Array) -> Array:
-        """Give the 1-sigma error of fluxes, (n, 6) nJy, whose random part is that of a profile `area` times the PSF's."""
+        """Give the 1-sigma error of fluxes, (n, 6) nJy, of profiles that cover `area` times the PSF's pixels."""
         positive = np.maximum(flux, 0)
         return np.sqrt(area * (self.linear * positive + self.sky) + (self.systematic * positive) ** 2)
 
@@ -50,7 +53,7 @@ def error_model() -> LsstErrorModelV1:
 
 @cache
 def noise() -> Noise:
-    """Give the coefficients of `error_model` in flux: photerr itself works in magnitudes, where negative fluxes have no place."""
+    """Give the coefficients of `error_model` in flux: photerr works in magnitudes, which negative fluxes have not."""
     params = error_model().params
     single = LsstErrorModelV1(nVisYr=1.0, nYrObs=1.0, sigmaSys=0.0).getLimitingMags()
     gamma = np.array([params.gamma[band] for band in BANDS])
@@ -90,9 +93,10 @@ def measure(sources: Sources, flux: Array, seeing: Array, rng: np.random.Generat
     Returns
     -------
     dict of ndarray of float32, (n,)
-        `{b}_psfFlux`, `{b}_cModelFlux` and their errors in nJy; `shape_xx/yy/xy` and the PSF model's `i_ixxPSF/iyyPSF/ixyPSF` in pixel^2.
-        A PSF flux is that of the best-fitting Gaussian PSF: 2 P / (2 P + S) of the total, with P the PSF's and S the source's
-        mean second moment. Errors are estimated from the noisy flux, as a survey has to.
+        `{b}_psfFlux`, `{b}_cModelFlux` and their errors in nJy; `shape_xx/yy/xy` and the PSF model's
+        `i_ixxPSF/iyyPSF/ixyPSF` in pixel^2. A PSF flux is that of the best-fitting Gaussian PSF: 2 P / (2 P + S) of the
+        total, with P the PSF's and S the source's mean second moment. Errors are estimated from the noisy flux, as a
+        survey has to.
     """
     model = noise()
     n = len(flux)
@@ -123,8 +127,8 @@ def measure(sources: Sources, flux: Array, seeing: Array, rng: np.random.Generat
 def _measured_moments(
     source: tuple[Array, Array, Array], psf: Array, relative_error: Array, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Add the PSF and noise: 2 sigma_F / F in the relative size and in each ellipticity (Bernstein & Jarvis 2002, AJ 123, 583)."""
-    xx, yy, xy = (part + extra for part, extra in zip(source, (psf, psf, 0)))
+    """Add the PSF and noise: 2 sigma_F / F in the relative size and in each ellipticity (Bernstein & Jarvis 2002)."""
+    xx, yy, xy = source[0] + psf, source[1] + psf, source[2]
     trace = xx + yy
     size, plus, cross = rng.standard_normal((3, len(psf))) * 2 * np.minimum(relative_error, 2)
     noisy_trace = trace * np.exp(np.clip(size, -2, 2))

@@ -54,7 +54,7 @@ def draw_galaxies(rng: np.random.Generator, n: int) -> Sources:
     i = _magnitudes_of_counts(rng, n, 0.328 * x - 0.003 * x**2)
     redshift = tables.galaxy_redshifts()(rng.random(n), i)
     kind = tables.galaxy_types()(rng.random(n), i, redshift)
-    reddening = rng.normal(-0.09, 0.08, n)  # around that which the local templates already hold
+    reddening = rng.normal(_mean_reddening(i - 23, redshift - 1, kind - 1.5), 0.12)
     relative = tables.galaxy_magnitudes()(redshift, kind)
     relative += reddening[:, None] * tables.dust()(redshift, np.zeros(n))
     relative += rng.normal(0, 0.02, relative.shape)
@@ -72,6 +72,12 @@ def draw_galaxies(rng: np.random.Generator, n: int) -> Sources:
         position_angle=rng.uniform(0, 180, n),
         point_fraction=np.zeros(n),
     )
+
+
+def _mean_reddening(magnitude: Array, redshift: Array, kind: Array) -> Array:
+    """Give E(B-V) beyond that of the local templates (hence often negative): a fit to the sample of the types."""
+    slope = -0.092 + 0.049 * magnitude - 0.064 * kind
+    return -0.104 - 0.009 * magnitude + 0.025 * kind + slope * redshift
 
 
 def draw_stars(rng: np.random.Generator, n: int) -> Sources:
@@ -114,8 +120,8 @@ def black_body(temperature: Array) -> Array:
 def draw_quasars(rng: np.random.Generator, n: int) -> Sources:
     """Draw quasars: nuclei from the luminosity function, with scatter in slope, lines and dust, each in a host galaxy.
 
-    Slopes scatter by 0.25 in F_nu ~ nu^alpha (Richards et al. 2001, AJ 121, 2308), dust is exponential with a mean of 0.04 mag. Hosts have
-    M_i = -22.3 +- 0.7 and 4 kpc, so that a faint nucleus at low redshift hides in its host.
+    Slopes scatter by 0.25 in F_nu ~ nu^alpha (Richards et al. 2001, AJ 121, 2308), dust is exponential with a mean of
+    0.04 mag. Hosts have M_i = -22.3 +- 0.7 and 4 kpc, so that a faint nucleus at low redshift hides in its host.
     """
     magnitude, redshifts, share = quasar_counts()
     cell = np.searchsorted(share, rng.random(n), side="right")

@@ -1,4 +1,4 @@
-"""Magnitudes of redshifted spectra: rest-frame templates, intergalactic absorption, dust, and the tables made of them."""
+"""Magnitudes of redshifted spectra: intergalactic absorption, dust, and tables over redshift and type."""
 
 from __future__ import annotations
 
