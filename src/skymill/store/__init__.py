@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from skymill.store.accounting import Accounting, AccountingError
@@ -56,37 +55,19 @@ __all__ = [
 ]
 
 
-# What needs zarr, xarray or mocpy comes when it is first used: the Snakefile needs digests and paths only.
 _LATE = {
-    "Catalogue": "catalogue",
-    "Pool": "pool",
-    "TileFile": "writer",
-    "TileReader": "reader",
-    "TileWriter": "writer",
-    "open_catalogue": "catalogue",
-    "open_tile": "reader",
-    "read_tile": "reader",
-    "seal": "sealing",
-    "verify": "verifying",
-    "write_tile": "writer",
-}
-
-
-_HOMES = {
     "catalogue": ("Catalogue", "open_catalogue"),
     "pool": ("Pool",),
     "reader": ("TileReader", "open_tile", "read_tile"),
-    "seal": ("seal",),
-    "verify": ("verify",),
+    "sealing": ("seal",),
+    "verifying": ("verify",),
     "writer": ("TileFile", "TileWriter", "write_tile"),
 }
 
 
 def __getattr__(name: str) -> Any:
     """Load what needs zarr, xarray or mocpy when it is first used: the Snakefile needs digests and paths only."""
-    for module, names in _HOMES.items():
+    for module, names in _LATE.items():
         if name in names:
-            found = getattr(import_module(f"skymill.store.{module}"), name)
-            globals()[name] = found  # a function may bear the name of its module, which the import has set instead
-            return found
+            return getattr(import_module(f"skymill.store.{module}"), name)
     raise AttributeError(f"module 'skymill.store' has no attribute '{name}'")
