@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
 from skymill.compute.tasks import ComputeError
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from skymill.config import ComputeSettings
 
 CONNECT_S = 30.0
+WORKER_SETUP = "skymill.compute.worker"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 DASK_CONFIG: dict[str, Any] = {
     # A task whose worker dies is a suspect at once, not after it has taken three more workers with it.
@@ -28,6 +31,8 @@ DASK_CONFIG: dict[str, Any] = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    # That of `_start_method`. Asked for a fork server by name, Dask would import all that it knows how to use.
+    "distributed.worker.multiprocessing-method": None,
     # No pages are served; nobody looks at them and importing them takes a part of the start-up time.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -52,31 +57,64 @@ def open_client(workers: int, settings: ComputeSettings) -> Iterator[Any]:
 
 @contextmanager
 def _local(workers: int, settings: ComputeSettings) -> Iterator[Any]:
-    import dask
-    from distributed import Client, LocalCluster
-
     with (
         tempfile.TemporaryDirectory(prefix="skymill-", dir=settings.scratch, ignore_cleanup_errors=True) as scratch,
         _environment(ONE_THREAD),
         _hidden_main(),
-        _quiet_dask(),
-        dask.config.set(DASK_CONFIG),
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            memory_limit=settings.memory_per_worker,
-            local_directory=scratch,
-            preload=["skymill.compute.worker"],
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
+        _start(workers, settings, scratch) as cluster,
     ):
+        from distributed import Client
+
         try:
             with Client(cluster, set_as_default=False) as client:
                 yield client
         finally:
             _kill_workers(cluster)
+
+
+@contextmanager
+def _start(workers: int, settings: ComputeSettings, scratch: str) -> Iterator[Any]:
+    """Start a `distributed.LocalCluster`."""
+    with _start_method():
+        import dask
+        from distributed import LocalCluster
+
+        with (
+            dask.config.set(DASK_CONFIG),
+            _quiet_dask(),
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+                memory_limit=settings.memory_per_worker,
+                local_directory=scratch,
+                env=dict(os.environ),  # the server has that of its own start
+                preload=[WORKER_SETUP],
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+        ):
+            yield cluster
+
+
+@contextmanager
+def _start_method() -> Iterator[None]:
+    """Choose how worker processes come to be.
+
+    On Linux they are forked from a server process that imports Dask while we do: a new worker is there in 0.3 s instead
+    of 1.6 s and takes 25 MB less. That server has a single thread and no session, so forking it is safe.
+    """
+    before = multiprocessing.get_start_method(allow_none=True)
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("forkserver", force=True)
+        multiprocessing.set_forkserver_preload(["distributed.nanny", WORKER_SETUP])
+        forkserver.ensure_running()
+    else:
+        multiprocessing.set_start_method("spawn", force=True)
+    try:
+        yield
+    finally:
+        multiprocessing.set_start_method(before, force=True)
 
 
 def _kill_workers(cluster: Any) -> None:

@@ -21,15 +21,9 @@ GRACE_S = 2.0
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
-def die_with_parent(parent: int | None = None) -> None:
-    """Kill this process as soon as its parent has ended, whatever it is doing then.
-
-    Parameters
-    ----------
-    parent : int, optional
-        Process id that the parent had when it started us, if known: finds out that it ended before this call.
-    """
-    parent = os.getppid() if parent is None else parent
+def die_with_parent() -> None:
+    """Kill this process as soon as its parent has ended, whatever it is doing then."""
+    parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     threading.Thread(target=_watch_parent, args=(parent,), name="skymill-parent", daemon=True).start()

@@ -66,7 +66,7 @@ class ProgressLog:
     def __init__(self, describe: str, total: int, unit: str) -> None:
         self._describe, self._unit = describe, unit
         self._tally = Tally(total)
-        self._last_time, self._last_fraction = self._tally.start, 0.0
+        self._last_time, self._last_fraction = self._tally.start, -1.0
 
     def __enter__(self) -> Self:
         return self
@@ -74,20 +74,20 @@ class ProgressLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
+        if kind is None and self._last_fraction < self._tally.fraction:
             self._line()
 
     def advance(self, weight: int, *, failed: bool = False) -> None:
         """Count one finished task of `weight`."""
         self._tally.add(weight, failed=failed)
         elapsed = time.monotonic() - self._last_time
-        step = self._tally.fraction - self._last_fraction
+        step = self._tally.fraction - max(self._last_fraction, 0.0)
         if elapsed >= LINE_EVERY_S or (step >= LINE_EVERY_FRACTION and elapsed >= SHORTEST_S):
             self._line()
-            self._last_time, self._last_fraction = time.monotonic(), self._tally.fraction
 
     def _line(self) -> None:
         tally = self._tally
+        self._last_time, self._last_fraction = time.monotonic(), tally.fraction
         left = f", {tally.seconds_left:,.0f} s left" if tally.done < tally.total else ""
         failed = f", {tally.failed} failed" if tally.failed else ""
         logger.info(

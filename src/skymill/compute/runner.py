@@ -116,7 +116,7 @@ class _Run:
         self.suspects: list[Task] = []
         self.raised: Counter[str] = Counter()
         self.finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.looked = self.last_worker = time.monotonic()
+        self.looked, self.last_worker = 0.0, time.monotonic()
 
     def crowd(self, batches: deque[list[Task]]) -> None:
         """Run all batches; tasks whose worker died are left in `suspects`."""
@@ -127,6 +127,7 @@ class _Run:
             batch = self.flying.pop(future.key)
             for task, answer in zip(batch, self._answers(future, batch), strict=True):
                 if answer.kind == "dead":
+                    logger.info("%s: '%s' was on a worker that died", self.describe, task.name)
                     self.suspects.append(task)
                 elif not self._settle(task, answer):
                     batches.append([task])
@@ -147,6 +148,7 @@ class _Run:
         """Run one suspect to its end; True if it kills its workers."""
         deaths = 0
         while deaths < DEATHS_ALONE:
+            self.client.wait_for_workers(1, timeout=WAIT_FOR_WORKERS_S)
             start = time.monotonic()
             self._submit([task])
             future = self._next()
@@ -188,7 +190,13 @@ class _Run:
         self.looked = time.monotonic()
         if self.client.status != "running":
             raise ComputeError(f"{self.describe}: lost the Dask scheduler; run again, what is finished is kept")
-        connected = len(self.client.nthreads())
+        threads = self.client.nthreads()
+        for address, number in threads.items():
+            if number > 1:  # one alarm per process, and one thread's crash is the other's death
+                raise ComputeError(
+                    f"{self.describe}: worker {address} has {number} threads; start workers with --nthreads 1"
+                )
+        connected = len(threads)
         self.workers = max(self.workers, connected)
         if connected:
             self.last_worker = self.looked
@@ -203,7 +211,6 @@ class _Run:
         try:
             answers: list[Answer] = future.result()
         except KilledWorker:
-            logger.warning("%s: a worker died with %d task(s), '%s' first", self.describe, len(batch), batch[0].name)
             answers = [Answer("dead", None)] * len(batch)
         except Exception as error:  # calls never raise: neither the function nor its tasks are at fault
             raise ComputeError(f"{self.describe}: Dask could not run '{batch[0].name}': {explain(error)}") from error

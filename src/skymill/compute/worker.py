@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import multiprocessing
+import pickle
 import signal
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from skymill.compute.family import die_with_parent
 
-INFRASTRUCTURE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-"""Errors that every following task would meet too: disk or quota full, read-only, no permission."""
+INFRASTRUCTURE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors that every following task would meet too: disk or quota full, size limit, read-only, no permission."""
 FRAMES = 3
 LONGEST_MESSAGE = 500
 
@@ -31,8 +31,7 @@ class Answer(NamedTuple):
 
 def dask_setup(worker: Any) -> None:
     """Prepare a local worker; Dask calls this in each new worker process (`preload`)."""
-    parent = multiprocessing.parent_process()
-    die_with_parent(parent.pid if parent else None)
+    die_with_parent()
     # Ctrl-C reaches the whole process group, but only the coordinator may decide what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -49,7 +48,9 @@ def call_batch(function: Callable[[Any], Any], payloads: Sequence[Any], timeout_
 def _call(function: Callable[[Any], Any], payload: Any, timeout_s: float) -> Answer:
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
     try:
-        return Answer("done", function(payload))
+        value = function(payload)
+        pickle.dumps(value)  # here it is this task's error, later it would be its whole batch's
+        return Answer("done", value)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         return Answer("infrastructure" if _is_infrastructure(error) else "failed", explain(error))
     finally:

@@ -1,0 +1,8 @@
+"""Makes the helper modules of this folder importable, also in worker processes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
