@@ -3,7 +3,7 @@
 from skymill.survey.blocks import BLOCK_ROWS, Gated, Part, Rejected, SourceBlock, SourceSchema
 from skymill.survey.errors import TableError
 from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
-from skymill.survey.labels import Labels, read_labels
+from skymill.survey.labels import Labels, labels_digest, read_labels
 from skymill.survey.survey import Survey, inventory_digest, open_survey
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Survey",
     "TableError",
     "inventory_digest",
+    "labels_digest",
     "open_survey",
     "read_labels",
 ]

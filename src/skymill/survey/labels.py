@@ -77,6 +77,11 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
     )
 
 
+def labels_digest(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | None = None) -> str:
+    """Give `Labels.digest` without reading the table; quick where the files' digests are remembered."""
+    return _simulated(survey)[1] if settings.format == "simulated" else _table(settings, cache)[1]
+
+
 def _complete(settings: LabelSettings) -> LabelSettings:
     """Name the columns of the simulated survey's labels."""
     if settings.format != "simulated":
