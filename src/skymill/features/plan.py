@@ -61,7 +61,12 @@ def names(run: RunConfig, survey: SurveyConfig) -> list[str]:
 
 def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
     """Give the settings12 of the feature catalogue: what all its tiles share; the data are not part of it."""
-    return short(digest(ingredients(make_recipe(survey, run.features))))
+    return settings_of(make_recipe(survey, run.features))
+
+
+def settings_of(recipe: Recipe) -> str:
+    """Give the settings12 of a recipe."""
+    return short(digest(ingredients(recipe)))
 
 
 def ingredients(recipe: Recipe) -> dict[str, Any]:

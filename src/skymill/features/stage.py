@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from skymill.compute import Task, group_lock, run_tasks
-from skymill.config import ComputeSettings, RunConfig, SurveyConfig
-from skymill.features.plan import ingredients, make_recipe, settings_digest
+from skymill.config import ComputeSettings, FeatureSettings, SurveyConfig
+from skymill.features.plan import ingredients, make_recipe, settings_of
 from skymill.features.tile import CATALOGUE, FeatureRun, TileJob, finished_entry, make_tile
 from skymill.store import GroupManifest, Pool, Quarantined, TileEntry, file_sha256, group_file
 
@@ -24,8 +24,9 @@ def compute(
     source_manifest: str | Path,
     *,
     output: str | Path,
-    run: RunConfig,
     survey: SurveyConfig,
+    settings: FeatureSettings,
+    compute: ComputeSettings,
     workers: int,
 ) -> Path:
     """Compute the features of a group of source tiles.
@@ -38,9 +39,7 @@ def compute(
         The group's manifest in the source catalogue.
     output : Path
         Folder of everything the run writes.
-    run : RunConfig
-        Its `features` and `compute`.
-    survey : SurveyConfig
+    survey, settings, compute : SurveyConfig, FeatureSettings, ComputeSettings
     workers : int
         Processes, one thread each.
 
@@ -59,9 +58,9 @@ def compute(
     """
     sources = GroupManifest.read(source_manifest)
     source_pool = Pool(Path(source_manifest).parents[2])
-    recipe = make_recipe(survey, run.features)
+    recipe = make_recipe(survey, settings)
     shared = FeatureRun(str(Path(output) / "catalogues" / CATALOGUE), recipe, ingredients(recipe))
-    settings12 = settings_digest(run, survey)
+    settings12 = settings_of(recipe)
     path = group_file(Path(shared.catalogue), settings12, sources.group)
     jobs = {
         str(entry.tile): TileJob(entry.tile, str(source_pool.path(entry.tile, entry.key)), entry.sha256)
@@ -79,11 +78,11 @@ def compute(
             partial(make_tile, run=shared),
             [Task(name, rows[name], jobs[name]) for name in todo],
             workers=workers,
-            settings=run.compute,
+            settings=compute,
             describe=f"features {sources.group}",
         )
         entries.update(outcome.results)
-        _check_failures(outcome.failures, run.compute, path)
+        _check_failures(outcome.failures, compute, path)
         failed = [
             Quarantined(*jobs[name].tile, shared.key(jobs[name]), reason, rows[name])
             for name, reason in outcome.failures.items()

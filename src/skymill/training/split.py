@@ -37,7 +37,7 @@ def split_of_blocks(pixels: NDArray[np.int64], *, seed: int, validation: float, 
     ndarray of int8, (n,)
         Indices of `SPLITS`.
     """
-    share = splitmix64(pixels.astype(np.uint64) ^ splitmix64(np.uint64([seed]))) / 2.0**64
+    share = splitmix64(pixels.astype(np.uint64) ^ splitmix64(np.array([seed], dtype=np.uint64))) / 2.0**64
     splits = np.full(len(pixels), TRAIN, dtype=np.int8)
     splits[share < validation + test] = VALIDATION
     splits[share < test] = TEST

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.config import LabelSettings, RunConfig, SplitSettings, SurveyConfig
-from skymill.features import make_recipe, reference_band
+from skymill.config import LabelSettings, RunConfig, SplitSettings
+from skymill.features import reference_band
 from skymill.sky import at_order
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
-from skymill.survey.labels import Labels, read_labels
+from skymill.survey import Labels, Survey, read_labels
 from skymill.training.arrays import METADATA, TrainingSetError
 from skymill.training.audit import check_splits, measure_shift
 from skymill.training.join import FeatureTiles, Joined, join
@@ -54,16 +54,14 @@ class Examples:
         return Examples(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def make_set(
-    run: RunConfig, survey: SurveyConfig, feature_manifests: Sequence[str | Path], *, output: str | Path
-) -> Path:
+def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | Path], output: str | Path) -> Path:
     """Make the training set of a run.
 
     Parameters
     ----------
     run : RunConfig
         Its `labels`, `split` and `features`.
-    survey : SurveyConfig
+    survey : Survey
     feature_manifests : sequence of Path
         The manifests of all groups of the feature catalogue.
     output : Path
@@ -85,9 +83,9 @@ def make_set(
     if run.labels is None:
         raise TrainingSetError(f"run '{run.name}': labels: needed to make a training set; add the block `labels`")
     output = Path(output)
-    labels = read_labels(run.labels, survey, cache=output / ".cache")
+    labels = read_labels(run.labels, survey.config, cache=survey.cache)
     tiles = FeatureTiles.of_manifests(feature_manifests)
-    joined = join(labels, tiles, run.labels, survey_epoch=survey.epoch)
+    joined = join(labels, tiles, run.labels, survey_epoch=survey.config.epoch)
     counts = _label_counts(labels, joined)
     _check_joined(labels, joined, tiles, run.labels, counts)
 
@@ -114,7 +112,7 @@ def make_set(
         "rows": rows,
         "suspects": found,
     }
-    content = _parquet(examples, _magnitude(examples, tiles, run, survey), tiles, metadata)
+    content = _parquet(examples, _magnitude(examples, tiles, survey.config.bands), tiles, metadata)
     set12, path = _store(content, output / "training" / "sets")
     in_use = {
         "matched": len(matched),
@@ -236,9 +234,9 @@ def _check_classes(
     )
 
 
-def _magnitude(examples: Examples, tiles: FeatureTiles, run: RunConfig, survey: SurveyConfig) -> NDArray[np.float32]:
+def _magnitude(examples: Examples, tiles: FeatureTiles, bands: list[str]) -> NDArray[np.float32]:
     """The magnitude that results are binned by; NaN where the survey has none."""
-    name = f"{reference_band(make_recipe(survey, run.features).bands)}_asinh_mag"
+    name = f"{reference_band(tuple(bands))}_asinh_mag"
     names = tiles.names
     return examples.features[:, names.index(name)] if name in names else np.full(len(examples), np.nan, np.float32)
 
