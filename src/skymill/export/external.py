@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 from pydantic import Field
 
@@ -42,17 +43,7 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
         result depends on the rows beside it, or is no set of probabilities.
     """
     path = Path(str(model.path))
-    try:
-        proto = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(proto)
-    except FileNotFoundError:
-        raise ModelFileError(f"{path}: no such file; set `path` of model '{model.name}'") from None
-    except Exception as error:  # protobuf and the checker raise classes of their own
-        raise ModelFileError(f"{path}: not a valid ONNX file: {error}") from error
-    if any(tensor.data_location == TensorProto.EXTERNAL for tensor in proto.graph.initializer):
-        raise ModelFileError(
-            f"{path}: keeps its weights in another file; save it as one (onnx.save_model(model, path))"
-        )
+    proto = _load(path, model.name)
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     if ENTRY in properties:
         schema = ModelSchema.from_properties(properties, source=str(path))
@@ -62,6 +53,22 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     check_tensors(session, n_features=len(schema.inputs), n_classes=len(schema.classes), source=str(path))
     _probe(session, schema, path)
     return proto, schema
+
+
+def _load(path: Path, name: str) -> onnx.ModelProto:
+    """Read a file that must hold its own weights."""
+    try:
+        proto = onnx.load(path, load_external_data=False)
+        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in proto.graph.initializer):
+            raise ModelFileError(
+                f"{path}: keeps its weights in another file; save it as one (onnx.save_model(model, path))"
+            )
+        onnx.checker.check_model(proto)
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file; set `path` of model '{name}'") from None
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        raise ModelFileError(f"{path}: not a valid ONNX file: {error}") from error
+    return proto
 
 
 def _declared(model: ModelConfig, path: Path) -> ModelSchema:

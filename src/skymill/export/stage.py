@@ -24,7 +24,7 @@ from skymill.export.runtime import open_session
 from skymill.store import short
 from skymill.store.durable import write_bytes
 from skymill.training.arrays import open_set
-from skymill.training.fit import Fit, load_fit
+from skymill.training.fitting import Fit, load_fit
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-UNSCORABLE = 1 << 16
-"""The row has no measured feature."""
-MODEL_FAILED = 1 << 17
-"""The model gave no probabilities: a NaN, a negative number, or a sum other than 1."""
+from skymill.survey.flags import Flag
+
+UNSCORABLE = Flag(20, "unscorable", "no feature but indicators is measured, so the model was not asked")
+MODEL_FAILED = Flag(
+    21, "model_failed", "the model gave no probabilities: a NaN, a negative number, or a sum other than 1"
+)
+INFERENCE_FLAGS = (UNSCORABLE, MODEL_FAILED)
+"""Bits 20 to 23 are this stage's, lower ones those of the features and the survey."""
 NO_CLASS = -1
 SUM_TOLERANCE = 1e-3
 Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -27,7 +31,7 @@ class Scores(NamedTuple):
     entropy: NDArray[np.float32]
     """(n,), in nats; NaN where not scored."""
     flags: NDArray[np.int32]
-    """(n,), `UNSCORABLE` and `MODEL_FAILED`."""
+    """(n,), bits of `INFERENCE_FLAGS`."""
 
 
 def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -78,8 +82,8 @@ def score(
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
     flags = np.zeros(len(features), np.int32)
     unscorable = ~has_measurement(features, indicator)
-    flags[failed] = MODEL_FAILED
-    flags[unscorable] = UNSCORABLE
+    flags[failed] = MODEL_FAILED.mask
+    flags[unscorable] = UNSCORABLE.mask
     lost = failed | unscorable
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS

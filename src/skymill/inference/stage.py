@@ -103,14 +103,16 @@ def run(
             describe=f"inference {model} {features.group}",
         )
         _check_failures(outcome, compute, group=features.group, model=model)
-        GroupManifest(
+        manifest = GroupManifest(
             catalogue=model,
             settings=settings12,
             group=features.group,
             inputs={"features": file_sha256(feature_manifest), "onnx": model_run.onnx_sha256},
             tiles=(*done.values(), *outcome.results.values()),
             quarantined=(*_failed(todo, outcome), *_without_features(features)),
-        ).write(path)
+        )
+        manifest.accounting.check(f"inference {model}, group {features.group}")
+        manifest.write(path)
     return path
 
 

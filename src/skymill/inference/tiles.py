@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.inference.kernel import MODEL_FAILED, NO_CLASS, UNSCORABLE, Scores, gate, score
+from skymill.features.tile import FEATURES, IDENTITY, FlagTally
+from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, gate, score
 from skymill.inference.session import Session, load_session
 from skymill.inference.settings import PRECISION
 from skymill.sky import Tile
 from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, file_sha256, open_tile
-
-FEATURES = "features"
-IDENTITY = ("objectId", "_healpix_29", "coord_ra", "coord_dec", "flags")
-OWN_FLAGS = {UNSCORABLE: "unscorable", MODEL_FAILED: "model_failed"}
 
 
 class MissingFeaturesError(ValueError):
@@ -86,12 +83,12 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
     form = _form(source, session.schema.classes)
-    counts = _Counts()
+    tally = FlagTally(form["flags"].attrs)
     path = pool.path(job.tile, job.key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:
         for block, scores in _scored(source, session, columns, run.block_rows):
             flags = block["flags"] | scores.flags
-            counts.add(flags)
+            tally.add(flags)
             writer.append(
                 {
                     **{name: block[name] for name in IDENTITY},
@@ -101,7 +98,7 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
                     "entropy": scores.entropy,
                 }
             )
-        accounting = counts.accounting(form["flags"].attrs).check(str(job.tile))
+        accounting = tally.accounting().check(str(job.tile))
         file = writer.commit(attrs=_attributes(run, session), receipt=_receipt(job, run, accounting))
     return TileEntry(*job.tile, job.key, file.sha256, file.n_bytes, source.n_rows, accounting)
 
@@ -182,29 +179,9 @@ def _flag_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Add the bits of this stage to those that the features carry."""
     return {
         **attrs,
-        "flag_masks": [*attrs["flag_masks"], *OWN_FLAGS],
-        "flag_meanings": " ".join([attrs["flag_meanings"], *OWN_FLAGS.values()]).strip(),
+        "flag_masks": [*attrs["flag_masks"], *(flag.mask for flag in INFERENCE_FLAGS)],
+        "flag_meanings": " ".join([attrs["flag_meanings"], *(flag.name for flag in INFERENCE_FLAGS)]),
     }
-
-
-class _Counts:
-    """Rows by flag, block by block."""
-
-    def __init__(self) -> None:
-        self.rows = self.flagged = 0
-        self.bits = np.zeros(32, np.int64)
-
-    def add(self, flags: NDArray[np.int32]) -> None:
-        self.rows += len(flags)
-        odd = flags[flags != 0].view(np.uint32)
-        self.flagged += len(odd)
-        for bit in np.flatnonzero([np.bitwise_or.reduce(odd) >> bit & 1 for bit in range(32)]):
-            self.bits[bit] += np.count_nonzero(odd >> np.uint32(bit) & 1)
-
-    def accounting(self, attrs: Mapping[str, Any]) -> Accounting:
-        names = dict(zip(attrs["flag_masks"], attrs["flag_meanings"].split()))
-        flagged = {names.get(1 << bit, f"bit_{bit}"): int(self.bits[bit]) for bit in np.flatnonzero(self.bits)}
-        return Accounting(n_in=self.rows, n_ok=self.rows - self.flagged, n_flagged=self.flagged, flagged=flagged)
 
 
 def _attributes(run: ModelRun, session: Session) -> dict[str, Any]:

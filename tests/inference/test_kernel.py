@@ -1,0 +1,106 @@
+"""Values of a classification tile, checked against slow and plain code."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from skymill.inference.kernel import MODEL_FAILED, NO_CLASS, UNSCORABLE, gate, score
+from skymill.inference.session import Session
+
+INDICATOR = np.array([False, False, False, True])
+
+
+@pytest.fixture
+def session(lab):
+    return Session(lab.model_bytes(), provider="cpu", source="test")
+
+
+def scored(model, features, *, block_rows=64, pad=False):
+    return score(model, features, n_classes=3, indicator=INDICATOR, block_rows=block_rows, pad=pad)
+
+
+def test_class_and_entropy_equal_a_loop_over_rows(lab, session):
+    features = lab.matrix(500, 1)
+    scores = scored(session, features)
+    for row, p in enumerate(scores.probabilities.astype(float)):
+        if not any(math.isfinite(value) for value in features[row, :3]):
+            assert scores.best[row] == NO_CLASS and np.isnan(p).all() and np.isnan(scores.entropy[row])
+            continue
+        assert scores.best[row] == max(range(3), key=lambda c: p[c])
+        assert scores.entropy[row] == pytest.approx(-sum(v * math.log(v) for v in p), abs=1e-6)
+    assert (scores.best.dtype, scores.entropy.dtype, scores.probabilities.dtype) == (np.int8, np.float32, np.float32)
+
+
+def test_entropy_is_in_nats():
+    even = scored(lambda block: np.full((len(block), 3), 1 / 3, np.float32), np.ones((4, 4), np.float32))
+    certain = scored(lambda block: np.eye(3, dtype=np.float32)[np.zeros(len(block), int)], np.ones((4, 4), np.float32))
+    np.testing.assert_allclose(even.entropy, math.log(3), rtol=1e-6)
+    assert (certain.entropy == 0).all() and not np.signbit(certain.entropy).any()
+
+
+def test_rows_with_nothing_measured_get_no_class_although_their_indicator_is_finite(session):
+    features = np.full((5, 4), np.nan, np.float32)
+    features[:, 3] = 1
+    features[1, 2] = 3.0
+    features[2, 0] = np.inf
+    scores = scored(session, features)
+    assert scores.best.tolist() == [-1, scores.best[1], -1, -1, -1] and scores.best[1] >= 0
+    assert (scores.flags == np.where(np.arange(5) == 1, 0, UNSCORABLE.mask)).all()
+    assert np.isnan(scores.probabilities[[0, 2, 3, 4]]).all() and np.isfinite(scores.probabilities[1]).all()
+
+
+@pytest.mark.parametrize("answer", [[np.nan, 0.5, 0.5], [0.2, 0.2, 0.2], [-0.1, 0.6, 0.5], [np.inf, 0, 0]])
+def test_a_model_that_gives_no_probabilities_is_flagged_and_never_ranked(answer):
+    def model(block):
+        out = np.tile(np.float32([0.1, 0.7, 0.2]), (len(block), 1))
+        out[1] = answer
+        return out
+
+    scores = scored(model, np.ones((3, 4), np.float32))
+    assert scores.best.tolist() == [1, -1, 1]
+    assert scores.flags.tolist() == [0, MODEL_FAILED.mask, 0]
+    assert np.isnan(scores.probabilities[1]).all() and np.isnan(scores.entropy[1])
+
+
+@pytest.mark.parametrize("block_rows", [1, 7, 2048])
+@pytest.mark.parametrize("pad", [False, True])
+def test_block_size_changes_nothing(lab, session, block_rows, pad):
+    features = lab.matrix(1_000, 2)
+    expected = scored(session, features, block_rows=1_000)
+    found = scored(session, features, block_rows=block_rows, pad=pad)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=1e-6)
+    np.testing.assert_array_equal(found.best, expected.best)
+    np.testing.assert_array_equal(found.flags, expected.flags)
+
+
+def test_no_rows_give_no_scores(session):
+    scores = scored(session, np.empty((0, 4), np.float32))
+    assert scores.probabilities.shape == (0, 3) and len(scores.best) == len(scores.flags) == 0
+
+
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        lambda x: x.astype(">f4"),
+        lambda x: x.astype(np.float64),
+        np.asfortranarray,
+        lambda x: np.repeat(x, 2, axis=0)[::2],
+        lambda x: x[:, ::-1].copy()[:, ::-1],
+    ],
+    ids=["big-endian", "float64", "Fortran order", "every second row", "reversed columns"],
+)
+def test_gate_gives_the_model_the_same_numbers_whatever_the_memory(lab, session, disguise):
+    plain = lab.matrix(200, 3)
+    columns = np.arange(4)
+    gated = gate(disguise(plain), columns)
+    assert gated.dtype.isnative and gated.dtype == np.float32 and gated.flags.c_contiguous
+    np.testing.assert_array_equal(scored(session, gated).best, scored(session, plain).best)
+    np.testing.assert_array_equal(gated, plain)
+
+
+def test_gate_takes_the_columns_in_the_order_of_the_model(lab):
+    plain = lab.matrix(10, 4)
+    np.testing.assert_array_equal(gate(plain.astype(">f4"), np.array([2, 0])), plain[:, [2, 0]])

@@ -1,0 +1,42 @@
+"""Sessions: the contract, the provider, the threads."""
+
+from __future__ import annotations
+
+import hashlib
+
+import onnxruntime
+import pytest
+
+from skymill.export.metadata import ModelFileError
+from skymill.export.runtime import ProviderError, open_session, refuse_fallback
+from skymill.inference.session import Session, load_session
+
+
+def test_a_provider_that_is_not_there_is_an_error(lab):
+    assert "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
+    with pytest.raises(ProviderError, match=r"provider 'cuda' needs CUDAExecutionProvider, this onnxruntime has .*CPU"):
+        Session(lab.model_bytes(), provider="cuda", source="test")
+
+
+def test_a_silent_fallback_is_refused():
+    with pytest.raises(ProviderError, match=r"asked for provider 'tensorrt'.*fell back to CUDAExecutionProvider"):
+        refuse_fallback(["CUDAExecutionProvider", "CPUExecutionProvider"], "tensorrt")
+    refuse_fallback(["CUDAExecutionProvider", "CPUExecutionProvider"], "cuda")
+
+
+def test_a_session_has_one_thread_and_does_not_spin(lab):
+    options = open_session(lab.model_bytes(), provider="cpu", source="test").get_session_options()
+    assert options.intra_op_num_threads == options.inter_op_num_threads == 1
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_file_is_opened_once_per_process_and_held_to_its_digest(lab):
+    sha256 = hashlib.sha256(lab.onnx.read_bytes()).hexdigest()
+    assert load_session(str(lab.onnx), sha256, "cpu") is load_session(str(lab.onnx), sha256, "cpu")
+    with pytest.raises(ModelFileError, match="expected SHA-256 0000"):
+        load_session(str(lab.onnx), "0" * 64, "cpu")
+
+
+def test_a_file_that_is_no_model_is_named():
+    with pytest.raises(ModelFileError, match=r"some/file\.onnx: ONNX Runtime cannot open it"):
+        open_session(b"not a model", provider="cpu", source="some/file.onnx")

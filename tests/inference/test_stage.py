@@ -1,0 +1,139 @@
+"""A group of feature tiles to a group of classified tiles."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from skymill.config.run import InferenceSettings
+from skymill.export.metadata import ModelFileError
+from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
+from skymill.store import GroupManifest, Pool, file_sha256, read_tile
+
+ROWS = 2_500
+
+
+def test_tiles_hold_what_the_model_says(lab):
+    manifest = GroupManifest.read(lab.run())
+    assert manifest.settings == settings_digest(file_sha256(lab.onnx), InferenceSettings(block_rows=512))
+    assert [entry.n_rows for entry in manifest.tiles] == [ROWS] * 3
+    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles):
+        tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
+        features = read_tile(Pool(lab.output / "catalogues" / "features").path(source.tile, source.key))
+        for name in ("objectId", "_healpix_29", "coord_ra", "coord_dec"):
+            np.testing.assert_array_equal(tile[name], features[name])
+            assert tile[name].attrs == features[name].attrs
+        assert list(tile.data_vars)[:5] == ["objectId", "_healpix_29", "coord_ra", "coord_dec", "flags"]
+        scored = tile["class"].values >= 0
+        np.testing.assert_array_equal(scored, np.isfinite(features["features"].values[:, :3]).any(axis=1))
+        p = tile["probabilities"].values
+        assert tile["probabilities"].dims[0] == "source"
+        np.testing.assert_allclose(p[scored].sum(axis=1), 1, atol=1e-6)
+        np.testing.assert_array_equal(p[scored].argmax(axis=1), tile["class"].values[scored])
+        assert (tile["flags"].values & 3 == features["flags"].values).all()
+        assert tile["class"].attrs["flag_meanings"].split() == ["not_scored", *lab.classes]
+
+
+def test_every_source_is_accounted_for(lab):
+    manifest = GroupManifest.read(lab.run())
+    accounting = manifest.accounting.check()
+    assert accounting.n_in == 3 * ROWS and accounting.n_ok + accounting.n_flagged == 3 * ROWS
+    assert accounting.flagged["unscorable"] >= 3 * 2 * ROWS // 50
+    assert accounting.flagged["flux_missing"] == 3 * 358
+    assert "model_failed" not in accounting.flagged
+
+
+def test_a_model_that_cannot_do_without_a_feature_is_flagged_not_ranked(lab):
+    lab.onnx.write_bytes(lab.model_bytes(impute=False))
+    manifest = GroupManifest.read(lab.run())
+    assert manifest.accounting.flagged["model_failed"] > 100
+    entry = manifest.tiles[0]
+    tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
+    failed = np.isnan(tile["probabilities"].values).any(axis=1)
+    assert (tile["class"].values[failed] == -1).all() and (tile["class"].values[~failed] >= 0).all()
+
+
+def test_one_and_two_workers_write_the_same_bytes(lab):
+    first_manifest = lab.run(workers=1).read_bytes()
+    first = lab.tiles()
+    for path in (lab.output / "catalogues" / "m").rglob("*.zarr.zip"):
+        path.unlink()
+    assert lab.run(workers=2).read_bytes() == first_manifest
+    assert lab.tiles() == first and len(first) == 3
+
+
+def test_only_a_missing_tile_is_made_again_and_a_whole_group_needs_no_cluster(lab, monkeypatch):
+    manifest = lab.run()
+    first, content = lab.tiles(), manifest.read_bytes()
+    root = lab.output / "catalogues" / "m" / "tiles"
+    times = {name: (root / name).stat().st_mtime_ns for name in first}
+    gone = sorted(first)[1]
+    (root / gone).unlink()
+    manifest.unlink()
+    lab.run()
+    assert lab.tiles() == first and manifest.read_bytes() == content
+    changed = [name for name in first if (root / name).stat().st_mtime_ns != times[name]]
+    assert changed == [gone]
+
+    def no_cluster(*_args, **_kwargs):
+        raise AssertionError("a cluster was started")
+
+    monkeypatch.setattr("skymill.compute.runner.open_client", no_cluster)
+    assert lab.run().read_bytes() == content
+
+
+def test_another_model_makes_other_tiles_and_keeps_the_old(lab):
+    before = lab.run()
+    first = lab.tiles()
+    lab.onnx.write_bytes(lab.model_bytes(("size", "g_mag", "g_missing")))
+    assert lab.run() != before
+    assert len(lab.tiles()) == 6 and first.items() <= lab.tiles().items()
+
+
+def test_a_bad_tile_is_quarantined_within_the_limit(lab):
+    entry = GroupManifest.read(lab.features).tiles[1]
+    bad = Pool(lab.output / "catalogues" / "features").path(entry.tile, entry.key)
+    bad.write_bytes(bad.read_bytes()[:5_000])
+    with pytest.raises(InferenceError, match=r"1 tiles failed.*allows 0") as caught:
+        lab.run()
+    assert str(entry.tile) in str(caught.value) and "2 finished tiles are kept" in str(caught.value)
+    assert not list((lab.output / "catalogues" / "m").rglob("groups/*/*.json"))
+    assert len(lab.tiles()) == 2
+    manifest = GroupManifest.read(lab.run(max_quarantined=1))
+    [quarantined] = manifest.quarantined
+    assert quarantined.tile == entry.tile and quarantined.n_in == ROWS and "CorruptTile" in quarantined.reason
+    accounting = manifest.accounting.check()
+    assert accounting.n_in == 3 * ROWS and accounting.n_quarantined == ROWS
+
+
+def test_tiles_without_features_are_carried_on(lab):
+    content = json.loads(lab.features.read_text())
+    lost = content["tiles"].pop()
+    content["quarantined"] = [
+        {"order": lost["order"], "pixel": lost["pixel"], "key": lost["key"], "reason": "burnt", "n_in": lost["n_rows"]}
+    ]
+    lab.features.write_text(json.dumps(content))
+    manifest = GroupManifest.read(lab.run())
+    assert [entry.reason for entry in manifest.quarantined] == ["no features: burnt"]
+    assert manifest.accounting.n_in == 3 * ROWS
+
+
+def test_every_missing_feature_is_named_before_a_cluster_starts(lab, monkeypatch):
+    monkeypatch.setattr("skymill.inference.stage.run_tasks", None)
+    lab.onnx.write_bytes(lab.model_bytes(("g_mag", "redness", "roundness")))
+    with pytest.raises(
+        MissingFeaturesError, match="needs 2 features that the catalogue lacks: redness, roundness; it has g_mag"
+    ):
+        lab.run()
+
+
+def test_an_onnx_file_without_metadata_is_refused(lab):
+    import onnx
+
+    model = onnx.load(lab.onnx)
+    del model.metadata_props[:]
+    onnx.save(model, lab.onnx)
+    with pytest.raises(ModelFileError, match="no metadata entry 'skymill'"):
+        lab.run()
