@@ -107,7 +107,7 @@ def _start_method() -> Iterator[None]:
     before = multiprocessing.get_start_method(allow_none=True)
     if sys.platform == "linux":
         multiprocessing.set_start_method("forkserver", force=True)
-        multiprocessing.set_forkserver_preload(["distributed.nanny", WORKER_SETUP])
+        multiprocessing.set_forkserver_preload(["skymill.compute.server"])
         forkserver.ensure_running()
     else:
         multiprocessing.set_start_method("spawn", force=True)

@@ -24,9 +24,14 @@ PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 def die_with_parent() -> None:
     """Kill this process as soon as its parent has ended, whatever it is doing then."""
     parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    signal_parents_death()
     threading.Thread(target=_watch_parent, args=(parent,), name="skymill-parent", daemon=True).start()
+
+
+def signal_parents_death() -> None:
+    """Have the Linux kernel kill this process with its parent, even where no Python code gets to run any more."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _watch_parent(parent: int) -> None:
