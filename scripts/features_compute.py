@@ -1,13 +1,13 @@
 """Rule features_compute: compute the features of one group's sources."""
 
 from skymill import features
-from skymill.cli.job import start_job
+from skymill.cli.job import check_output, start_job
 
 
 def main(snakemake):
     """Write the group's feature tiles and their manifest."""
     chain = start_job(snakemake)
-    features.compute(
+    written = features.compute(
         snakemake.input.sources,
         output=chain.output,
         survey=chain.survey.config,
@@ -15,6 +15,7 @@ def main(snakemake):
         compute=chain.run.compute,
         workers=snakemake.threads,
     )
+    check_output(written, snakemake.output.manifest)
 
 
 if "snakemake" in globals():

@@ -1,13 +1,13 @@
 """Rule inference_run: classify one group's sources with one model."""
 
 from skymill import inference
-from skymill.cli.job import start_job
+from skymill.cli.job import check_output, start_job
 
 
 def main(snakemake):
     """Write the group's classification tiles and their manifest."""
     chain = start_job(snakemake)
-    inference.run(
+    written = inference.run(
         snakemake.input.features,
         snakemake.input.onnx,
         output=chain.output,
@@ -16,6 +16,7 @@ def main(snakemake):
         compute=chain.run.compute,
         workers=snakemake.threads,
     )
+    check_output(written, snakemake.output.manifest)
 
 
 if "snakemake" in globals():

@@ -16,8 +16,8 @@ pathvars:
 
 wildcard_constraints:
     group=r"o\d+p\d+",
-    model=r"[A-Za-z][A-Za-z0-9_]*",
-    catalogue=r"[A-Za-z][A-Za-z0-9_]*",
+    model="|".join(CHAIN.models) or "none",
+    catalogue="|".join(CHAIN.catalogues),
     settings=r"[0-9a-f]{12}",
     fit=r"[0-9a-f]{12}",
 
@@ -42,27 +42,29 @@ def feature_manifests(wildcards):
     return group_manifests("features", CHAIN.features_settings)
 
 
-def training_set_digest():
-    return json.loads(Path(checkpoints.training_set.get().output[0]).read_text())["set"]
+def training_set():
+    return json.loads(Path(checkpoints.training_set.get().output[0]).read_text())
 
 
 def training_set_file(wildcards):
-    return f"{CHAIN.output}/training/sets/{training_set_digest()}.parquet"
+    return f"{CHAIN.output}/training/{training_set()['file']}"
 
 
-def fit_manifest(wildcards):
-    fit = CHAIN.fit_digest(wildcards.model, training_set_digest())
-    return f"{CHAIN.output}/training/{wildcards.model}/{fit}/manifest.json"
+def fit_manifest(model):
+    fit = CHAIN.fit_digest(model, training_set()["sha256"])
+    return f"{CHAIN.output}/training/{model}/{fit}/manifest.json"
+
+
+def own_fit_manifest(wildcards):
+    return fit_manifest(wildcards.model) if wildcards.model in CHAIN.trained_models else []
 
 
 def training_manifests(wildcards):
-    if not CHAIN.trained_models:
-        return []
-    digest = training_set_digest()
-    return [
-        f"{CHAIN.output}/training/{model}/{CHAIN.fit_digest(model, digest)}/manifest.json"
-        for model in CHAIN.trained_models
-    ]
+    return [fit_manifest(model) for model in CHAIN.trained_models]
+
+
+def export_settings(wildcards):
+    return CHAIN.export_settings(wildcards.model)
 
 
 def export_manifests(wildcards):

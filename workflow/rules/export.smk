@@ -6,7 +6,7 @@
 checkpoint export_onnx:
     """Export one model and compare it with what was fitted; over the limit it fails."""
     input:
-        fit=lambda wildcards: fit_manifest(wildcards) if wildcards.model in CHAIN.trained_models else [],
+        fit=own_fit_manifest,
     output:
         manifest="<results>/models/{model}/manifest.json",
     log:
@@ -16,6 +16,6 @@ checkpoint export_onnx:
     conda:
         "../../envs/cpu.yaml"
     params:
-        settings=lambda wildcards: CHAIN.export_settings(wildcards.model),
+        settings=export_settings,
     script:
         "../../scripts/export_onnx.py"

@@ -24,6 +24,21 @@ def start_job(snakemake: Any) -> Chain:
     return Chain.from_config(snakemake.config)
 
 
+def check_output(written: Path, declared: str) -> None:
+    """Make sure that a stage wrote what the workflow waits for.
+
+    Raises
+    ------
+    RuntimeError
+        If code or settings, whose digests stand in the path, have changed since the workflow read them.
+    """
+    if Path(written).resolve() != Path(declared).resolve():
+        raise RuntimeError(
+            f"expected to write {declared}, wrote {written}: skymill's code or settings changed while the workflow "
+            "was running; run it again"
+        )
+
+
 def configure_logging(path: Path) -> None:
     """Log to `path` and, from level INFO, to the terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,15 +1,23 @@
-"""Training sets, sky splits, fitting, calibration and metrics; fitting is `skymill.training.fit.fit`."""
+"""Training sets, sky splits, fitting, calibration and metrics."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from skymill.training.identity import fit_digest
 from skymill.training.settings import labels_digest, set_settings_digest
 
-__all__ = ["fit_digest", "labels_digest", "make_set", "set_settings_digest"]
-
-
-def __getattr__(name: str) -> object:
-    """Import the entry when it is used: the Snakefile only needs the digests."""
-    if name != "make_set":
-        raise AttributeError(f"module 'skymill.training' has no attribute '{name}'")
+if TYPE_CHECKING:
+    from skymill.training.fitting import Fit, fit, load_fit
     from skymill.training.training_set import make_set
 
-    return make_set
+__all__ = ["Fit", "fit", "fit_digest", "labels_digest", "load_fit", "make_set", "set_settings_digest"]
+LATE = {"Fit": "fitting", "fit": "fitting", "load_fit": "fitting", "make_set": "training_set"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what works when it is used: the Snakefile only needs the digests."""
+    if name not in LATE:
+        raise AttributeError(f"module 'skymill.training' has no attribute '{name}'")
+    return getattr(import_module(f"skymill.training.{LATE[name]}"), name)
