@@ -125,5 +125,5 @@ def _cross_validated(
 
 
 def log_loss(p: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
-    """Give the mean of -log of the true class's probability."""
-    return float(-np.log(np.maximum(p[np.arange(len(p)), labels], FLOOR)).mean())
+    """Give the mean of -log of the true class's probability; never infinite."""
+    return float(-np.log(np.maximum(p[np.arange(len(p)), labels], np.finfo(np.float64).tiny)).mean())

@@ -28,6 +28,7 @@ from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_se
 from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
 from skymill.training.identity import identity
+from skymill.training.leaks import refuse_leaks
 from skymill.training.metrics import evaluate
 
 FORMAT = 1
@@ -86,11 +87,19 @@ def fit(
     ------
     TrainingSetError
         If the set cannot teach the model: a class missing or too thin, a feature unknown or never measured.
+    LeakageError
+        If the audit suspects one of its features and `allow_features` does not vouch for it.
     ConfigError
         If the model's settings are wrong.
     """
     folder = Path(output_folder)
     data = open_set(set_path, model.features)
+    refuse_leaks(
+        data.metadata["suspects"],
+        [feature["name"] for feature in data.features],
+        model.allow_features,
+        where=f"model '{model.name}'",
+    )
     known = identity(model, set_sha256=file_sha256(data.path), seed=seed)
     settings = read_settings(model.kind, known["settings"], source=f"model '{model.name}'")
     place = Place(folder / RESUME / short(digest(known)), device, threads)

@@ -1,0 +1,77 @@
+"""The card says what a reader must know."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from skymill.training.card import LIMITS, SHOWN, card_markdown, make_card
+from skymill.training.metrics import evaluate
+
+MANIFEST = {
+    "name": "forest",
+    "kind": "forest",
+    "task": "classification",
+    "classes": ["GALAXY", "STAR"],
+    "features": [{"name": "r_asinh_mag", "unit": "mag", "definition": "asinh magnitude in r"}],
+    "settings": {"trees": 15},
+    "seed": 3,
+    "model": {"class_weight": "balanced"},
+    "calibration": "isotonic",
+    "training_set": "0123abcd",
+    "rows": {"train": 600, "validation": 200, "test": 201},
+    "unscorable": {"train": 2, "validation": 1, "test": 0},
+    "versions": {"skymill": "0.1.0"},
+}
+
+
+def card_of(labels: np.ndarray) -> tuple[dict, str]:
+    p = np.random.default_rng(0).dirichlet([1, 1], size=len(labels))
+    magnitude = np.linspace(19, 20.99, len(labels))
+    metrics = evaluate(p, labels, magnitude, classes=MANIFEST["classes"], seed=0, resamples=20)
+    card = make_card(MANIFEST, metrics, {"split": {"order": 6}})
+    return card, card_markdown(card)
+
+
+def test_the_page_holds_data_inputs_metrics_with_intervals_limits_versions_and_licence() -> None:
+    card, page = card_of(np.arange(201) % 2)
+    for text in (
+        "0123abcd",
+        "600 to learn from",
+        "measured: 3",
+        "`r_asinh_mag` | mag | asinh magnitude in r",
+        "`trees` | 15",
+    ):
+        assert text in page
+    for text in (
+        "Class weight: balanced. Calibration: isotonic. Seed: 3.",
+        "95% interval",
+        "skymill 0.1.0",
+        "BSD-3-Clause",
+    ):
+        assert text in page
+    for name in SHOWN:
+        metric = card["metrics"]["overall"][name]
+        assert f"| {name} | {metric['value']:.4f} | {metric['low']:.4f} to {metric['high']:.4f} |" in page
+    assert "| 19 to 20 | 101 |" in page and "| 20 to 21 | 100 |" in page
+    assert all(limit in page for limit in LIMITS)
+
+
+def test_tables_are_whole() -> None:
+    """Each row of a table has as many cells as the one above it."""
+    _, page = card_of(np.arange(201) % 2)
+    for above, below in pairwise(page.splitlines()):
+        if above.startswith("|") and below.startswith("|"):
+            assert above.count("|") == below.count("|")
+
+
+def test_what_is_not_defined_is_said_so() -> None:
+    _, page = card_of(np.zeros(201, dtype=int))
+    assert "| roc_auc | not defined |  |" in page
+
+
+@pytest.mark.parametrize("key", ["features", "metrics", "licence", "limits", "versions", "training_set", "rows"])
+def test_the_data_hold_the_same_as_the_page(key: str) -> None:
+    assert card_of(np.arange(201) % 2)[0][key]
