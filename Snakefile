@@ -21,6 +21,7 @@ include: "workflow/rules/report.smk"
 # Every stage's manifests are asked for, not only the last file: Snakemake records a job that failed
 # as up to date, and only a missing target brings it back.
 rule all:
+    default_target: True
     input:
         "<results>/tiling/plan.json",
         source_manifests,
@@ -30,7 +31,6 @@ rule all:
         inference_manifests,
         seals,
         "<results>/report/index.html",
-    default_target: True
 
 
 onsuccess:

@@ -23,7 +23,9 @@ wildcard_constraints:
 
 
 def plan():
-    return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())["groups"]
+    return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())[
+        "groups"
+    ]
 
 
 def group_file(wildcards):
@@ -31,7 +33,10 @@ def group_file(wildcards):
 
 
 def group_manifests(catalogue, settings):
-    return [f"{CHAIN.output}/catalogues/{catalogue}/groups/{settings}/{group}.json" for group in sorted(plan())]
+    return [
+        f"{CHAIN.output}/catalogues/{catalogue}/groups/{settings}/{group}.json"
+        for group in sorted(plan())
+    ]
 
 
 def source_manifests(wildcards):
@@ -56,7 +61,9 @@ def fit_manifest(model):
 
 
 def own_fit_manifest(wildcards):
-    return fit_manifest(wildcards.model) if wildcards.model in CHAIN.trained_models else []
+    return (
+        fit_manifest(wildcards.model) if wildcards.model in CHAIN.trained_models else []
+    )
 
 
 def training_manifests(wildcards):
@@ -72,11 +79,15 @@ def export_manifests(wildcards):
 
 
 def onnx_digest(model):
-    return json.loads(Path(checkpoints.export_onnx.get(model=model).output[0]).read_text())["onnx"]
+    return json.loads(
+        Path(checkpoints.export_onnx.get(model=model).output[0]).read_text()
+    )["onnx"]
 
 
 def onnx_file(wildcards):
-    return f"{CHAIN.output}/models/{wildcards.model}/{onnx_digest(wildcards.model)}.onnx"
+    return (
+        f"{CHAIN.output}/models/{wildcards.model}/{onnx_digest(wildcards.model)}.onnx"
+    )
 
 
 def model_manifests(model):
@@ -96,4 +107,6 @@ def catalogue_manifests(wildcards):
 
 
 def seals(wildcards):
-    return [f"{CHAIN.output}/catalogues/{name}/current.json" for name in CHAIN.catalogues]
+    return [
+        f"{CHAIN.output}/catalogues/{name}/current.json" for name in CHAIN.catalogues
+    ]

@@ -9,7 +9,9 @@ rule report_page:
         seals=seals,
         models=export_manifests,
     output:
-        page=report("<results>/report/index.html", caption="../report/page.rst", category="Run"),
+        page=report(
+            "<results>/report/index.html", caption="../report/page.rst", category="Run"
+        ),
     log:
         "<logs>/report_page.log",
     benchmark:

@@ -13,10 +13,10 @@ checkpoint tiling_plan:
         "<benchmarks>/tiling_plan.tsv"
     conda:
         "../../envs/cpu.yaml"
+    threads: 16
     params:
         data=CHAIN.survey_digest,
         settings=CHAIN.plan_settings,
-    threads: 16
     script:
         "../../scripts/tiling_plan.py"
 

@@ -15,10 +15,10 @@ checkpoint training_set:
         "<benchmarks>/training_set.tsv"
     conda:
         "../../envs/cpu.yaml"
+    threads: 16
     params:
         labels=CHAIN.labels_digest,
         settings=CHAIN.training_set_settings,
-    threads: 16
     script:
         "../../scripts/training_set.py"
 
