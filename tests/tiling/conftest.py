@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,19 +34,19 @@ def cluster() -> Iterator[str]:
     """The address of a scheduler with two workers: starting one for each call would take most of the time."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as running:
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as running:
         yield running.scheduler_address
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def compute(cluster: str) -> ComputeSettings:
     return ComputeSettings(scheduler=cluster)
 
 
 def toy_table(n_rows: int, *, seed: int = 0) -> pa.Table:
-    """Sources over the whole sky, half of them in one degree, ids above 2^53."""
+    """Sources in a twelfth of the sky (four groups), half of them in one square degree; ids above 2^53."""
     rng = np.random.default_rng(seed)
-    ra, dec = rng.uniform(0, 360, n_rows), np.degrees(np.arcsin(rng.uniform(-1, 1, n_rows)))
+    ra, dec = rng.uniform(0, 90, n_rows), rng.uniform(-20, 20, n_rows)
     clump = rng.random(n_rows) < 0.5
     ra[clump], dec[clump] = 10 + rng.random(clump.sum()), -5 + rng.random(clump.sum())
     columns = {"id": 2**60 + rng.permutation(n_rows), "ra": ra, "dec": dec, "size": rng.random(n_rows)}
@@ -59,12 +60,12 @@ def write_parts(table: pa.Table, folder: Path, n_files: int) -> None:
     """Cut a table into files of about equal length."""
     folder.mkdir(parents=True, exist_ok=True)
     edges = np.linspace(0, len(table), n_files + 1).astype(int)
-    for number, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for number, (start, stop) in enumerate(itertools.pairwise(edges)):
         pq.write_table(table.slice(start, stop - start), folder / f"part{number}.parquet")
 
 
 def run_config(compute: ComputeSettings, **bounds: Any) -> RunConfig:
-    defaults = {"max_rows": 300, "highest_order": 8, "group_order": 1, "part_rows": 1000}
+    defaults = {"max_rows": 300, "highest_order": 8, "group_order": 0, "part_rows": 1000}
     return RunConfig(name="test", survey="unused", tiling=defaults | bounds, compute=compute)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def test_ranges_cover_all_numbers_once(tmp_path: Path) -> None:
     ranges = id_ranges(paths, n_ranges=8)
     limits = np.iinfo(np.int64)
     assert ranges[0][0] == limits.min and ranges[-1][1] == limits.max
-    assert all(left[1] + 1 == right[0] for left, right in zip(ranges, ranges[1:]))
+    assert all(left[1] + 1 == right[0] for left, right in itertools.pairwise(ranges))
     sizes = [sum(low <= number <= high for number in range(1000)) for low, high in ranges]
     assert max(sizes) < 1000 / 8 * 1.5
     assert id_ranges(write_parts(tmp_path, np.empty(0), np.empty(0), 1), n_ranges=4) == [(limits.min, limits.max)]

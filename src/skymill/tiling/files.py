@@ -7,7 +7,7 @@
     <output>/tiling/quarantine.parquet             rows refused by the gate
     <output>/tiling/groups/<group>-<digest12>.json one group's tiles, buckets and ids in conflict
     <output>/tiling/parts/<part12>.*               what is known of a part that has been read
-    <output>/tiling/spill/<bucket>/<sha12>.npy     a cache: sorted rows of one part in one pixel of the group order
+    <output>/tiling/spill/<part12>.npy             a cache: the sorted rows of a part
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from skymill.sky import Tile
 from skymill.store.paths import short
 
 
@@ -57,6 +56,11 @@ class TilingFiles:
         return self.root / "quarantine.parquet"
 
     @property
+    def parts(self) -> Path:
+        """Folder of what is known of the parts."""
+        return self.root / "parts"
+
+    @property
     def spill(self) -> Path:
         """Folder of the cache."""
         return self.root / "spill"
@@ -72,13 +76,12 @@ class TilingFiles:
 
     def part(self, key: str) -> PartFiles:
         """Give the files of one part; the record is written last."""
-        parts = self.root / "parts"
         names = (f"{short(key)}.{kind}" for kind in ("json", "index.npy", "counts.npy", "rejected.parquet"))
-        return PartFiles(*(parts / name for name in names))
+        return PartFiles(*(self.parts / name for name in names))
 
-    def bucket(self, place: Tile, sha256: str) -> Path:
-        """Give the file of rows of one part in one bucket."""
-        return self.spill / f"o{place.order}p{place.pixel}" / f"{short(sha256)}.npy"
+    def rows(self, key: str) -> Path:
+        """Give the file of a part's sorted rows."""
+        return self.spill / f"{short(key)}.npy"
 
 
 def clean_spill(output: str | Path) -> int:
@@ -87,6 +90,6 @@ def clean_spill(output: str | Path) -> int:
     They are a cache: a group that still has to be partitioned reads its parts again.
     """
     spill = TilingFiles(Path(output)).spill
-    freed = sum(path.stat().st_size for path in spill.rglob("*.npy")) if spill.is_dir() else 0
+    freed = sum(path.stat().st_size for path in spill.glob("*.npy")) if spill.is_dir() else 0
     shutil.rmtree(spill, ignore_errors=not spill.is_dir())
     return freed

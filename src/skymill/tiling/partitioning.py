@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from skymill.compute import Task, group_lock, run_tasks
 from skymill.config import RunConfig
@@ -18,27 +16,26 @@ from skymill.sky import Tile
 from skymill.store import GroupManifest, Pool, Quarantined
 from skymill.store import group_file as manifest_file
 from skymill.store.durable import staged
-from skymill.survey import SourceSchema, Survey
+from skymill.survey import Survey
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.rows import row_dtype
 from skymill.tiling.settings import settings_digest, tile_algorithm
-from skymill.tiling.spill import PartRecord, bucket_file, is_spilled
-from skymill.tiling.tile import CATALOGUE, CONFLICTING_ID, TileJob, TileResult, make_tile
+from skymill.tiling.spill import Bucket, PartRecord, is_spilled
+from skymill.tiling.tile import CATALOGUE, CONFLICTING_ID, GroupWork, Piece, TileResult, make_tile
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What every task of a group is told."""
-
-    group: str
-    catalogue: Path
-    files: TilingFiles
-    schema: SourceSchema
-    algorithm: str
+QUARANTINED = pa.schema(
+    [
+        ("objectId", pa.int64()),
+        ("coord_ra", pa.float64()),
+        ("coord_dec", pa.float64()),
+        ("tile", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+"""Columns of a group's quarantined rows."""
 
 
 def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: str | Path, *, workers: int) -> Path:
@@ -76,8 +73,9 @@ def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: st
     manifest = manifest_file(catalogue, settings, group.name)
     with group_lock(manifest.with_suffix(".lock")):
         Pool(catalogue).sweep()
-        restore_spill(group, run, survey, files, workers=workers)
-        work = _Work(str(group_file), catalogue, files, survey.schema, tile_algorithm())
+        pieces = spilled_pieces(group, run, survey, files, workers=workers)
+        conflicts = np.array(group.conflicts, np.int64)
+        work = GroupWork(catalogue, pieces, conflicts, survey.schema, tile_algorithm())
         tasks = [Task(str(tile), n_rows, (tile, n_rows)) for tile, n_rows in group.tiles]
         outcome = run_tasks(
             partial(_make, work=work), tasks, workers=workers, settings=run.compute, describe=f"sorting {group.name}"
@@ -105,54 +103,57 @@ def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: st
     return manifest
 
 
-def restore_spill(group: Group, run: RunConfig, survey: Survey, files: TilingFiles, *, workers: int) -> None:
-    """Read again the parts whose spilled rows the group needs and which are no longer there.
+def spilled_pieces(
+    group: Group, run: RunConfig, survey: Survey, files: TilingFiles, *, workers: int
+) -> tuple[Piece, ...]:
+    """Find a group's rows in the spill; parts whose rows are no longer there are read again.
 
     Raises
     ------
     RuntimeError
         If the survey no longer has them.
     """
-    dtype = row_dtype(survey.schema)
-    missing = {bucket for bucket in group.buckets if not is_spilled(bucket, dtype, files)}
-    if not missing:
-        return
-    parts = [
-        item
-        for item in key_parts(survey, run.tiling)
-        if files.part(item.key).record.is_file()
-        and not missing.isdisjoint(PartRecord.read(files.part(item.key).record).buckets)
-    ]
-    logger.info("group %s: %d spilled files are gone; reading %d parts again", group.name, len(missing), len(parts))
-    read_parts(parts, run, survey, files, workers=workers)
-    lost = [bucket for bucket in missing if not is_spilled(bucket, dtype, files)]
+    found = _spilled(survey, files)
+    missing = {bucket for bucket in group.buckets if bucket not in found}
+    if missing:
+        parts = [item for item in key_parts(survey, run.tiling) if not missing.isdisjoint(_buckets(item.key, files))]
+        logger.info("group %s: spilled rows are gone; reading %d parts again", group.name, len(parts))
+        read_parts(parts, run, survey, files, workers=workers)
+        found = _spilled(survey, files)
+    lost = [bucket for bucket in group.buckets if bucket not in found]
     if lost:
         raise RuntimeError(
             f"group {group.name}: {len(lost)} of its {len(group.buckets)} pieces are in no part of survey "
             f"'{survey.config.name}': it has changed since the plan; run `tiling_plan` again"
         )
+    return tuple(Piece(str(found[bucket]), Tile(bucket.order, bucket.pixel)) for bucket in group.buckets)
 
 
-@lru_cache(maxsize=1)
-def _group(path: str) -> Group:
-    return Group.read(path)
+def _spilled(survey: Survey, files: TilingFiles) -> dict[Bucket, Path]:
+    """Find the file of each bucket in the cache, whatever part of whatever time it came from."""
+    dtype = row_dtype(survey.schema)
+    found: dict[Bucket, Path] = {}
+    for path in sorted(files.parts.glob("*.json")):
+        record = PartRecord.read(path)
+        if is_spilled(path.stem, record, dtype, files):
+            found |= dict.fromkeys(record.buckets, files.rows(path.stem))
+    return found
 
 
-def _make(item: tuple[Tile, int], *, work: _Work) -> TileResult:
-    tile, n_rows = item
-    group = _group(work.group)
-    spilled = tuple(str(bucket_file(bucket, work.files)) for bucket in group.buckets)
-    job = TileJob(tile, n_rows, spilled, np.array(group.conflicts, np.int64))
-    return make_tile(job, catalogue=work.catalogue, schema=work.schema, algorithm=work.algorithm)
+def _buckets(key: str, files: TilingFiles) -> tuple[Bucket, ...]:
+    record = files.part(key).record
+    return PartRecord.read(record).buckets if record.is_file() else ()
+
+
+def _make(item: tuple[Tile, int], *, work: GroupWork) -> TileResult:
+    return make_tile(*item, work)
 
 
 def _write_quarantined(path: Path, results: dict[str, TileResult]) -> None:
-    rows: NDArray[np.void]
-    tables = []
-    for name, (entry, rows) in results.items():
-        columns = {field: np.ascontiguousarray(rows[field]) for field in rows.dtype.names or ()}
-        constant = {"tile": [name] * len(rows), "reason": [CONFLICTING_ID] * len(rows)}
-        tables.append(pa.table({**columns, **constant}))
-        assert entry.accounting.n_quarantined == len(rows)
-    with staged(path) as file:
-        pq.write_table(pa.concat_tables(tables), file)
+    """List the rows that were quarantined, tile by tile."""
+    with staged(path) as file, pq.ParquetWriter(file, QUARANTINED) as writer:
+        for name, (_, rows) in results.items():
+            columns = [np.ascontiguousarray(rows[field]) for field in rows.dtype.names or ()]
+            writer.write_table(
+                pa.table([*columns, [name] * len(rows), [CONFLICTING_ID] * len(rows)], schema=QUARANTINED)
+            )

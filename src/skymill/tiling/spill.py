@@ -1,4 +1,4 @@
-"""Read one part of the survey through the gate, once: count sources, index their ids, spill their rows by bucket."""
+"""Read one part of the survey through the gate, once: count its sources, index their ids, spill their rows sorted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.sky import Tile, at_order
+from skymill.sky import at_order
 from skymill.store.durable import staged, write_bytes
 from skymill.store.keys import canonical_json
 from skymill.survey import Gated, Rejected, SourceSchema
@@ -40,7 +40,7 @@ REJECTED = pa.schema(
 
 @dataclass(frozen=True)
 class Bucket:
-    """Rows of one part in one pixel of the group order."""
+    """Rows of one part in one pixel of the group order: a stretch of the part's sorted rows."""
 
     order: int
     pixel: int
@@ -100,9 +100,9 @@ def spill_part(
     rows = sort_rows(rows)
     paths = files.part(key)
     buckets = [
-        _spill(Bucket(group_order, pixel, content_digest(some), len(some)), some, files)
-        for pixel, some in split_buckets(rows, group_order)
+        Bucket(group_order, pixel, content_digest(some), len(some)) for pixel, some in split_buckets(rows, group_order)
     ]
+    _save(files.rows(key), rows, files)
     counts = count_pixels(at_order(rows["_healpix_29"], count_order))
     _save(paths.index, make_index(rows), files)
     _save(paths.counts, np.rec.fromarrays(list(counts), dtype=COUNTS).view(COUNTS), files)
@@ -123,15 +123,10 @@ def read_counts(path: Path) -> CountMap:
     return CountMap(counts["pixel"].copy(), counts["n_rows"].copy())
 
 
-def bucket_file(bucket: Bucket, files: TilingFiles) -> Path:
-    """Give the file of a bucket's rows."""
-    return files.bucket(Tile(bucket.order, bucket.pixel), bucket.sha256)
-
-
-def is_spilled(bucket: Bucket, dtype: np.dtype[np.void], files: TilingFiles) -> bool:
-    """Tell whether a bucket's rows stand in the cache, whole."""
-    path = bucket_file(bucket, files)
-    return path.is_file() and path.stat().st_size == _file_size(bucket.n_rows, dtype)
+def is_spilled(key: str, record: PartRecord, dtype: np.dtype[np.void], files: TilingFiles) -> bool:
+    """Tell whether a part's rows stand in the cache, whole."""
+    path = files.rows(key)
+    return path.is_file() and path.stat().st_size == _file_size(record.n_rows, dtype)
 
 
 def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[int, NDArray[np.void]]]:
@@ -149,12 +144,6 @@ def _collect(gated: Iterable[Gated], schema: SourceSchema) -> tuple[NDArray[np.v
         if len(refused):
             rejected.append(refused)
     return np.concatenate(packed), rejected
-
-
-def _spill(bucket: Bucket, rows: NDArray[np.void], files: TilingFiles) -> Bucket:
-    if not is_spilled(bucket, rows.dtype, files):
-        _save(bucket_file(bucket, files), rows, files)
-    return bucket
 
 
 def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:

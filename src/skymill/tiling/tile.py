@@ -29,17 +29,24 @@ EXACT_DUPLICATE = "exact_duplicate"
 CONFLICTING_ID = "conflicting_id"
 
 
-@dataclass(frozen=True)
-class TileJob:
-    """What is needed to make one tile."""
+class Piece(NamedTuple):
+    """Some of a group's rows: those of a file of sorted rows that lie in one pixel."""
 
-    tile: Tile
-    n_rows: int
-    """Rows that the plan counted."""
-    spilled: tuple[str, ...]
-    """Files of sorted rows that may hold some of the tile's."""
+    path: str
+    pixel: Tile
+
+
+@dataclass(frozen=True)
+class GroupWork:
+    """What all tiles of a group are made from; small and picklable."""
+
+    catalogue: Path
+    pieces: tuple[Piece, ...]
     conflicts: NDArray[np.int64]
     """Ids that stand at two positions on the sky."""
+    schema: SourceSchema
+    algorithm: str
+    """Digest of the code that decides a tile's content."""
 
 
 class TileResult(NamedTuple):
@@ -49,56 +56,56 @@ class TileResult(NamedTuple):
     quarantined: NDArray[np.void]
 
 
-def make_tile(job: TileJob, *, catalogue: Path, schema: SourceSchema, algorithm: str) -> TileResult:
+def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
     """Make a tile of the source catalogue, unless one of the same key stands in the pool.
 
     Parameters
     ----------
-    job : TileJob
-    catalogue : Path
-        Folder of the source catalogue.
-    schema : SourceSchema
-    algorithm : str
-        Digest of the code that decides the tile's content.
+    tile : Tile
+    n_rows : int
+        Rows that the plan counted in it.
+    work : GroupWork
 
     Raises
     ------
     ValueError
         If the spill does not hold the rows that the plan counted.
     """
-    rows = sort_rows(gather(job.spilled, job.tile, schema))
-    if len(rows) != job.n_rows:
-        raise ValueError(f"{job.tile}: expected {job.n_rows} rows in the spill, found {len(rows)}; plan again")
-    settled = settle_copies(rows, job.conflicts)
+    schema = work.schema
+    rows = sort_rows(gather(work.pieces, tile, schema))
+    if len(rows) != n_rows:
+        raise ValueError(f"{tile}: expected {n_rows} rows in the spill, found {len(rows)}; run `tiling_plan` again")
+    settled = settle_copies(rows, work.conflicts)
     ingredients = {
         "rows": content_digest(rows),
         "conflicting_ids": content_digest(np.unique(rows["objectId"][settled.conflicting])),
         "bands": list(schema.bands),
         "photometry": list(schema.photometry),
         "values": [list(item) for item in schema.values.items()],
-        "algorithm": algorithm,
+        "algorithm": work.algorithm,
     }
     key = digest(ingredients)
-    accounting = account(rows, settled).check(str(job.tile))
-    pool = Pool(catalogue)
-    path = pool.path(job.tile, key)
-    if pool.find(job.tile, key) is None:
-        _write(path, rows, settled.kept, schema, pool.staging, receipt(job.tile, key, ingredients, accounting))
-    entry = TileEntry(*job.tile, key, file_sha256(path), path.stat().st_size, accounting.n_rows, accounting)
+    accounting = account(rows, settled).check(str(tile))
+    pool = Pool(work.catalogue)
+    path = pool.path(tile, key)
+    if pool.find(tile, key) is None:
+        _write(path, rows, settled.kept, schema, pool.staging, receipt(tile, key, ingredients, accounting))
+    entry = TileEntry(*tile, key, file_sha256(path), path.stat().st_size, accounting.n_rows, accounting)
     quarantined = np.empty(int(settled.conflicting.sum()), LEFT_OUT)
     for name in LEFT_OUT.names or ():
         quarantined[name] = rows[name][settled.conflicting]
     return TileResult(entry, quarantined)
 
 
-def gather(spilled: Iterable[str], tile: Tile, schema: SourceSchema) -> Rows:
-    """Take a tile's rows out of sorted files, reading only the pages that hold them."""
-    low, high = tile_range(tile)
+def gather(pieces: Iterable[Piece], tile: Tile, schema: SourceSchema) -> Rows:
+    """Take a tile's rows out of files of sorted rows, reading only the pages that hold them."""
     slices = [np.empty(0, row_dtype(schema))]
-    for path in spilled:
+    low, high = tile_range(tile)
+    for path, pixel in pieces:
+        first, last = tile_range(pixel)
         rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        positions = rows["_healpix_29"]
-        slices.append(rows[bisect_left(positions, low) : bisect_left(positions, high)])
+        start, stop = (bisect_left(rows["_healpix_29"], edge) for edge in (max(low, first), min(high, last)))
+        slices.append(rows[start:stop])
     return np.concatenate(slices)
 
 

@@ -1,0 +1,298 @@
+"""Plan and partition together: accounting, invariance, resuming, faults of the input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from skymill import tiling
+from skymill.config import ComputeSettings
+from skymill.sky import order29
+from skymill.store import open_tile
+from skymill.tiling.files import TilingFiles
+
+from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
+
+N = 3000
+
+
+def with_rows(table: pa.Table, extra: list[dict[str, float]]) -> pa.Table:
+    """Append copies of row 0 with some values changed."""
+    first = table.slice(0, 1).to_pylist()[0]
+    return pa.concat_tables([table, pa.Table.from_pylist([{**first, **row} for row in extra], schema=table.schema)])
+
+
+def ids_written(output: Path) -> list[int]:
+    root = output / "catalogues" / "sources" / "tiles"
+    found = [open_tile(path).rows(columns=["objectId"])["objectId"] for path in root.rglob("*.zarr.zip")]
+    return sorted(np.concatenate([np.empty(0, np.int64), *found]).tolist())
+
+
+def quarantined(output: Path) -> pa.Table:
+    return pa.concat_tables([pq.read_table(path) for path in output.rglob("groups/*/*.quarantine.parquet")])
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> Path:
+    """The output of the toy survey in one file."""
+    folder = tmp_path_factory.mktemp("plain")
+    write_parts(toy_table(N), folder / "in", 1)
+    run = run_config(compute)
+    partition_all(run, toy_survey(folder / "in", run), folder / "out")
+    return folder / "out"
+
+
+def test_values_arrive_unchanged(plain: Path) -> None:
+    expected = {row["id"]: row for row in toy_table(N).to_pylist()}
+    for path in (plain / "catalogues").rglob("*.zarr.zip"):
+        rows = open_tile(path).rows()
+        source = [expected.pop(number) for number in rows["objectId"].tolist()]
+        assert np.array_equal(rows["coord_ra"], [row["ra"] for row in source])
+        assert np.array_equal(rows["coord_dec"], [row["dec"] for row in source])
+        flux = np.array([[row["g_flux"], row["r_flux"]] for row in source], np.float32)
+        assert np.array_equal(rows["psfFlux"], flux, equal_nan=True)
+        assert np.array_equal(rows["values"][:, 0], np.array([row["size"] for row in source], np.float32))
+        assert np.array_equal(rows["flags"] != 0, np.isnan(flux).any(axis=1))
+    assert not expected
+
+
+def test_order_and_files_of_the_input_do_not_matter(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:
+    shuffled = toy_table(N).take(np.random.default_rng(3).permutation(N))
+    write_parts(shuffled, tmp_path / "in", 5)
+    run = run_config(compute)
+    partition_all(run, toy_survey(tmp_path / "in", run), tmp_path / "out")
+    assert pool(tmp_path / "out") == pool(plain)
+    tables = [pq.read_table(output / "tiling" / "tiles.parquet") for output in (tmp_path / "out", plain)]
+    assert tables[0].equals(tables[1])
+
+
+def test_accounting_closes_with_copies_conflicts_and_refused_rows(tmp_path: Path, compute: ComputeSettings) -> None:
+    table = toy_table(N)
+    row = table.slice(0, 2).to_pylist()
+    extra = [
+        {},  # an exact copy of row 0
+        {},
+        {**row[1], "r_flux": 1.0},  # the id and place of row 1 with another flux: in the same tile
+        {"id": 5, "ra": 40.0, "dec": 60.0},  # one id at two places: in two groups
+        {"id": 5, "ra": 80.0, "dec": -10.0},
+        {"id": 6, "ra": 10.5, "dec": -4.5},  # and close by: in the same group
+        {"id": 6, "ra": 10.5, "dec": -4.4999},
+        {"id": 7, "ra": float("nan")},  # refused by the gate
+        {"id": 8, "ra": 5.88e8},
+        {"id": 9, "ra": -1.0, "dec": 20.0},  # wraps
+    ]
+    write_parts(with_rows(table, extra), tmp_path / "in", 3)
+    run = run_config(compute)
+    manifests = partition_all(run, toy_survey(tmp_path / "in", run), tmp_path / "out")
+    plan = json.loads((tmp_path / "out" / "tiling" / "plan.json").read_bytes())
+    assert plan["gate"]["n_in"] == N + len(extra)
+    assert plan["gate"]["quarantined"] == {"position_missing": 1, "ra_out_of_range": 1}
+    total = manifests[0].accounting
+    for manifest in manifests[1:]:
+        total = total + manifest.accounting
+    total.check()
+    assert total.n_in == plan["gate"]["n_rows"] == N + 8
+    assert total.excluded == {"exact_duplicate": 2}
+    assert total.quarantined == {"conflicting_id": 6}
+    kept = set(table["id"].to_pylist()) - {row[1]["id"]} | {9}
+    assert ids_written(tmp_path / "out") == sorted(kept)
+    assert sorted(quarantined(tmp_path / "out")["objectId"].to_pylist()) == [5, 5, 6, 6] + [row[1]["id"]] * 2
+    refused = pq.read_table(tmp_path / "out" / "tiling" / "quarantine.parquet")
+    assert sorted(refused["objectId"].to_pylist()) == [7, 8]
+
+
+def test_a_file_read_twice_is_all_copies(tmp_path: Path, compute: ComputeSettings) -> None:
+    for name in ("a", "b"):
+        write_parts(toy_table(N), tmp_path / "in" / name, 1)
+    run = run_config(compute, max_rows=600)
+    manifests = partition_all(run, toy_survey(tmp_path / "in", run), tmp_path / "out")
+    assert sum(manifest.accounting.excluded["exact_duplicate"] for manifest in manifests) == N
+    assert ids_written(tmp_path / "out") == sorted(toy_table(N)["id"].to_pylist())
+
+
+def test_an_empty_table_gives_an_empty_plan(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N).slice(0, 0), tmp_path / "in", 1)
+    run = run_config(compute)
+    assert partition_all(run, toy_survey(tmp_path / "in", run), tmp_path / "out") == []
+    assert pq.read_table(tmp_path / "out" / "tiling" / "tiles.parquet").num_rows == 0
+
+
+def test_one_source_is_one_tile(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(1), tmp_path / "in", 1)
+    run = run_config(compute)
+    (manifest,) = partition_all(run, toy_survey(tmp_path / "in", run), tmp_path / "out")
+    assert [(entry.order, entry.n_rows) for entry in manifest.tiles] == [(0, 1)]
+
+
+def test_a_tile_that_loses_all_rows_stands_empty(tmp_path: Path, compute: ComputeSettings) -> None:
+    table = with_rows(toy_table(1), [{"r_flux": 1.0}])
+    write_parts(table, tmp_path / "in", 1)
+    run = run_config(compute)
+    (manifest,) = partition_all(run, toy_survey(tmp_path / "in", run), tmp_path / "out")
+    assert [(entry.n_rows, entry.accounting.n_quarantined) for entry in manifest.tiles] == [(0, 2)]
+    assert ids_written(tmp_path / "out") == []
+
+
+def test_an_id_that_tells_nothing_apart_is_refused(tmp_path: Path, compute: ComputeSettings) -> None:
+    table = toy_table(N)
+    table = table.set_column(0, "id", pa.array(np.full(N, 2**60)))
+    write_parts(table, tmp_path / "in", 2)
+    run = run_config(compute)
+    with pytest.raises(ValueError, match=r"expected objectId to tell sources apart, found 1 ids .* correct `id`"):
+        tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "out", workers=2)
+
+
+def test_contradicting_orders_are_refused(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    run = run_config(compute, lowest_order=9)
+    with pytest.raises(ValueError, match="lowest_order <= highest_order"):
+        tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "out", workers=2)
+
+
+def test_both_bounds_hold(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N * 2), tmp_path / "in", 1)
+    run = run_config(compute, max_rows=10**6, max_bytes=100_000)
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, tmp_path / "out", workers=2)
+    n_rows = pq.read_table(tmp_path / "out" / "tiling" / "tiles.parquet")["n_rows"]
+    assert 1 < pc.max(n_rows).as_py() <= 100_000 // survey.schema.row_bytes
+
+
+def test_a_changed_file_is_read_alone_and_changes_its_tile_alone(tmp_path: Path, compute: ComputeSettings) -> None:
+    table = toy_table(N)
+    write_parts(table, tmp_path / "in", 6)
+    run, output = run_config(compute), tmp_path / "out"
+    partition_all(run, toy_survey(tmp_path / "in", run), output)
+    before, groups_before, parts_before = pool(output), set(group_files(output)), _records(output)
+    changed = pq.read_table(tmp_path / "in" / "part3.parquet")
+    flux = changed["r_flux"].to_numpy().copy()
+    flux[11] += 1
+    pq.write_table(
+        changed.set_column(changed.schema.get_field_index("r_flux"), "r_flux", pa.array(flux)),
+        tmp_path / "in" / "part3.parquet",
+    )
+    partition_all(run, toy_survey(tmp_path / "in", run), output)
+    assert len(_records(output).keys() - parts_before.keys()) == 1
+    assert parts_before.items() <= _records(output).items()
+    assert len(set(group_files(output)) - groups_before) == 1
+    new = set(pool(output)) - set(before)
+    position = order29(changed["ra"][11].as_py(), changed["dec"][11].as_py())
+    (path,) = new
+    assert position in open_tile(output / "catalogues" / "sources" / "tiles" / path).rows()["_healpix_29"]
+
+
+def test_a_part_that_cannot_be_read_is_named_and_the_others_are_kept(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 4)
+    run, output = run_config(compute), tmp_path / "out"
+    damaged = tmp_path / "in" / "part2.parquet"
+    whole = damaged.read_bytes()
+    spoiled = bytearray(whole)
+    spoiled[100:2000] = bytes(1900)  # the pages, not the footer: found only when it is read
+    damaged.write_bytes(spoiled)
+    with pytest.raises(RuntimeError, match=r"1 of 4 parts cannot be read:\n.*part2\.parquet"):
+        tiling.plan(run, toy_survey(tmp_path / "in", run), output, workers=2)
+    assert len(_records(output)) == 3
+    before = _records(output)
+    damaged.write_bytes(whole)
+    tiling.plan(run, toy_survey(tmp_path / "in", run), output, workers=2)
+    assert before.items() <= _records(output).items() and len(_records(output)) == 4
+
+
+def test_spilled_rows_can_be_deleted_at_any_time(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 4)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, output, workers=2)
+    assert tiling.clean_spill(output) > N * survey.schema.row_bytes
+    assert tiling.clean_spill(output) == 0
+    for group in group_files(output):
+        tiling.partition(run, survey, group, output, workers=2)
+    assert pool(output) == pool(plain)
+
+
+def test_a_survey_that_changed_after_the_plan_is_noticed(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 1)
+    run, output = run_config(compute), tmp_path / "out"
+    tiling.plan(run, toy_survey(tmp_path / "in", run), output, workers=2)
+    tiling.clean_spill(output)
+    write_parts(toy_table(N, seed=1), tmp_path / "in", 1)
+    with pytest.raises(RuntimeError, match="changed since the plan; run `tiling_plan` again"):
+        tiling.partition(run, toy_survey(tmp_path / "in", run), group_files(output)[0], output, workers=2)
+
+
+def test_planning_twice_reads_nothing_and_writes_the_same(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 3)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    files = TilingFiles(output)
+    tiling.plan(run, survey, output, workers=2)
+    before, records = [path.read_bytes() for path in (files.plan, files.tiles, files.quarantine)], _records(output)
+    groups = {path: path.stat().st_mtime_ns for path in group_files(output)}
+    tiling.plan(run, survey, output, workers=2)
+    assert before == [path.read_bytes() for path in (files.plan, files.tiles, files.quarantine)]
+    assert _records(output) == records
+    assert groups == {path: path.stat().st_mtime_ns for path in group_files(output)}
+
+
+def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    run = run_config(compute)
+    here, there = toy_survey(tmp_path / "in", run).config, toy_survey(tmp_path, run).config
+    digest = tiling.settings_digest(run, here)
+    assert len(digest) == 12
+    assert tiling.settings_digest(run_config(compute, part_rows=5000), there) == digest
+    assert tiling.settings_digest(run_config(compute, max_rows=301), here) != digest
+    renamed = toy_survey(tmp_path, run, values={"radius": {"column": "size", "unit": "arcsec"}}).config
+    assert tiling.settings_digest(run, renamed) != digest
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from conftest import run_config, toy_survey
+from skymill import tiling
+from skymill.config import ComputeSettings
+folder = Path(sys.argv[1])
+if __name__ == "__main__":
+    run = run_config(ComputeSettings(), part_rows=1000)
+    tiling.plan(run, toy_survey(folder / "in", run), folder / "out", workers=int(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_plan_goes_on_where_it_was_with_any_number_of_workers(
+    tmp_path: Path, compute: ComputeSettings
+) -> None:
+    write_parts(toy_table(20_000), tmp_path / "in", 40)
+    script = tmp_path / "plan.py"
+    script.write_text(KILLED.format(tests=str(Path(__file__).parent)))
+    process = subprocess.Popen([sys.executable, str(script), str(tmp_path), "1"], start_new_session=True)
+    while len(_records(tmp_path / "out")) < 5 and process.poll() is None:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    before = _records(tmp_path / "out")
+    assert 5 <= len(before) < 40
+    subprocess.run([sys.executable, str(script), str(tmp_path), "2"], check=True)
+    assert before.items() <= _records(tmp_path / "out").items()
+    run = run_config(compute, part_rows=1000)
+    tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "undisturbed", workers=2)
+    for name in ("plan.json", "tiles.parquet", "quarantine.parquet"):
+        assert (tmp_path / "out/tiling" / name).read_bytes() == (tmp_path / "undisturbed/tiling" / name).read_bytes()
+
+
+def _records(output: Path) -> dict[str, int]:
+    """The parts that have been read, and when."""
+    return {path.name: path.stat().st_mtime_ns for path in (output / "tiling" / "parts").glob("*.json")}
