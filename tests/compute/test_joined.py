@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dask
-import distributed  # noqa: F401 (its defaults must be there before `dask.config.set` changes some)
+import distributed
 import pytest
 from deeds import do
 
@@ -80,6 +80,14 @@ def test_joined_cluster_does_the_same(tmp_path: Path, address: str, certificates
         found = run_tasks(do, tasks, workers=1, settings=ComputeSettings(scheduler=address), describe="joined")
     assert found.results == {f"t{number}": number**2 for number in range(20)}
     assert found.failures["killer"].startswith("killed its worker 3 times")
+
+
+def test_workers_with_threads_are_refused() -> None:
+    options = {"processes": False, "protocol": "tcp://", "host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, **options) as threaded:
+        settings = ComputeSettings(scheduler=threaded.scheduler_address)
+        with pytest.raises(ComputeError, match="2 threads; start workers with --nthreads 1"):
+            run_tasks(str, [Task("a", 1, None)], workers=1, settings=settings, describe="joined")
 
 
 def test_absent_scheduler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ BATCHES_PER_WORKER = 4
 DEATHS_ALONE = 3
 MOST_DEADLY = 20
 LOOK_S = 1.0
+SHORT_LOOK_S = 0.05
 WAIT_FOR_WORKERS_S = 300.0
 
 
@@ -112,7 +113,7 @@ class _Run:
         self.describe, self.progress, self.on_result = describe, progress, on_result
         self.results: dict[str, Any] = {}
         self.failures: dict[str, str] = {}
-        self.flying: dict[str, list[Task]] = {}
+        self.flying: dict[Any, list[Task]] = {}  # by future: Dask forgets a task whose future nobody holds
         self.suspects: list[Task] = []
         self.raised: Counter[str] = Counter()
         self.finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -124,7 +125,7 @@ class _Run:
             while batches and len(self.flying) < IN_FLIGHT_PER_WORKER * self.workers:
                 self._submit(batches.popleft())
             future = self._next()
-            batch = self.flying.pop(future.key)
+            batch = self.flying.pop(future)
             for task, answer in zip(batch, self._answers(future, batch), strict=True):
                 if answer.kind == "dead":
                     logger.info("%s: '%s' was on a worker that died", self.describe, task.name)
@@ -148,11 +149,12 @@ class _Run:
         """Run one suspect to its end; True if it kills its workers."""
         deaths = 0
         while deaths < DEATHS_ALONE:
-            self.client.wait_for_workers(1, timeout=WAIT_FOR_WORKERS_S)
+            while not self._look():
+                time.sleep(SHORT_LOOK_S)
             start = time.monotonic()
             self._submit([task])
             future = self._next()
-            [answer] = self._answers(future, self.flying.pop(future.key))
+            [answer] = self._answers(future, self.flying.pop(future))
             if answer.kind != "dead":
                 if self._settle(task, answer):
                     return False
@@ -174,7 +176,7 @@ class _Run:
         """Hand a batch to Dask, which puts its future into `finished` whatever becomes of it."""
         payloads = [task.payload for task in batch]
         future = self.client.submit(call_batch, self.function, payloads, self.settings.task_timeout_s, pure=False)
-        self.flying[future.key] = batch
+        self.flying[future] = batch
         future.add_done_callback(self.finished.put)
 
     def _next(self) -> Any:
@@ -185,8 +187,8 @@ class _Run:
             with suppress(queue.Empty):
                 return self.finished.get(timeout=LOOK_S)
 
-    def _look(self) -> None:
-        """See that scheduler and workers are there, and how many."""
+    def _look(self) -> int:
+        """See that scheduler and workers are there; give the number of workers."""
         self.looked = time.monotonic()
         if self.client.status != "running":
             raise ComputeError(f"{self.describe}: lost the Dask scheduler; run again, what is finished is kept")
@@ -196,14 +198,14 @@ class _Run:
                 raise ComputeError(
                     f"{self.describe}: worker {address} has {number} threads; start workers with --nthreads 1"
                 )
-        connected = len(threads)
-        self.workers = max(self.workers, connected)
-        if connected:
+        self.workers = max(self.workers, len(threads))
+        if threads:
             self.last_worker = self.looked
         elif self.looked - self.last_worker > WAIT_FOR_WORKERS_S:
             raise ComputeError(
                 f"{self.describe}: no Dask worker for {WAIT_FOR_WORKERS_S:g} s; start workers and run again"
             )
+        return len(threads)
 
     def _answers(self, future: Any, batch: list[Task]) -> list[Answer]:
         from distributed import KilledWorker
