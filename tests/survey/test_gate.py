@@ -56,7 +56,7 @@ def tables(draw: st.DrawFn) -> dict[str, np.ndarray]:
 
 
 @given(tables())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_whatever_comes_in_sound_arrays_come_out_and_no_row_is_lost(table: dict[str, np.ndarray]) -> None:
     n_rows = len(table["id"])
     block, rejected = gate(table, PLAIN, part="p", first_row=100)

@@ -44,6 +44,7 @@ def positions(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> Positions:
     ra_out = ~missing & ~((ra >= -360.0) & (ra < 720.0))
     dec_out = ~missing & ~(np.abs(dec) <= 90.0)
     wrapped = ~missing & ~ra_out & ~((ra >= 0.0) & (ra < 360.0))
-    inside = np.where(wrapped, np.mod(ra, 360.0), ra)
+    inside = ra.copy()
+    inside[wrapped] = np.mod(ra[wrapped], 360.0)
     inside[inside >= 360.0] = 0.0  # the remainder of -1e-15 rounds to 360
     return Positions(inside + 0.0, dec, ra, wrapped, missing, ra_out, dec_out)  # + 0.0 turns -0.0 into 0.0

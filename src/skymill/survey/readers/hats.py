@@ -49,6 +49,10 @@ def _catalogue(path: Path) -> tuple[Path, str]:
     if (path / "collection.properties").is_file():
         primary = path / str(CollectionProperties.read_from_dir(path).hats_primary_table_url)
         logger.info("%s is a HATS collection; reading its primary catalogue %s", path, primary.name)
+        if not primary.is_dir():
+            raise TableError(
+                f"{path}: its primary catalogue '{primary.name}' is not there; fetch the collection's data"
+            )
         path = primary
     if not ((path / "hats.properties").is_file() or (path / "properties").is_file()):
         raise TableError(
