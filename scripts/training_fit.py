@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from skymill import training
 from skymill.cli.job import start_job
-from skymill.training.fitting import fit
 
 
 def main(snakemake):
     """Write the fitted model, its metrics and its card."""
     chain = start_job(snakemake)
-    fit(
+    training.fit(
         snakemake.input.set,
         chain.models[snakemake.wildcards.model],
         seed=chain.run.seed,

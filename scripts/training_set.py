@@ -7,7 +7,7 @@ from skymill.cli.job import start_job
 def main(snakemake):
     """Write the training set and the manifest that names it."""
     chain = start_job(snakemake)
-    training.make_set(chain.run, chain.survey.config, snakemake.input.features, output=chain.output)
+    training.make_set(chain.run, chain.survey, snakemake.input.features, output=chain.output)
 
 
 if "snakemake" in globals():
