@@ -28,7 +28,7 @@ def generate(settings: SimulationSettings) -> tuple[dict[str, np.ndarray], dict[
 
 
 class Sample:
-    """Dereddened magnitudes, their errors and redshifts of galaxies with i < 25.3; NaN = not detected."""
+    """Magnitudes without Galactic dust, errors 1.0857 sigma / flux, redshifts; i < 25.3; NaN = not detected."""
 
     def __init__(self, magnitudes: np.ndarray, errors: np.ndarray, redshift: np.ndarray) -> None:
         chosen = magnitudes[:, 3] < LIMIT
@@ -64,13 +64,16 @@ def dc2(data: Path) -> Sample:
 
 @pytest.fixture(scope="module")
 def ours() -> Sample:
-    settings = SimulationSettings(rows=150_000, area_deg2=60, seed=8, stars=0, quasars=0, bad_rows=0)
+    """Galaxies behind little Galactic dust, in all bands: DC2's sample has no dust in front of it."""
+    settings = SimulationSettings(rows=180_000, area_deg2=60, seed=8, stars=0, quasars=0, bad_rows=0)
     raw, truth = generate(settings)
+    chosen = (truth["ebv"] < 0.03) & ~np.any([np.isnan(raw[f"{band}_cModelFlux"]) for band in BANDS], axis=0)
+    raw, truth = ({name: column[chosen] for name, column in table.items()} for table in (raw, truth))
     flux = np.stack([raw[f"{band}_cModelFlux"] for band in BANDS], axis=1).astype(float)
     error = np.stack([raw[f"{band}_cModelFluxErr"] for band in BANDS], axis=1).astype(float)
     flux[~(flux > 0)] = np.nan
     reddening = np.array([4.78, 3.65, 2.70, 2.06, 1.58, 1.31]) * truth["ebv"][:, None]
-    return Sample(31.4 - 2.5 * np.log10(flux) - reddening, 2.5 * np.log10(1 + error / flux), truth["redshift"])
+    return Sample(31.4 - 2.5 * np.log10(flux) - reddening, 1.0857 * error / flux, truth["redshift"])
 
 
 class TestAgainstDc2:
@@ -93,7 +96,7 @@ class TestAgainstDc2:
     def test_colours_by_magnitude(self, ours, dc2, low, high):
         for k in range(5):
             one, other = (np.nanquantile(s.colour(k, low, high), [0.25, 0.5, 0.75]) for s in (ours, dc2))
-            bound = 0.17 if high <= 21 else (0.09 if k == 0 else 0.06)
+            bound = 0.2 if high <= 21 else (0.09 if k == 0 else 0.06)
             assert one[1] == pytest.approx(other[1], abs=bound), f"median {BANDS[k]}-{BANDS[k + 1]}"
             if low >= 21:
                 ratio = (one[2] - one[0]) / (other[2] - other[0])
@@ -101,14 +104,14 @@ class TestAgainstDc2:
 
     @pytest.mark.parametrize("low, high", BINS)
     def test_errors_by_magnitude(self, ours, dc2, low, high):
-        """Errors of DC2 are those of points; ours grow with size, which shows in u between 19 and 24."""
+        """Errors of DC2 are those of points; ours grow with size, which shows where the sky dominates, most in u."""
         ratio = ours.error(low, high) / dc2.error(low, high)
-        assert np.all((ratio[1:] > 0.9) & (ratio[1:] < 1.35))
-        assert 0.9 < ratio[0] < (1.85 if high <= 24 else 1.25)
+        assert np.all((ratio[1:] > 0.88) & (ratio[1:] < 1.35))
+        assert 0.9 < ratio[0] < 1.5
 
     def test_share_not_detected_in_u(self, ours, dc2):
         shares = [np.mean(np.isnan(s.m[:, 0])) for s in (ours, dc2)]
-        assert shares[0] == pytest.approx(shares[1], abs=0.03)
+        assert shares[0] == pytest.approx(shares[1], abs=0.015)
 
 
 def test_a_good_classifier_is_neither_perfect_nor_lost():

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.sky import ORDER, separation_arcsec, tile_centres
-from skymill.survey.blocks import BLOCK_ROWS
 from skymill.survey.simulated import footprint
 from skymill.survey.simulated.bands import BANDS, Array, flux_of
 from skymill.survey.simulated.faults import Fault, draw_faults, spoil
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 Table = dict[str, NDArray[Any]]
 EXTINCTION = {"u": 4.78, "g": 3.65, "r": 2.70, "i": 2.06, "z": 1.58, "y": 1.31}
 """A_band / E(B-V) of LSST."""
+ROWS_AT_ONCE = 65_536
+"""Rows of a block: a worker needs 250 MB whatever the survey's size."""
 FIRST_ID = 1 << 60
 """Ids are above 2^53, so that whoever passes them through a float is caught."""
 POSITIONS, POPULATION, MEASUREMENT, FAULTS, LABELS = range(5)
@@ -49,7 +50,7 @@ class _Block:
 
 
 def raw_blocks(settings: SimulationSettings, cell: Cell) -> Iterator[Table]:
-    """Yield the table of a cell in blocks of at most 262,144 rows, with the columns and units of LSST's Object table.
+    """Yield the table of a cell in blocks of at most 65,536 rows, with the columns and units of LSST's Object table.
 
     The content depends on the settings and the cell alone.
     """
@@ -128,8 +129,8 @@ def labels(settings: SimulationSettings) -> Iterator[Table]:
 
 
 def _blocks_of(cell: Cell) -> Iterator[tuple[int, int]]:
-    for number, start in enumerate(range(0, cell.n_rows, BLOCK_ROWS)):
-        yield number, min(BLOCK_ROWS, cell.n_rows - start)
+    for number, start in enumerate(range(0, cell.n_rows, ROWS_AT_ONCE)):
+        yield number, min(ROWS_AT_ONCE, cell.n_rows - start)
 
 
 def _stream(settings: SimulationSettings, cell: Cell, block: int, *purpose: int) -> np.random.Generator:
@@ -147,7 +148,7 @@ def _true_block(settings: SimulationSettings, cell: Cell, number: int, rows: int
     dimmed = sources.magnitudes + ebv[:, None] * np.array([EXTINCTION[band] for band in BANDS])
     fault, original = draw_faults(_stream(settings, cell, number, FAULTS), rows, settings.bad_rows)
     unique = 4 ** (cell.order + 1) + cell.pixel
-    first = FIRST_ID + (unique << 36) + number * BLOCK_ROWS
+    first = FIRST_ID + (unique << 36) + number * ROWS_AT_ONCE
     return _Block(
         object_id=first + np.arange(rows, dtype=np.int64),
         ra=ra,

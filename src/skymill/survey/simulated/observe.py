@@ -20,7 +20,7 @@ COMMON_NOISE = 0.97
 """Correlation between the noise of the PSF flux and of the model flux: both see the same pixels."""
 PSF_MODEL_ERROR = 0.01
 """Relative error of the size of the PSF model."""
-U_VISITS_PER_YEAR = 1.57
+U_VISITS_PER_YEAR = 2.0
 """Visits in u: fewer than planned, which gives the depth of the DC2 sample (docs/embedded_survey.md)."""
 
 Measured = dict[str, NDArray[np.float32]]
