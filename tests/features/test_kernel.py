@@ -21,9 +21,14 @@ RECIPE = Recipe(
     radius_unit="pix",
     psf_band="i",
     values=(
-        ("ebv", "mag"), ("shape_xx", "pix2"), ("shape_yy", "pix2"), ("shape_xy", "pix2"), ("redshift", ""),
-        ("i_ixxPSF", "pix2"), ("i_iyyPSF", "pix2"),
-    ),  # fmt: skip
+        ("ebv", "mag"),
+        ("shape_xx", "pix2"),
+        ("shape_yy", "pix2"),
+        ("shape_xy", "pix2"),
+        ("redshift", ""),
+        ("i_ixxPSF", "pix2"),
+        ("i_iyyPSF", "pix2"),
+    ),
 )
 
 
@@ -40,7 +45,7 @@ def block(n: int, seed: int = 0) -> tuple[dict[str, np.ndarray], np.ndarray]:
 
 
 def table(photometry: dict[str, np.ndarray], values: np.ndarray, recipe: Recipe = RECIPE) -> dict[str, np.ndarray]:
-    features = compute_features(photometry, values, recipe)
+    features, _ = compute_features(photometry, values, recipe)
     return dict(zip([feature.name for feature in features_of(recipe)], features.T, strict=True))
 
 
@@ -110,10 +115,10 @@ def test_nan_in_nan_out_and_no_infinity_ever():
 def test_a_row_does_not_depend_on_its_block():
     photometry, values = block(1000)
     order = np.random.default_rng(2).permutation(1000)
-    whole = compute_features(photometry, values, RECIPE)
-    shuffled = compute_features({name: array[order] for name, array in photometry.items()}, values[order], RECIPE)
+    whole, _ = compute_features(photometry, values, RECIPE)
+    shuffled, _ = compute_features({name: array[order] for name, array in photometry.items()}, values[order], RECIPE)
     halves = [
-        compute_features({name: array[part] for name, array in photometry.items()}, values[part], RECIPE)
+        compute_features({name: array[part] for name, array in photometry.items()}, values[part], RECIPE)[0]
         for part in (slice(0, 7), slice(7, None))
     ]
     assert np.array_equal(shuffled, whole[order])
@@ -122,7 +127,7 @@ def test_a_row_does_not_depend_on_its_block():
 
 def test_an_empty_block_gives_an_empty_matrix():
     photometry, values = block(0)
-    assert compute_features(photometry, values, RECIPE).shape == (0, len(features_of(RECIPE)))
+    assert compute_features(photometry, values, RECIPE)[0].shape == (0, len(features_of(RECIPE)))
 
 
 def test_rotating_a_source_keeps_its_ellipticity_and_size():
@@ -139,7 +144,13 @@ def test_rotating_a_source_keeps_its_ellipticity_and_size():
 
 def test_without_errors_second_photometry_moments_or_extinction_their_features_are_absent():
     plain = replace(
-        RECIPE, size_flux=None, has_errors=False, extinction=None, radius_unit=None, values=(("redshift", ""),)
+        RECIPE,
+        size_flux=None,
+        has_errors=False,
+        extinction=None,
+        radius_unit=None,
+        psf_band=None,
+        values=(("redshift", ""),),
     )
     photometry, _ = block(4)
     found = table(photometry, np.ones((4, 1), "f4"), plain)
@@ -151,11 +162,12 @@ def test_without_errors_second_photometry_moments_or_extinction_their_features_a
 
 def test_a_survey_without_photometry_passes_its_values_through():
     bare = replace(
-        RECIPE, colour_flux=None, size_flux=None, has_errors=False, extinction=None, radius_unit=None,
+        RECIPE, colour_flux=None, size_flux=None, has_errors=False, extinction=None, radius_unit=None, psf_band=None,
         values=(("parallax", "mas"), ("g_mag", "mag")),
     )  # fmt: skip
     values = np.array([[1.5, np.inf], [np.nan, 12.0]], "f4")
-    found = compute_features({}, values, bare)
+    found, flags = compute_features({}, values, bare)
+    assert not flags.any()
     assert np.array_equal(found, np.array([[1.5, np.nan], [np.nan, 12.0]], "f4"), equal_nan=True)
 
 
