@@ -24,13 +24,15 @@ def settings_of(config: SurveyConfig) -> SimulationSettings:
 
 
 def digest(config: SurveyConfig) -> str:
-    """Digest of everything that decides what is simulated."""
-    return combined_digest([settings_of(config).model_dump_json()])
+    """Digest of everything that decides what is simulated, the code aside."""
+    from skymill.survey.simulated import data_digest
+
+    return combined_digest([settings_of(config).model_dump_json(), data_digest()])
 
 
 def parts(config: SurveyConfig) -> list[Part]:
     """One part per cell."""
-    from skymill.survey.simulated import cells
+    from skymill.survey.simulated import cells, data_digest
 
     settings = settings_of(config)
     whole = settings.model_dump_json(exclude={"labelled"})  # which changes no source
@@ -38,7 +40,7 @@ def parts(config: SurveyConfig) -> list[Part]:
         Part(
             name=f"cell Norder={cell.order}/Npix={cell.pixel}",
             n_rows=cell.n_rows,
-            digest=combined_digest([whole, str(cell.order), str(cell.pixel)]),
+            digest=combined_digest([whole, data_digest(), str(cell.order), str(cell.pixel)]),
             file=f"{cell.order}/{cell.pixel}/{cell.n_rows}",
             stop=cell.n_rows,
         )
