@@ -119,3 +119,14 @@ def test_every_source_is_in_its_tile(
 def _sorted(pair: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     order = np.lexsort(pair)
     return pair[0][order], pair[1][order]
+
+
+def test_a_hats_input_keeps_its_tiles(data: Path, tmp_path: Path, compute: ComputeSettings) -> None:
+    folder = data / "catalogues/hats_samples/hats/small_sky_o1_collection/small_sky_order1"
+    config = {**GAIA, "name": "small", "format": "hats", "id": {"column": "id"}, "photometry": {}}
+    run = run_config(compute, max_rows=100)
+    survey = open_survey(SurveyConfig.model_validate({**config, "path": str(folder)}), part_rows=1000)
+    tiling.plan(run, survey, tmp_path, workers=2)
+    tiles = planned_tiles(tmp_path)
+    assert {(order, pixel) for order, pixel, _ in tiles} == {(1, pixel) for pixel in (44, 45, 46, 47)}
+    assert sum(n_rows for _, _, n_rows in tiles) == 131

@@ -1,0 +1,95 @@
+"""A tile's bytes depend on its sources only, not on how they were read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from skymill.sky import Tile, order29
+from skymill.store import open_tile
+from skymill.survey import Gated, Rejected, SourceBlock, SourceSchema
+from skymill.tiling.files import TilingFiles
+from skymill.tiling.spill import spill_part
+from skymill.tiling.tile import GroupWork, Piece, even_chunks, make_tile
+
+SCHEMA = SourceSchema(bands=("g",), fluxes=("psfFlux",), values={})
+NONE = Rejected("", *(np.empty(0, kind) for kind in ("i8", "i8", "f8", "f8", "U1", "U1")))
+WHOLE = Tile(0, 4)
+
+
+def block(rows: np.ndarray) -> Gated:
+    """Sources of a given number: everything about them follows from it."""
+    ra, dec = (rows * 0.37) % 1, (rows * 0.11) % 1
+    flux = (rows % 7).astype(np.float32)[:, None]
+    photometry = {"psfFlux": flux, "psfFluxErr": flux + 1}
+    empty = np.zeros((len(rows), 0), np.float32)
+    return Gated(
+        SourceBlock(rows + 2**60, ra, dec, order29(ra, dec), (rows % 3).astype(np.int32), photometry, empty), NONE
+    )
+
+
+def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int) -> tuple[str, bytes]:
+    """Spill parts, each in some blocks, and make the tile that holds all."""
+    files = TilingFiles(folder)
+    pieces = []
+    for number, blocks in enumerate(parts):
+        record = spill_part(
+            "part",
+            map(block, blocks),
+            SCHEMA,
+            files=files,
+            key=f"{number:064d}"[::-1],
+            group_order=buckets,
+            count_order=8,
+        )
+        path = str(files.rows(f"{number:064d}"[::-1]))
+        pieces += [Piece(path, Tile(bucket.order, bucket.pixel)) for bucket in record.buckets]
+    work = GroupWork(folder / "sources", tuple(pieces), np.empty(0, np.int64), SCHEMA, "0" * 64)
+    entry = make_tile(WHOLE, sum(len(rows) for blocks in parts for rows in blocks), work).entry
+    (path,) = (folder / "sources" / "tiles").rglob("*.zarr.zip")
+    return entry.key, path.read_bytes()
+
+
+@given(data=st.data(), n_rows=st.integers(0, 60))
+@settings(max_examples=12, deadline=None)
+def test_bytes_do_not_depend_on_order_parts_blocks_or_buckets(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, n_rows: int
+) -> None:
+    rows = np.arange(n_rows)
+    shuffled = np.array(data.draw(st.permutations(rows.tolist())), np.int64)
+    parts = np.array_split(shuffled, data.draw(st.integers(1, 4)))
+    cut = [np.array_split(part, data.draw(st.integers(1, 3))) for part in parts]
+    first = tile_of(tmp_path_factory.mktemp("a"), [[rows]], 1)
+    second = tile_of(tmp_path_factory.mktemp("b"), cut, data.draw(st.integers(0, 9)))
+    assert first == second
+
+
+def test_a_finished_tile_is_not_written_again(tmp_path: Path) -> None:
+    tile_of(tmp_path, [[np.arange(10)]], 1)
+    (path,) = tmp_path.rglob("*.zarr.zip")
+    before = path.stat().st_mtime_ns
+    tile_of(tmp_path, [[np.arange(10)]], 1)
+    assert path.stat().st_mtime_ns == before
+
+
+def test_the_receipt_says_what_became_of_every_row(tmp_path: Path) -> None:
+    tile_of(tmp_path, [[np.arange(9)], [np.arange(4)]], 1)
+    (path,) = tmp_path.rglob("*.zarr.zip")
+    accounting = open_tile(path).receipt["accounting"]
+    assert (accounting["n_in"], accounting["n_ok"], accounting["n_flagged"]) == (13, 3, 6)
+    assert accounting["excluded"] == {"exact_duplicate": 4}
+    assert accounting["flagged"] == {"ra_wrapped": 3, "flux_missing": 3}
+
+
+def test_rows_missing_from_the_spill_are_noticed(tmp_path: Path) -> None:
+    work = GroupWork(tmp_path, (), np.empty(0, np.int64), SCHEMA, "0" * 64)
+    with pytest.raises(ValueError, match=r"Npix=4: expected 3 rows in the spill, found 0; run `tiling_plan` again"):
+        make_tile(WHOLE, 3, work)
+
+
+def test_chunks_of_a_tile_are_about_full() -> None:
+    assert [even_chunks(n) for n in (0, 1, 65_536, 65_537, 1_000_000)] == [1, 1, 65_536, 32_769, 62_500]
