@@ -1,4 +1,4 @@
-"""A program to be killed, `coordinator.py FOLDER DEED SECONDS`; logs `tasks are running` on its first result."""
+"""To be killed: `coordinator.py FOLDER DEED SECONDS [guarded]`; logs `tasks are running` at its first result."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from skymill.compute import Task, group_lock, guard_ancestors, run_tasks
 from skymill.config import ComputeSettings
 
 
-def main(folder: str, deed: str, seconds: int) -> None:
-    guard_ancestors()
+def main(folder: str, deed: str, seconds: int, *, guarded: bool) -> None:
+    if guarded:
+        guard_ancestors()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     tasks = [Task("first", 1000, ("square", folder, 0)), *(Task(f"t{n}", 1, (deed, folder, seconds)) for n in range(4))]
     settings = ComputeSettings(scratch=folder)
@@ -28,4 +29,4 @@ def main(folder: str, deed: str, seconds: int) -> None:
         )
 
 
-main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+main(sys.argv[1], sys.argv[2], int(sys.argv[3]), guarded="guarded" in sys.argv[4:])

@@ -106,7 +106,7 @@ def test_signal_during_start_leaves_nobody(family: Family, tmp_path: Path, delay
 @pytest.mark.parametrize("victim", ["snakemake", "bash"])
 def test_run_ends_with_the_workflow(family: Family, tmp_path: Path, victim: str) -> None:
     """Snakemake starts bash, which starts Python; when either is killed, all go."""
-    job = " ".join(coordinator(tmp_path))
+    job = " ".join([*coordinator(tmp_path), "guarded"])
     fake = tmp_path / "snakemake"
     fake.write_text(
         f"import subprocess\nsubprocess.run(['bash', '-c', {job + '; true'!r}])\nimport time; time.sleep(600)\n"
@@ -120,12 +120,11 @@ def test_run_ends_with_the_workflow(family: Family, tmp_path: Path, victim: str)
     wait_until(lambda: len(family.members()) == len(left), 5, family.log)
 
 
-def test_run_by_hand_outlives_its_shell(family: Family, tmp_path: Path) -> None:
-    head = family.start("bash", "-c", " ".join(coordinator(tmp_path)) + "; true")
-    family.wait_for_tasks()
-    head.kill()
-    time.sleep(2)
-    assert len(family.members()) >= 3
+def test_script_does_not_begin_when_snakemake_is_gone(family: Family, tmp_path: Path) -> None:
+    head = family.start(*coordinator(tmp_path), "guarded")
+    assert head.wait(timeout=START_S) == 1
+    assert "expected Snakemake among the ancestors of this process, found none" in family.log.read_text()
+    assert not (tmp_path / "group.lock").exists()
 
 
 def test_group_is_locked_while_it_is_computed(family: Family, tmp_path: Path) -> None:

@@ -43,16 +43,25 @@ def _watch_parent(parent: int) -> None:
 def guard_ancestors() -> None:
     """End this process and its children about a second after Snakemake, or a process between it and us, has vanished.
 
-    Does nothing when no ancestor is Snakemake: a script started by hand may outlive its terminal. Only our own part of
-    the process group is ended, since the group also holds whoever started Snakemake.
+    For scripts that Snakemake starts; one that is run by hand has nobody to guard. Only our own part of the process
+    group is ended, since the group also holds whoever started Snakemake.
+
+    Raises
+    ------
+    SystemExit
+        If Snakemake has vanished already, while the script was being started.
     """
     import psutil
 
     ancestors = psutil.Process().parents()
     above = [i for i, process in enumerate(ancestors) if _is_snakemake(process)]
-    if above:
-        chain = ancestors[: above[-1] + 1]
-        threading.Thread(target=_watch_chain, args=(chain,), name="skymill-ancestors", daemon=True).start()
+    if not above:
+        raise SystemExit(
+            "expected Snakemake among the ancestors of this process, found none: it has ended, so nothing is done (in "
+            "a container, share the process ids of the host)"
+        )
+    chain = ancestors[: above[-1] + 1]
+    threading.Thread(target=_watch_chain, args=(chain,), name="skymill-ancestors", daemon=True).start()
 
 
 def _is_snakemake(process: Any) -> bool:
