@@ -25,6 +25,7 @@ class ForestSettings(base.Settings):
     """Hyperparameters of a random forest."""
 
     trees: int = Field(200, ge=1, le=5000)
+    """Trees whose class frequencies are averaged; more of them cost time at inference in proportion."""
     max_depth: int | None = Field(16, ge=1, le=64)
     """Deepest path from root to leaf; null grows until the leaves are small enough."""
     min_samples_leaf: int = Field(3, ge=1)

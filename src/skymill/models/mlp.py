@@ -30,6 +30,7 @@ class MlpSettings(base.Settings):
     depth: int = Field(3, ge=1, le=10)
     """Hidden layers."""
     activation: Literal["relu", "silu", "gelu"] = "silu"
+    """What each hidden neuron does to its sum."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of hidden neurons silenced at each training step."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -39,6 +40,7 @@ class MlpSettings(base.Settings):
     clip_quantile: float = Field(0.001, ge=0, lt=0.5)
     """Features are clipped to this quantile of the training rows and to its mirror, so that extremes do no harm."""
     batch_size: int = Field(256, ge=1)
+    """Rows of one training step; the first thing to lower when memory runs out."""
     epochs: int = Field(60, ge=1)
     """At most; the learning rate falls to nothing over them (one cycle)."""
     patience: int = Field(12, ge=1)

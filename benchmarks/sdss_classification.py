@@ -1,0 +1,144 @@
+"""Star, galaxy or quasar from SDSS photometry: the zoo against a plain random forest, five folds of sky.
+
+    python benchmarks/sdss_classification.py [--data DIR] [--model config/models/mlp.yaml]
+
+Each fold is fitted by `skymill.training.fit` with the fold locked as its test split and validation taken from the
+rest; the plain forest (scikit-learn's defaults, 100 trees) learns from train and validation together. Both see the same
+rows and features: five asinh magnitudes and the four colours of neighbouring bands. Exit status 1: a mark is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from skymill.config import ModelConfig, load_model
+from skymill.sky import at_order, order29
+from skymill.training.fitting import fit
+from skymill.training.metrics import bootstrap, metrics_of
+from skymill.training.split import splitmix64
+
+SETS = {
+    "SDSS17": ("catalogues/sgq_sdss17/sdss17_subset.parquet", "alpha", "delta"),
+    "DR14": ("catalogues/sgq_skyserver_dr14/skyserver_10k.parquet", "ra", "dec"),
+}
+CLASSES = ["GALAXY", "STAR", "QSO"]
+BANDS = "ugriz"
+FOLDS, BLOCK_ORDER, VALIDATION_SHARE = 5, 4, 0.2
+FAINTEST = 100.0
+"""SDSS writes -9999 where nothing was measured."""
+HIGHEST_ECE = 0.015
+RESAMPLES = 2000
+
+
+def read(path: Path, ra: str, dec: str) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64], NDArray[np.uint64]]:
+    """Give features by name, labels, and the block of sky of each row."""
+    table = pq.read_table(path)
+    mags = {band: table[band].to_numpy().astype(np.float32) for band in BANDS}
+    mags = {band: np.where(np.abs(values) < FAINTEST, values, np.nan) for band, values in mags.items()}
+    features = {f"{band}_asinh_mag": values for band, values in mags.items()}
+    features |= {f"{blue}_minus_{red}": mags[blue] - mags[red] for blue, red in pairwise(BANDS)}
+    labels = np.array([CLASSES.index(name) for name in table["class"].to_pylist()])
+    blocks = at_order(order29(table[ra].to_numpy(), table[dec].to_numpy()), BLOCK_ORDER)
+    return features, labels, blocks.astype(np.uint64)
+
+
+def share_of(blocks: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
+    """A number in [0, 1) for each block of sky."""
+    return splitmix64(blocks ^ splitmix64(np.array([seed], dtype=np.uint64))) / 2.0**64
+
+
+def write_set(
+    path: Path, features: dict[str, NDArray[np.float32]], labels: NDArray[np.int64], split: NDArray[np.str_]
+) -> None:
+    described = [
+        {"name": name, "unit": "mag", "definition": name, "group": "photometric", "indicator": False}
+        for name in features
+    ]
+    columns = {"objectId": np.arange(len(labels)), "label": labels.astype(np.int8), "split": split}
+    table = pa.table(columns | {"magnitude": features["r_asinh_mag"]} | features)
+    metadata = {"classes": CLASSES, "features": described, "suspects": []}
+    pq.write_table(table.replace_schema_metadata({"skymill": json.dumps(metadata)}), path)
+
+
+def plain_forest(
+    features: NDArray[np.float32], labels: NDArray[np.int64], test: NDArray[np.bool_], seed: int
+) -> NDArray[np.float64]:
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(n_estimators=100, random_state=seed).fit(features[~test], labels[~test])
+    return np.asarray(forest.predict_proba(features[test]))
+
+
+def run_folds(
+    source: tuple[Path, str, str], model: ModelConfig, work: Path, seed: int
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """Give labels and each contender's probabilities on all rows, every row predicted while its fold was locked."""
+    features, labels, blocks = read(*source)
+    fold = (share_of(blocks, seed) * FOLDS).astype(int)
+    held = share_of(blocks, seed + 1) < VALIDATION_SHARE
+    matrix = np.column_stack(list(features.values()))
+    p = {name: np.zeros((len(labels), len(CLASSES))) for name in (model.name, "plain forest")}
+    for number in range(FOLDS):
+        start, test = time.perf_counter(), fold == number
+        split = np.where(test, "test", np.where(held, "validation", "train"))
+        write_set(work / "set.parquet", features, labels, split)
+        fit(work / "set.parquet", model, seed=seed, output_folder=work / str(number))
+        predictions = pq.read_table(work / str(number) / "predictions.parquet")
+        rows = predictions["objectId"].to_numpy()
+        p[model.name][rows] = np.column_stack([predictions[f"p_{name}"].to_numpy() for name in CLASSES])
+        p["plain forest"][test] = plain_forest(matrix, labels, test, seed)
+        print(f"  fold {number}: {test.sum()} rows locked, {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    return labels, p
+
+
+def compare(name: str, labels: NDArray[np.int64], p: dict[str, NDArray[np.float64]], seed: int) -> list[str]:
+    """Print the table of one data set and give the marks that were missed."""
+    ours, theirs = p
+    shown = ("accuracy", "balanced_accuracy", "log_loss", "brier", "roc_auc", "ece")
+    values = {key: metrics_of(p[key], labels, classes=CLASSES) for key in p}
+    drawn = {key: bootstrap(p[key], labels, classes=CLASSES, seed=seed, resamples=RESAMPLES) for key in p}
+    print(f"\n{name}: {len(labels)} rows\n")
+    print(f"| metric | {ours} | {theirs} | difference | 95% interval (paired) |\n|---|---|---|---|---|")
+    interval = {}
+    for metric in shown:
+        a, b = values[ours][metric], values[theirs][metric]
+        interval[metric] = np.percentile(drawn[ours][metric] - drawn[theirs][metric], [2.5, 97.5])
+        low, high = interval[metric]
+        print(f"| {metric} | {a:.4f} | {b:.4f} | {a - b:+.4f} | {low:+.4f} to {high:+.4f} |")
+    missed = [f"{metric} is worse" for metric in ("accuracy", "balanced_accuracy") if interval[metric][1] < 0]
+    missed += ["log-loss is not better"] * bool(interval["log_loss"][1] >= 0)
+    missed += [f"ECE is over {HIGHEST_ECE}"] * bool(values[ours]["ece"] > HIGHEST_ECE)
+    return [f"{name}: {fault}" for fault in missed]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--model", type=Path, default=Path("config/models/mlp.yaml"))
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    model = load_model(options.model).model_copy(update={"features": ["photometric"]})
+    missed = []
+    for name in options.sets:
+        path, ra, dec = SETS[name]
+        with tempfile.TemporaryDirectory() as work:
+            labels, p = run_folds((options.data / path, ra, dec), model, Path(work), options.seed)
+        missed += compare(name, labels, p, options.seed)
+    print("\n" + ("\n".join(missed) if missed else "every mark is reached"))
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
