@@ -1,4 +1,4 @@
-"""From arrays to the entries of a tile file: chunks encoded by zarr, and the documents that describe them."""
+"""From arrays to the entries of a tile file: Zarr writes the documents that describe them, `chunk` the rows."""
 
 from __future__ import annotations
 
@@ -9,22 +9,15 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from skymill.store.chunk import ZSTD_LEVEL, codec_of, encode_chunk
 from skymill.store.keys import canonical_json
 from skymill.store.variable import Variable
 
 DOCUMENT = "zarr.json"
-ZSTD_LEVEL = 1
-
-
-def _compressors(dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Pick what pays for a type (measured, docs/store.md), always with a checksum: no flipped bit is read back."""
-    if dtype.kind == "f":
-        return (Crc32cCodec(),)
-    return (ZstdCodec(level=ZSTD_LEVEL, checksum=True),)
 
 
 class Encoder:
@@ -59,7 +52,7 @@ class Encoder:
             shape=shape,
             dtype=variable.data.dtype,
             chunks=variable.chunks(chunk_rows),
-            compressors=_compressors(variable.data.dtype),
+            compressors=(codec_of(variable.data.dtype),),
             fill_value=np.nan if variable.data.dtype.kind == "f" else 0,
             dimension_names=variable.dims,
             attributes={**variable.attrs, **columns},
@@ -80,13 +73,17 @@ class Encoder:
         )
         labels[...] = np.array(columns, dtype=object)
 
-    def put(self, start: int, rows: Mapping[str, NDArray[Any]]) -> None:
-        """Encode rows that begin at `start`: whole chunks, except at the end."""
+    def put(self, start: int, rows: Mapping[str, NDArray[Any]]) -> Iterator[tuple[str, bytes]]:
+        """Encode one chunk of each variable, from row `start` on; only the last one may be short."""
         for name, values in rows.items():
-            self._arrays[name][start : start + len(values)] = values
+            array = self._arrays[name]
+            if len(values) < array.chunks[0]:
+                short, values = values, np.full(array.chunks, array.fill_value, array.dtype)
+                values[: len(short)] = short
+            yield f"{name}/c/{start // array.chunks[0]}" + "/0" * (values.ndim - 1), encode_chunk(values)
 
     def take(self) -> Iterator[tuple[str, bytes]]:
-        """Give each chunk encoded since the last call, and forget it."""
+        """Give each chunk that Zarr has encoded since the last call, and forget it."""
         for name in [name for name in self._encoded if not name.endswith(DOCUMENT)]:
             yield name, self._encoded.pop(name).to_bytes()
 

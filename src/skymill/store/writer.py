@@ -75,14 +75,15 @@ class TileWriter:
         chunk_rows: int = CHUNK_ROWS,
         staging: Path | None = None,
     ) -> None:
-        self.path, self.n_rows, self.chunk_rows = Path(path), int(n_rows), int(chunk_rows)
+        self.path, self.n_rows = Path(path), int(n_rows)
+        # Zarr fills the last chunk up, so that a tile of few rows must not have large chunks.
+        self.chunk_rows = min(int(chunk_rows), max(self.n_rows, 1))
         self._encoder = Encoder(schema, self.n_rows, self.chunk_rows)
         self._zones: list[list[str]] = []
         self._written = self._waiting = 0  # rows in the zip, rows in the buffer
         self._last = -1
-        held = min(self.chunk_rows, self.n_rows)
         self._buffer = {
-            name: np.empty((held, *variable.data.shape[1:]), variable.data.dtype)
+            name: np.empty((self.chunk_rows, *variable.data.shape[1:]), variable.data.dtype)
             for name, variable in schema.items()
             if variable.is_rows
         }
@@ -195,10 +196,9 @@ class TileWriter:
         rows = {name: held[: self._waiting] for name, held in self._buffer.items()}
         if ZONED in rows:
             self._zones.append([str(rows[ZONED][0]), str(rows[ZONED][-1])])
-        self._encoder.put(self._written, rows)
+        self._store(self._encoder.put(self._written, rows))
         self._written += self._waiting
         self._waiting = 0
-        self._store(self._encoder.take())
 
     def _store(self, entries: Iterable[tuple[str, bytes]]) -> None:
         for name, content in entries:
