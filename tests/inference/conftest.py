@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,31 +91,44 @@ class Lab:
     output: Path
     features: Path
     onnx: Path
+    scheduler: str
+    """A cluster that all tests share, since starting one takes seconds."""
     classes = CLASSES
     names = FEATURES
     matrix = staticmethod(matrix)
     model_bytes = staticmethod(softmax_model)
 
-    def run(self, *, workers: int = 1, max_quarantined: int = 0, block_rows: int = 512, name: str = "m") -> Path:
+    def run(self, *, workers: int = 1, max_quarantined: int = 0, scheduler: str | None = None) -> Path:
         """Run the stage."""
         return run(
             self.features,
             self.onnx,
             output=self.output,
-            model=name,
-            settings=InferenceSettings(block_rows=block_rows),
-            compute=ComputeSettings(max_quarantined_tiles=max_quarantined, retries=0),
+            model="m",
+            settings=InferenceSettings(block_rows=512),
+            compute=ComputeSettings(
+                scheduler=scheduler or self.scheduler, max_quarantined_tiles=max_quarantined, retries=0
+            ),
             workers=workers,
         )
 
-    def tiles(self, name: str = "m") -> dict[str, bytes]:
+    def tiles(self) -> dict[str, bytes]:
         """Every tile of the model's catalogue, by its path in the pool."""
-        root = self.output / "catalogues" / name / "tiles"
+        root = self.output / "catalogues" / "m" / "tiles"
         return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.zarr.zip"))}
 
 
+@pytest.fixture(scope="session")
+def scheduler() -> Iterator[str]:
+    """The address of a cluster of one worker."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+        yield cluster.scheduler_address
+
+
 @pytest.fixture
-def lab(tmp_path: Path) -> Lab:
+def lab(tmp_path: Path, scheduler: str) -> Lab:
     """Three tiles of 2,500 rows."""
     root = tmp_path / "catalogues" / "features"
     entries = tuple(write_feature_tile(root, pixel, seed=pixel) for pixel in PIXELS)
@@ -125,4 +139,4 @@ def lab(tmp_path: Path) -> Lab:
     file.parent.mkdir(parents=True)
     file.write_bytes(softmax_model())
     assert json.loads(features.read_text())["tiles"]
-    return Lab(tmp_path, features, file)
+    return Lab(tmp_path, features, file, scheduler)

@@ -56,11 +56,11 @@ def test_a_model_that_cannot_do_without_a_feature_is_flagged_not_ranked(lab):
 
 
 def test_one_and_two_workers_write_the_same_bytes(lab):
-    first_manifest = lab.run(workers=1).read_bytes()
+    first_manifest = lab.run(workers=1, scheduler="local").read_bytes()
     first = lab.tiles()
     for path in (lab.output / "catalogues" / "m").rglob("*.zarr.zip"):
         path.unlink()
-    assert lab.run(workers=2).read_bytes() == first_manifest
+    assert lab.run(workers=2, scheduler="local").read_bytes() == first_manifest
     assert lab.tiles() == first and len(first) == 3
 
 

@@ -39,7 +39,7 @@ def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: Model
     Parameters
     ----------
     fit_manifest : Path or None
-        ``training/{model}/{fit12}/manifest.json``; None for a model of kind `onnx`.
+        ``training/{model}/{fit12}/manifest.json``; None (or empty) for a model of kind `onnx`.
     output : Path
         Folder of everything the run writes.
     model : ModelConfig
@@ -57,7 +57,7 @@ def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: Model
         If an ONNX file from elsewhere does not keep the contract.
     """
     folder = Path(output) / "models" / model.name
-    if fit_manifest is None:
+    if not fit_manifest:
         graph, schema = describe_external(model)
         content, parity = to_bytes(graph, schema.as_metadata()), None
     else:

@@ -18,6 +18,8 @@ INFERENCE_FLAGS = (UNSCORABLE, MODEL_FAILED)
 """Bits 20 to 23 are this stage's, lower ones those of the features and the survey."""
 NO_CLASS = -1
 SUM_TOLERANCE = 1e-3
+SMALLEST = np.finfo(np.float32).tiny
+"""Keeps the logarithm finite where a class has no probability; p log p is 0 there."""
 Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -77,7 +79,7 @@ def score(
     by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         failed = ~((np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0))
-        entropy = -np.where(by_class > 0, by_class * np.log(by_class), np.float32(0)).sum(axis=0)
+        entropy = -(by_class * np.log(np.maximum(by_class, SMALLEST))).sum(axis=0)
     best = by_class.argmax(axis=0).astype(np.int8)
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
     flags = np.zeros(len(features), np.int32)
