@@ -96,7 +96,7 @@ def test_a_partition_without_its_file_is_named(samples: Path, tmp_path: Path) ->
     shutil.copytree(samples / "small_sky_source", tmp_path / "copy")
     (tmp_path / "copy/dataset/Norder=2/Dir=0").chmod(0o755)
     (tmp_path / "copy/dataset/Norder=2/Dir=0/Npix=180.parquet").unlink()
-    with pytest.raises(TableError, match=r"1 partitions .* first of them dataset/Norder=2/Dir=0/Npix=180\.parquet"):
+    with pytest.raises(TableError, match=r"1 partitions .* first of them Norder=2/Npix=180"):
         open_sample(tmp_path / "copy").parts()
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from skymill.survey import inventory
-from skymill.survey.inventory import CACHE_NAME, file_digests
+from skymill.survey import TableError, inventory
+from skymill.survey.inventory import CACHE_NAME
+from skymill.survey.readers.listing import found
 
 
 @pytest.fixture
@@ -21,6 +22,10 @@ def files(tmp_path: Path) -> list[Path]:
         path.write_bytes(path.name.encode() * 100)
         age(path, 3600)
     return paths
+
+
+def file_digests(paths: list[Path], cache: Path | None) -> list[str]:
+    return inventory.file_digests([found(path.name, path) for path in paths], cache)
 
 
 def age(path: Path, seconds: float) -> None:
@@ -69,6 +74,13 @@ def test_a_damaged_cache_is_made_anew(files: list[Path], tmp_path: Path, content
     (cache / CACHE_NAME).write_text(content)
     assert file_digests(files, cache) == file_digests(files, None)
     assert str(files[0].absolute()) in (cache / CACHE_NAME).read_text()
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(files: list[Path]) -> None:
+    listed = found("a", files[0])
+    files[0].write_bytes(b"longer than before" * 100)
+    with pytest.raises(TableError, match="changed while it was read"):
+        inventory.file_digests([listed], None)
 
 
 def test_nothing_but_the_cache_is_left_behind(files: list[Path], tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from os import stat_result
 from pathlib import Path
 
 from skymill.survey.errors import TableError
+from skymill.survey.readers.base import TableFile
 
 CACHE_NAME = "digests.json"
 SETTLED_NS = 2_000_000_000
@@ -24,12 +24,13 @@ Entry = tuple[int, int, str]
 logger = logging.getLogger(__name__)
 
 
-def file_digests(paths: Sequence[Path], cache: Path | None) -> list[str]:
+def file_digests(files: Sequence[TableFile], cache: Path | None) -> list[str]:
     """Give the SHA-256 of each file, hashing only what is new or changed since the last call.
 
     Parameters
     ----------
-    paths : sequence of Path
+    files : sequence of TableFile
+        As they were listed just now.
     cache : Path, optional
         Folder of the remembered digests (`<output>/.cache`); one that cannot be understood is ignored.
 
@@ -39,42 +40,36 @@ def file_digests(paths: Sequence[Path], cache: Path | None) -> list[str]:
         If a file changes while it is read.
     """
     known = _load(cache)
-    keys = [str(path.absolute()) for path in paths]
-    stats = [path.stat() for path in paths]
-    stale = [
-        index
-        for index, (key, stat) in enumerate(zip(keys, stats, strict=True))
-        if known.get(key, (0, 0, ""))[:2] != (stat.st_size, stat.st_mtime_ns)
-    ]
-    if not stale:
-        return [known[key][2] for key in keys]
-    logger.info("hashing %d of %d input files", len(stale), len(paths))
-    with ThreadPoolExecutor(THREADS) as pool:
-        hashed = list(pool.map(sha256_of_file, [paths[index] for index in stale]))
-    settled_before = time.time_ns() - SETTLED_NS
-    fresh = {keys[index]: (stats[index].st_size, stats[index].st_mtime_ns, sha) for index, sha in zip(stale, hashed)}
-    for index in stale:
-        _refuse_changed(paths[index], stats[index])
-    _save(cache, known | {key: entry for key, entry in fresh.items() if entry[1] < settled_before})
-    known |= fresh
+    here = f"{Path.cwd()}/"
+    keys = [file.path if file.path.startswith("/") else here + file.path for file in files]
+    stale = {
+        key: file
+        for key, file in zip(keys, files, strict=True)
+        if known.get(key, (0, 0, ""))[:2] != (file.size, file.changed_ns)
+    }
+    if stale:
+        logger.info("hashing %d of %d input files", len(stale), len(files))
+        with ThreadPoolExecutor(THREADS) as pool:
+            hashed = list(pool.map(_sha256, stale.values()))
+        settled_before = time.time_ns() - SETTLED_NS
+        fresh = {key: (file.size, file.changed_ns, sha) for (key, file), sha in zip(stale.items(), hashed, strict=True)}
+        _save(cache, known | {key: entry for key, entry in fresh.items() if entry[1] < settled_before})
+        known |= fresh
     return [known[key][2] for key in keys]
 
 
-def sha256_of_file(path: Path) -> str:
-    """Hash a file's bytes; hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(file: TableFile) -> str:
+    with Path(file.path).open("rb") as stream:
+        sha = hashlib.file_digest(stream, "sha256").hexdigest()
+    after = Path(file.path).stat()
+    if (after.st_size, after.st_mtime_ns) != (file.size, file.changed_ns):
+        raise TableError(f"{file.path}: the file changed while it was read; wait until it is complete")
+    return sha
 
 
 def combined_digest(texts: Iterable[str]) -> str:
     """Hash a sequence of texts to hex, their order and limits included."""
     return hashlib.sha256(json.dumps(list(texts)).encode()).hexdigest()
-
-
-def _refuse_changed(path: Path, before: stat_result) -> None:
-    after = path.stat()
-    if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
-        raise TableError(f"{path}: the file changed while it was read; wait until it is complete")
 
 
 def _load(cache: Path | None) -> dict[str, Entry]:
@@ -83,7 +78,7 @@ def _load(cache: Path | None) -> dict[str, Entry]:
         return {}
     try:
         content = json.loads((cache / CACHE_NAME).read_text())
-        return {str(path): (int(size), int(changed), str(sha)) for path, (size, changed, sha) in content.items()}
+        return {path: (int(size), int(changed), str(sha)) for path, (size, changed, sha) in content.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:

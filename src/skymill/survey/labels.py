@@ -111,7 +111,7 @@ def _simulated(survey: SurveyConfig) -> tuple[Iterator[Columns], str]:
 def _table(settings: LabelSettings, cache: Path | None) -> tuple[Iterator[Columns], str]:
     assert settings.path is not None and settings.format != "simulated"
     files = readers.table_files(settings.path, settings.format)
-    digests = inventory.file_digests([file.path for file in files], cache)
+    digests = inventory.file_digests(files, cache)
     return _blocks(files, settings), inventory.combined_digest(digests)
 
 
@@ -120,7 +120,7 @@ def _blocks(files: list[readers.TableFile], settings: LabelSettings) -> Iterator
     roles = _roles(settings)
     for file in files:
         shape = readers.shape(file, settings.format)
-        check_columns(shape.columns, roles, where=str(file.path))
+        check_columns(shape.columns, roles, where=file.path)
         yield from readers.read(file, settings.format, names(roles), 0, shape.n_rows)
 
 

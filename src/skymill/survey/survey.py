@@ -44,7 +44,7 @@ class Survey:
         if self.config.format == "simulated":
             return embedded.parts(self.config)
         files = self.files()
-        digests = inventory.file_digests([file.path for file in files], self.cache)
+        digests = inventory.file_digests(files, self.cache)
         return [part for file, digest in zip(files, digests, strict=True) for part in self._parts_of(file, digest)]
 
     def blocks(self, part: Part) -> Iterator[Gated]:
@@ -59,7 +59,7 @@ class Survey:
             blocks = embedded.blocks(self.config, part)
         else:
             folder = self._path.parent if self._path.is_file() else self._path
-            file = TableFile(part.file, folder / part.file, part.tile)
+            file = TableFile(part.file, str(folder / part.file), tile=part.tile)
             columns = names(source_roles(self.config))
             blocks = readers.read(file, self._format, columns, part.start, part.stop)
         row = 0
@@ -80,7 +80,7 @@ class Survey:
 
     def _parts_of(self, file: TableFile, digest: str) -> list[Part]:
         shape = readers.shape(file, self._format)
-        check_columns(shape.columns, source_roles(self.config), where=str(file.path))
+        check_columns(shape.columns, source_roles(self.config), where=file.path)
         return [
             Part(
                 name=f"{file.name}[{start}:{stop}]",
@@ -139,7 +139,7 @@ def inventory_digest(survey: Survey) -> str:
     if survey.config.format == "simulated":
         return embedded.digest(survey.config)
     files = survey.files()
-    digests = inventory.file_digests([file.path for file in files], survey.cache)
+    digests = inventory.file_digests(files, survey.cache)
     return inventory.combined_digest(
         text for file, digest in zip(files, digests, strict=True) for text in (file.name, digest)
     )

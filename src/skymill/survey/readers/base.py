@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from skymill.sky import Tile
@@ -16,7 +15,11 @@ class TableFile(NamedTuple):
 
     name: str
     """Relative to the survey's path; the file's own name where that is a file."""
-    path: Path
+    path: str
+    size: int = 0
+    """Bytes, when it was listed."""
+    changed_ns: int = 0
+    """Time of change, when it was listed."""
     tile: Tile | None = None
     """The tile of a HATS input that holds all its rows."""
 

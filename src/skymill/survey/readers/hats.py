@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 from skymill.sky import Tile
 from skymill.survey.errors import TableError
 from skymill.survey.readers.base import TableFile
+from skymill.survey.readers.listing import walk
 from skymill.survey.readers.parquet import SUFFIXES
 
 TYPES = ("object", "source")
 """What holds one row per source; margins repeat rows, associations and indexes hold none."""
+
+LEAF = re.compile(r"Norder=(\d+)/Dir=\d+/Npix=(\d+)[./]")
+"""A file of a partition, or one in the folder of a partition."""
 
 logger = logging.getLogger(__name__)
 
@@ -25,21 +30,16 @@ def table_files(path: Path) -> list[TableFile]:
         If the folder is not HATS, is of a type without sources, or lacks files that it lists.
     """
     catalogue, suffix = _catalogue(path)
-    files: list[TableFile] = []
-    absent: list[str] = []
-    for tile in _tiles(catalogue):
-        folder = f"dataset/Norder={tile.order}/Dir={tile.pixel // 10_000 * 10_000}"
-        leaf = catalogue / f"{folder}/Npix={tile.pixel}{'' if suffix == '/' else suffix}"
-        found = _leaf_files(leaf)
-        if not found:
-            absent.append(str(leaf.relative_to(catalogue)))
-        files += [TableFile(str(file.relative_to(path)), file, tile) for file in found]
+    tiles = _tiles(catalogue)
+    files = [file._replace(tile=_tile_of(file)) for file in walk(catalogue / "dataset", (*SUFFIXES, suffix))]
+    absent = sorted(tiles - {file.tile for file in files})
     if absent:
         raise TableError(
             f"{catalogue}: {len(absent)} partitions of partition_info.csv have no file, the first of them {absent[0]}; "
             "fetch the catalogue again"
         )
-    return files
+    prefix = catalogue.relative_to(path) / "dataset"
+    return [file._replace(name=f"{prefix}/{file.name}") for file in files if file.tile in tiles]
 
 
 def _catalogue(path: Path) -> tuple[Path, str]:
@@ -79,7 +79,7 @@ def _properties(path: Path) -> tuple[str, str]:
     return str(properties.catalog_type), str(properties.npix_suffix)
 
 
-def _tiles(catalogue: Path) -> list[Tile]:
+def _tiles(catalogue: Path) -> set[Tile]:
     from hats.catalog.partition_info import PartitionInfo
 
     if not (catalogue / "partition_info.csv").is_file():
@@ -88,10 +88,9 @@ def _tiles(catalogue: Path) -> list[Tile]:
             "only the description of the catalogue is there; fetch its data"
         )
     pixels = PartitionInfo.read_from_dir(catalogue).get_healpix_pixels()
-    return sorted(Tile(int(pixel.order), int(pixel.pixel)) for pixel in pixels)
+    return {Tile(int(pixel.order), int(pixel.pixel)) for pixel in pixels}
 
 
-def _leaf_files(leaf: Path) -> list[Path]:
-    if leaf.is_dir():
-        return sorted(file for file in leaf.iterdir() if file.suffix in SUFFIXES)
-    return [leaf] if leaf.is_file() else []
+def _tile_of(file: TableFile) -> Tile | None:
+    match = LEAF.match(file.name)
+    return Tile(int(match[1]), int(match[2])) if match else None

@@ -11,6 +11,7 @@ from skymill.survey.columns import Columns
 from skymill.survey.errors import TableError
 from skymill.survey.readers import fits, hats, parquet
 from skymill.survey.readers.base import Shape, TableFile
+from skymill.survey.readers.listing import found, walk
 
 TableFormat = Literal["parquet", "fits", "hats"]
 
@@ -35,9 +36,9 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
     if table_format == "hats":
         return hats.table_files(path)
     if path.is_file():
-        return [TableFile(path.name, path)]
+        return [found(path.name, path)]
     suffixes = fits.SUFFIXES if table_format == "fits" else parquet.SUFFIXES
-    files = [TableFile(str(found.relative_to(path)), found) for found in sorted(_walk(path, suffixes))]
+    files = list(walk(path, suffixes))
     if not files:
         raise TableError(f"{path}: expected files named {', '.join(suffixes)}, found none in this folder")
     return files
@@ -45,21 +46,10 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
 
 def shape(file: TableFile, table_format: TableFormat) -> Shape:
     """Read columns and number of rows from a file's header."""
-    return fits.shape(file.path) if table_format == "fits" else parquet.shape(file.path)
+    return (fits if table_format == "fits" else parquet).shape(Path(file.path))
 
 
 def read(file: TableFile, table_format: TableFormat, columns: list[str], start: int, stop: int) -> Iterator[Columns]:
     """Read some columns of a row range in blocks of at most `BLOCK_ROWS` rows; none for an empty range."""
-    reader = fits.read if table_format == "fits" else parquet.read
-    return reader(file.path, columns, start, stop, BLOCK_ROWS)
-
-
-def _walk(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """Files below a folder; hidden ones and metadata, whose names begin with . or _, are passed over."""
-    for entry in folder.iterdir():
-        if entry.name.startswith((".", "_")):
-            continue
-        if entry.is_dir():
-            yield from _walk(entry, suffixes)
-        elif entry.suffix in suffixes:
-            yield entry
+    reader = fits if table_format == "fits" else parquet
+    return reader.read(Path(file.path), columns, start, stop, BLOCK_ROWS)
