@@ -56,8 +56,9 @@ def pack(block: SourceBlock, schema: SourceSchema) -> Rows:
 
 def sort_rows(rows: Rows) -> Rows:
     """Sort by (`_healpix_29`, `objectId`), and by their bytes where both are equal: one order for one set of rows."""
-    rows = rows[np.lexsort((rows["objectId"], rows["_healpix_29"]))]
-    tied = np.flatnonzero(_in_run(_follows_same_key(rows)))
+    rows = rows[np.argsort(rows["_healpix_29"], kind="stable")]  # merges what is sorted already
+    positions = rows["_healpix_29"]
+    tied = np.flatnonzero(_in_run(_follows(positions)))
     if len(tied):
         some = rows[tied]
         rank = np.empty(len(some), np.int64)
@@ -83,7 +84,7 @@ def settle_copies(rows: Rows, elsewhere: NDArray[np.int64]) -> Settled:
     Settled
         Three masks, each (n,); every row is in exactly one.
     """
-    same_key = _follows_same_key(rows)
+    same_key = _follows(rows["_healpix_29"]) & _follows(rows["objectId"])
     same_row = np.zeros(len(rows), bool)
     tied = np.flatnonzero(same_key)
     as_bytes = rows.view(np.uint8).reshape(len(rows), rows.itemsize)
@@ -99,11 +100,10 @@ def content_digest(rows: Rows) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows).view(np.uint8).data).hexdigest()
 
 
-def _follows_same_key(rows: Rows) -> NDArray[np.bool_]:
-    """Tell which rows have the position index and id of the row before."""
-    ids, positions = rows["objectId"], rows["_healpix_29"]
-    follows = np.zeros(len(rows), bool)
-    follows[1:] = (ids[1:] == ids[:-1]) & (positions[1:] == positions[:-1])
+def _follows(values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which values equal the one before."""
+    follows = np.zeros(len(values), bool)
+    follows[1:] = values[1:] == values[:-1]
     return follows
 
 
