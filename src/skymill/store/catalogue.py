@@ -17,6 +17,7 @@ import xarray as xr
 from skymill.sky import ORDER, Tile, tile_centres
 from skymill.store.cones import Cone
 from skymill.store.errors import FormatError, StoreError
+from skymill.store.keys import digest, short
 from skymill.store.lazy import lazy_array
 from skymill.store.paths import CURRENT, MANIFEST, QUARANTINE_TABLE, TILE_TABLE, VERSIONS, version_file
 from skymill.store.reader import TileReader
@@ -117,6 +118,7 @@ class Catalogue:
         self.traffic = Traffic()
         shift = 2 * (ORDER - self.tiles["order"].to_numpy(np.int64))
         pixels = self.tiles["pixel"].to_numpy(np.int64)
+        self._sizes: list[int] = self.tiles["n_bytes"].tolist()
         self._starts, self._stops = pixels << shift, (pixels + 1) << shift
         self._reader = lru_cache(maxsize=OPEN_TILES)(self._open_tile)
 
@@ -197,9 +199,11 @@ class Catalogue:
         """
         names = self._first.select(columns)
         filled = np.flatnonzero(self.tiles["n_rows"])
-        files = [self._file(int(row)) for row in filled]
+        files = [self._file(row) for row in filled.tolist()]
         rows = tuple(self.tiles["n_rows"].iloc[filled].tolist())
-        return self._dataset({name: lazy_array(self._first.arrays[name], name, files, rows) for name in names})
+        token = short(digest({"location": self.location, "version": self.version}))
+        forms = self._first.arrays
+        return self._dataset({name: lazy_array(forms[name], name, files, rows, token=token) for name in names})
 
     def cone(self, ra: float, dec: float, radius_deg: float, columns: Sequence[str] | None = None) -> xr.Dataset:
         """Read the sources within a circle on the sky, its edge included, and only the chunks that may hold some.
@@ -239,23 +243,29 @@ class Catalogue:
         return self._reader(0)
 
     @cached_property
+    def _places(self) -> list[Tile]:
+        return [Tile(*place) for place in zip(self.tiles["order"].tolist(), self.tiles["pixel"].tolist())]
+
+    @cached_property
     def _rows(self) -> dict[Tile, int]:
         """Where each tile stands in the table."""
-        return {Tile(*place): row for row, place in enumerate(zip(self.tiles["order"], self.tiles["pixel"]))}
+        return {tile: row for row, tile in enumerate(self._places)}
 
     def _file(self, row: int) -> tuple[str, int]:
         """Give the place and the size of a tile."""
-        order, pixel, n_bytes = (int(self.tiles[name].to_numpy()[row]) for name in ("order", "pixel", "n_bytes"))
-        return f"{self.location}/{version_file(Tile(order, pixel))}", n_bytes
+        return f"{self.location}/{version_file(self._places[row])}", self._sizes[row]
 
     def _open_tile(self, row: int) -> TileReader:
         location, n_bytes = self._file(row)
         return TileReader(location, n_bytes=n_bytes, traffic=self.traffic)
 
+    @cached_property
+    def _form(self) -> xr.Dataset:
+        """What all tiles have in common: no rows, but dimensions, attributes, names and grids."""
+        return self._first.dataset().isel({SOURCE: slice(0, 0)}).load()
+
     def _dataset(self, values: dict[str, Any]) -> xr.Dataset:
-        """Dress arrays along `source` with what one tile says about them."""
-        form = self._first.dataset()
-        shared = {name: variable.load() for name, variable in form.variables.items() if SOURCE not in variable.dims}
-        arrays = {name: (form[name].dims, array, form[name].attrs) for name, array in values.items()}
-        about = {"catalogue": self.name, "version": self.version}
-        return xr.Dataset(arrays, attrs=about).assign_coords(shared)
+        """Dress arrays along `source` with what all tiles have in common."""
+        arrays = {name: (self._form[name].dims, array, self._form[name].attrs) for name, array in values.items()}
+        shared = {name: grid for name, grid in self._form.variables.items() if SOURCE not in grid.dims}
+        return xr.Dataset(arrays, shared, {"catalogue": self.name, "version": self.version})

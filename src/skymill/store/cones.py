@@ -39,11 +39,17 @@ class Cone:
     def rows(self, tile: TileReader, names: tuple[str, ...]) -> list[dict[str, NDArray[Any]]]:
         """Read the tile's sources in the cone: positions of the chunks that it touches, then what else is asked for."""
         found = []
-        for chunk in np.flatnonzero(self.touches(tile.zones[:, 0], tile.zones[:, 1])):
-            start = int(chunk) * tile.chunk_rows
-            rows = tile.rows(start, start + tile.chunk_rows, POSITION)
-            inside = in_cone(rows["coord_ra"], rows["coord_dec"], self.ra, self.dec, self.radius)
-            if inside.any():
-                rows |= tile.rows(start, start + tile.chunk_rows, [name for name in names if name not in POSITION])
-                found.append({name: rows[name][inside] for name in names})
+        chunks = np.flatnonzero(self.touches(tile.zones[:, 0], tile.zones[:, 1]))
+        for run in np.split(chunks, np.flatnonzero(np.diff(chunks) > 1) + 1):
+            if not len(run):
+                continue
+            start, stop = int(run[0]) * tile.chunk_rows, (int(run[-1]) + 1) * tile.chunk_rows
+            place = tile.rows(start, stop, POSITION)
+            inside = np.flatnonzero(in_cone(place["coord_ra"], place["coord_dec"], self.ra, self.dec, self.radius))
+            if len(inside):
+                first, last = int(inside[0]), int(inside[-1])
+                others = [name for name in names if name not in POSITION]
+                rest = tile.rows(start + first, start + last + 1, others)
+                place = {name: values[first : last + 1] for name, values in place.items()} | rest
+                found.append({name: place[name][inside - first] for name in names})
         return found

@@ -14,7 +14,6 @@ from dask.highlevelgraph import HighLevelGraph
 from dask.layers import ArrayValuesDep
 from numpy.typing import NDArray
 
-from skymill.store.keys import digest, short
 from skymill.store.reader import TileReader
 
 OPEN_TILES = 16
@@ -31,7 +30,9 @@ def _load(file: tuple[str, int], name: str) -> NDArray[Any]:
     return _open(*file).rows(columns=[name])[name]
 
 
-def lazy_array(form: zarr.Array[Any], name: str, files: Sequence[tuple[str, int]], rows: tuple[int, ...]) -> da.Array:
+def lazy_array(
+    form: zarr.Array[Any], name: str, files: Sequence[tuple[str, int]], rows: tuple[int, ...], *, token: str
+) -> da.Array:
     """Give a variable of many tiles as one array, a chunk per tile.
 
     The graph is one symbolic layer, so that 1e5 tiles cost no more than their names.
@@ -46,13 +47,15 @@ def lazy_array(form: zarr.Array[Any], name: str, files: Sequence[tuple[str, int]
         Place and size of each tile.
     rows : tuple of int
         Sources of each tile.
+    token : str
+        What tells this catalogue from others.
     """
     index = "ijk"[: form.ndim]
     chunks = (rows, *((size,) for size in form.shape[1:]))
     places = np.empty(tuple(len(sizes) for sizes in chunks), dtype=object)
     for place, file in enumerate(files):
         places.flat[place] = file
-    token = f"{name}-{short(digest({'files': files}))}"
-    layer = blockwise(_load, token, index, ArrayValuesDep(chunks, places), index, numblocks={}, name=name)
-    graph = HighLevelGraph.from_collections(token, layer, dependencies=[])
-    return da.Array(graph, token, chunks, dtype=form.dtype)
+    key = f"{name}-{token}"
+    layer = blockwise(_load, key, index, ArrayValuesDep(chunks, places), index, numblocks={}, name=name)
+    graph = HighLevelGraph.from_collections(key, layer, dependencies=[])
+    return da.Array(graph, key, chunks, dtype=form.dtype)

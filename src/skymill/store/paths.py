@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from skymill.sky import Tile
 
@@ -35,21 +35,19 @@ def short(digest: str) -> str:
     return digest[:12]
 
 
-def tile_folder(tile: Tile) -> PurePosixPath:
+def tile_folder(tile: Tile) -> str:
     """Give `Norder=5/Dir=0/Npix=8123`."""
-    directory = tile.pixel // DIRECTORY_SIZE * DIRECTORY_SIZE
-    return PurePosixPath(f"Norder={tile.order}", f"Dir={directory}", f"Npix={tile.pixel}")
+    return f"Norder={tile.order}/Dir={tile.pixel // DIRECTORY_SIZE * DIRECTORY_SIZE}/Npix={tile.pixel}"
 
 
-def pool_file(tile: Tile, key: str) -> PurePosixPath:
+def pool_file(tile: Tile, key: str) -> str:
     """Give a tile's place below the catalogue's folder."""
-    return TILES / tile_folder(tile) / f"{short(key)}{SUFFIX}"
+    return f"{TILES}/{tile_folder(tile)}/{short(key)}{SUFFIX}"
 
 
-def version_file(tile: Tile) -> PurePosixPath:
+def version_file(tile: Tile) -> str:
     """Give a tile's place below a version's folder."""
-    folder = tile_folder(tile)
-    return folder.with_name(folder.name + SUFFIX)
+    return f"{tile_folder(tile)}{SUFFIX}"
 
 
 def group_file(catalogue: Path, settings: str, group: str) -> Path:

@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from skymill.store.chunk import decode_chunk
 from skymill.store.encode import DOCUMENT
 from skymill.store.errors import CorruptTile, FormatError
 from skymill.store.source import open_source
@@ -62,7 +63,9 @@ class TileReader:
             -1, 2
         )
         arrays = document["consolidated_metadata"]["metadata"]
-        self.columns = tuple(name for name, array in arrays.items() if array["dimension_names"][:1] == [SOURCE])
+        rows = {name: array for name, array in arrays.items() if array["dimension_names"][:1] == [SOURCE]}
+        self.columns = tuple(rows)
+        self._types = {name: (np.dtype(array["data_type"]), tuple(array["shape"][1:])) for name, array in rows.items()}
 
     @cached_property
     def arrays(self) -> dict[str, zarr.Array[Any]]:
@@ -99,17 +102,31 @@ class TileReader:
         """
         stop = self.n_rows if stop is None else min(stop, self.n_rows)
         names = self.select(columns)
-        if stop <= start:
-            return {name: np.empty((0, *self.arrays[name].shape[1:]), self.arrays[name].dtype) for name in names}
-        chunks = range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1)
-        self.store.fetch(f"{name}/c/{chunk}{'/0' * (self.arrays[name].ndim - 1)}" for name in names for chunk in chunks)
+        chunks = range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1) if stop > start else range(0)
+        self.store.fetch(self._entry(name, chunk) for name in names for chunk in chunks)
+        found = {}
+        for name in names:
+            dtype, width = self._types[name]
+            parts = [np.empty((0, *width), dtype)]
+            for chunk in chunks:
+                first, last = max(start - chunk * self.chunk_rows, 0), stop - chunk * self.chunk_rows
+                parts.append(self._chunk(name, chunk)[first:last])
+            found[name] = np.concatenate(parts)
+        return found
+
+    def _entry(self, name: str, chunk: int) -> str:
+        return f"{name}/c/{chunk}" + "/0" * len(self._types[name][1])
+
+    def _chunk(self, name: str, chunk: int) -> NDArray[Any]:
+        dtype, width = self._types[name]
         try:
-            return {name: np.asarray(self.arrays[name][start:stop]) for name in names}
+            return decode_chunk(self.store.content(self._entry(name, chunk)), dtype, (self.chunk_rows, *width))
         except (RuntimeError, ValueError) as error:
             if isinstance(error, CorruptTile):
                 raise
             raise CorruptTile(
-                f"{self.location}: expected whole chunks, found {error}; delete the file and make it again"
+                f"{self.location}: expected a whole chunk {chunk} of '{name}', found {error}; "
+                "delete the file and make it again"
             ) from error
 
     def blocks(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, NDArray[Any]]]:

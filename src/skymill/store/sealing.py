@@ -190,4 +190,4 @@ def _link(folder: Path, tiles: Sequence[TileEntry]) -> None:
         link = folder / version_file(entry.tile)
         link.parent.mkdir(parents=True, exist_ok=True)
         # from versions/<v>/Norder=/Dir=/ up to the catalogue
-        link.symlink_to(Path("..", "..", "..", "..") / pool_file(entry.tile, entry.key))
+        link.symlink_to(f"../../../../{pool_file(entry.tile, entry.key)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,14 +39,15 @@ QUARANTINE = pa.schema(
 
 def tile_table(entries: Sequence[TileEntry]) -> pa.Table:
     """Give one row per tile, in the order of the sky."""
-    rows = []
-    for entry in sorted(entries, key=lambda entry: tile_range(entry.tile)):
-        row = {name: getattr(entry, name) for name in ("order", "pixel", "key", "sha256", "n_bytes", "n_rows")}
-        counts = entry.accounting.as_dict()
-        for name in ("flagged", "quarantined", "excluded"):
-            counts[name] = list(counts[name].items())
-        rows.append(row | counts)
-    return pa.Table.from_pylist(rows, schema=TILES)
+    ordered = sorted(entries, key=lambda entry: tile_range(entry.tile))
+    columns: dict[str, list[Any]] = {name: [] for name in TILES.names}
+    for name in ("order", "pixel", "key", "sha256", "n_bytes", "n_rows"):
+        columns[name] = [getattr(entry, name) for entry in ordered]
+    for name in ("n_in", "n_ok", "n_flagged"):
+        columns[name] = [getattr(entry.accounting, name) for entry in ordered]
+    for name in ("flagged", "quarantined", "excluded"):
+        columns[name] = [sorted(getattr(entry.accounting, name).items()) for entry in ordered]
+    return pa.Table.from_pydict(columns, schema=TILES)
 
 
 def tile_entries(table: pa.Table) -> list[TileEntry]:
@@ -68,9 +70,8 @@ def quarantine_table(failures: Sequence[Quarantined]) -> pa.Table:
 def content_digest(table: pa.Table) -> str:
     """Give the SHA-256 of what a table says, whatever the version of Parquet that says it."""
     hasher = hashlib.sha256(canonical_json(table.schema.names))
-    for batch in table.to_batches(max_chunksize=65_536):
-        for row in batch.to_pylist():
-            hasher.update(canonical_json(row))
+    for column in table.columns:
+        hasher.update(canonical_json(column.to_pylist()))
     return hasher.hexdigest()
 
 
