@@ -77,7 +77,7 @@ def write_survey(folder: Path) -> None:
         "compute": {"memory_per_worker": "2GB"},
     }
     forest = {"name": "forest", "kind": "forest", "settings": {"trees": 10, "max_depth": 6}}
-    mlp = {"name": "mlp", "kind": "mlp", "settings": {"members": 1, "max_epochs": 3}}
+    mlp = {"name": "mlp", "kind": "mlp", "settings": {"members": 1, "epochs": 3}}
     for name, content in (("survey", survey), ("config", run), ("forest", forest), ("mlp", mlp)):
         write_yaml(folder / f"{name}.yaml", content)
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from skymill import export, features, inference, tiling, training
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, load_model, load_run, load_survey
-from skymill.store import digest, short
+from skymill.models import read_settings
+from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
 
 RESERVED = ("sources", "features")
@@ -35,6 +36,8 @@ class Chain:
         self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
         self.models: dict[str, ModelConfig] = {model.name: model for model in models}
         taken = [name for name in self.models if name in RESERVED]
+        for name in self.trained_models:
+            read_settings(self.models[name].kind, self.models[name].settings, source=f"model '{name}'")
         if taken:
             raise ConfigError(f"models: the name '{taken[0]}' is a catalogue of skymill's own; rename the model")
 

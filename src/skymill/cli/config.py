@@ -16,11 +16,12 @@ app = typer.Typer(no_args_is_help=True, help="Check configuration files, or prin
 @app.command()
 def check(path: Annotated[Path, typer.Argument(help="A run's file.")] = Path("config/config.yaml")) -> None:
     """Check a run, its survey and its models, and name every fault with its file, key, value and mend."""
-    from skymill.models import check_settings
+    from skymill.models import read_settings
 
     run, survey, models = check_run(path)
     for model in models:
-        check_settings(model)
+        if model.kind != "onnx":
+            read_settings(model.kind, model.settings, source=f"model '{model.name}'")
     names = ", ".join(model.name for model in models) or "none"
     typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}")
 

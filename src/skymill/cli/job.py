@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any
 
 from skymill.cli.chain import Chain
-from skymill.compute import guard_ancestors
+from skymill.compute import ComputeError, GroupLockedError, guard_ancestors
 
 logger = logging.getLogger("skymill")
+EXPECTED = (ValueError, OSError, ComputeError, GroupLockedError)
+"""Errors whose message says what is wrong and what to do, so that no traceback is shown."""
 
 
 def start_job(snakemake: Any) -> Chain:
@@ -52,7 +54,7 @@ def configure_logging(path: Path) -> None:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    if issubclass(kind, ValueError | OSError):
+    if issubclass(kind, EXPECTED):
         # Our own messages say what is wrong; the traceback is for the log of whoever wants it.
         logger.error("%s: %s", kind.__name__, error)
         logger.debug("traceback", exc_info=(kind, error, trace))
