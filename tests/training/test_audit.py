@@ -137,7 +137,7 @@ def test_close_pairs_across_splits_are_counted_across_ra_0():
     ra, dec, split = np.array([359.9999, 0.0001, 10.0, 10.001]), np.zeros(4), np.array([0, 2, 1, 1])
     assert close_pairs(ra, dec, split, 1.0) == 2
     assert close_pairs(ra, dec, split, 0.5) == 0
-    with pytest.raises(LeakageError, match="2 sources within 1.0 arcsec"):
+    with pytest.raises(LeakageError, match=r"2 sources within 1\.0 arcsec"):
         check_splits(np.arange(4), ra, dec, split, guard_arcsec=1.0)
 
 

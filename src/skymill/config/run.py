@@ -55,7 +55,7 @@ class LabelSettings(Settings):
     radius_arcsec: float = Field(1.0, gt=0, le=60)
     """For match `sky`: the largest separation."""
     ambiguity: Literal["nearest", "drop"] = "drop"
-    """For match `sky`: what becomes of a label with several sources, or a source with several labels, within the radius."""
+    """For match `sky`: what becomes of a label with several sources within the radius."""
     pm_ra: str | None = None
     """Column of mu_alpha* = mu_alpha cos(delta), mas/yr, to carry labels to the survey's epoch."""
     pm_dec: str | None = None

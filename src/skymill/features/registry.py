@@ -233,7 +233,7 @@ def log_size_over_psf(measured: Measured) -> NDArray[np.float64]:
     unit="",
     group="shape",
     over=where_moments,
-    definition="|e| of the distortion e1 = (xx - yy) / (xx + yy), e2 = 2 xy / (xx + yy) (Bernstein & Jarvis 2002)",
+    definition="modulus of the distortion e1 = (xx - yy) / (xx + yy), e2 = 2 xy / (xx + yy) (Bernstein & Jarvis 2002)",
 )
 def ellipticity(measured: Measured) -> NDArray[np.float64]:
     """(n, 1)."""

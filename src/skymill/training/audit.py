@@ -11,7 +11,7 @@ from skymill.sky import unit_vectors
 from skymill.training.leaks import LeakageError
 
 Floats = NDArray[np.float32]
-PERMUTATIONS = 16
+PERMUTATIONS = 12
 SHIFT_ROWS = 6_000
 
 
@@ -116,7 +116,7 @@ def _shift_auc(features: Floats, in_test: NDArray[np.bool_], block: NDArray[np.i
         learn, judged = half[block] != judge, half[block] == judge
         if len(np.unique(in_test[learn])) < 2 or len(np.unique(in_test[judged])) < 2:
             return float("nan")
-        model = HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=8, early_stopping=False, random_state=0)
+        model = HistGradientBoostingClassifier(max_iter=15, max_leaf_nodes=8, early_stopping=False, random_state=0)
         model.fit(features[learn], in_test[learn])
         values.append(roc_auc_score(in_test[judged], model.predict_proba(features[judged])[:, 1]))
     return float(np.mean(values))
