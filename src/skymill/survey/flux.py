@@ -65,6 +65,8 @@ def cleaned(values: NDArray[np.generic], codes: list[float]) -> NDArray[np.float
 
 def is_code(values: NDArray[np.generic], codes: list[float]) -> NDArray[np.bool_]:
     """Tell which values are one of the codes, to float32 precision: 98.99 may have been stored either way."""
+    if not codes:
+        return np.zeros(len(values), dtype=bool)
     with np.errstate(over="ignore", invalid="ignore"):
         return np.isin(np.asarray(values, dtype=np.float32), np.asarray(codes, dtype=np.float32))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from skymill.sky import Tile
 from skymill.survey.errors import TableError
 from skymill.survey.readers.base import TableFile
-from skymill.survey.readers.listing import walk
+from skymill.survey.readers.listing import found, walk
 from skymill.survey.readers.parquet import SUFFIXES
 
 TYPES = ("object", "source")
@@ -31,15 +31,16 @@ def table_files(path: Path) -> list[TableFile]:
     """
     catalogue, suffix = _catalogue(path)
     tiles = _tiles(catalogue)
-    files = [file._replace(tile=_tile_of(file)) for file in walk(catalogue / "dataset", (*SUFFIXES, suffix))]
-    absent = sorted(tiles - {file.tile for file in files})
+    prefix = f"{catalogue.relative_to(path) / 'dataset'}/"
+    listed = walk(catalogue / "dataset", (*SUFFIXES, suffix)) if (catalogue / "dataset").is_dir() else ()
+    leaves = [(name, entry, _tile_of(name)) for name, entry in listed]
+    absent = sorted(tiles - {tile for _, _, tile in leaves})
     if absent:
         raise TableError(
             f"{catalogue}: {len(absent)} partitions of partition_info.csv have no file, the first of them {absent[0]}; "
             "fetch the catalogue again"
         )
-    prefix = catalogue.relative_to(path) / "dataset"
-    return [file._replace(name=f"{prefix}/{file.name}") for file in files if file.tile in tiles]
+    return [found(prefix + name, entry, tile) for name, entry, tile in leaves if tile in tiles]
 
 
 def _catalogue(path: Path) -> tuple[Path, str]:
@@ -49,10 +50,8 @@ def _catalogue(path: Path) -> tuple[Path, str]:
     if (path / "collection.properties").is_file():
         primary = path / str(CollectionProperties.read_from_dir(path).hats_primary_table_url)
         logger.info("%s is a HATS collection; reading its primary catalogue %s", path, primary.name)
-        if not primary.is_dir():
-            raise TableError(
-                f"{path}: its primary catalogue '{primary.name}' is not there; fetch the collection's data"
-            )
+        if not (primary.is_dir() and primary.is_relative_to(path)):
+            raise TableError(f"{path}: its primary catalogue '{primary.name}' is not there; fetch the data")
         path = primary
     if not ((path / "hats.properties").is_file() or (path / "properties").is_file()):
         raise TableError(
@@ -91,6 +90,6 @@ def _tiles(catalogue: Path) -> set[Tile]:
     return {Tile(int(pixel.order), int(pixel.pixel)) for pixel in pixels}
 
 
-def _tile_of(file: TableFile) -> Tile | None:
-    match = LEAF.match(file.name)
+def _tile_of(name: str) -> Tile | None:
+    match = LEAF.match(name)
     return Tile(int(match[1]), int(match[2])) if match else None

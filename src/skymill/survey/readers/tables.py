@@ -38,7 +38,7 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
     if path.is_file():
         return [found(path.name, path)]
     suffixes = fits.SUFFIXES if table_format == "fits" else parquet.SUFFIXES
-    files = list(walk(path, suffixes))
+    files = [found(name, entry) for name, entry in walk(path, suffixes)]
     if not files:
         raise TableError(f"{path}: expected files named {', '.join(suffixes)}, found none in this folder")
     return files
