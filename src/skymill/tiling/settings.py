@@ -31,12 +31,6 @@ def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
     return digest({"parts": part_key("", survey, run.tiling), "tiles": settings_digest(run, survey)})
 
 
-def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
-    """Give the digest of what decides a plan besides the data."""
-    algorithm = algorithm_digest(VERSION, (*gate_modules(survey), *SPILL, *PLAN))
-    return digest({"tiling": run.tiling.model_dump(mode="json"), "survey": column_map(survey), "algorithm": algorithm})
-
-
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
     """Give the digest of everything that decides what is kept of a part."""
     return digest(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -158,17 +159,13 @@ def even_chunks(n_rows: int) -> int:
 
 def receipt(tile: Tile, key: str, ingredients: Mapping[str, Any], accounting: Accounting) -> dict[str, Any]:
     """Say what made a tile."""
-    import zarr
-
-    import skymill
-
     return {
         "key": key,
         "ingredients": dict(ingredients),
         "catalogue": CATALOGUE,
         "tile": str(tile),
         "accounting": accounting.as_dict(),
-        "versions": {"skymill": skymill.__version__, "numpy": np.__version__, "zarr": zarr.__version__},
+        "versions": {name: version(name) for name in ("skymill", "numpy", "zarr")},
     }
 
 
