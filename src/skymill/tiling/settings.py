@@ -12,7 +12,7 @@ from skymill.store.keys import digest, short
 VERSION = 1
 """Raise it to make all tiles again although no code below the kernels has changed."""
 GATE = ("skymill.survey.gate", "skymill.tiling.rows")
-TILE = ("skymill.tiling.tile",)
+TILE = ("skymill.tiling.rows", "skymill.tiling.form")
 PLAN = ("skymill.tiling.crowding",)
 SPILL = ("skymill.tiling.spill",)
 COUNT_ORDER = 10

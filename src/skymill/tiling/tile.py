@@ -14,17 +14,12 @@ from numpy.typing import NDArray
 
 from skymill.sky import Tile
 from skymill.sky.healpix import tile_range
-from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileWriter, Variable, digest, file_sha256
+from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileWriter, digest, file_sha256
 from skymill.survey import SOURCE_FLAGS, SourceSchema
+from skymill.tiling.form import variables
 from skymill.tiling.rows import Rows, Settled, content_digest, row_dtype, settle_copies, sort_rows
 
 CATALOGUE = "sources"
-PLAIN: dict[str, tuple[str, dict[str, str]]] = {
-    "objectId": ("<i8", {"long_name": "identifier of the source in its survey", "ucd": "meta.id;meta.main"}),
-    "_healpix_29": ("<i8", {"long_name": "HEALPix pixel of order 29, NESTED", "ucd": "pos.healpix"}),
-    "coord_ra": ("<f8", {"long_name": "right ascension, ICRS", "units": "deg", "ucd": "pos.eq.ra;meta.main"}),
-    "coord_dec": ("<f8", {"long_name": "declination, ICRS", "units": "deg", "ucd": "pos.eq.dec;meta.main"}),
-}
 LEFT_OUT = np.dtype([("objectId", "<i8"), ("coord_ra", "<f8"), ("coord_dec", "<f8")])
 EXACT_DUPLICATE = "exact_duplicate"
 CONFLICTING_ID = "conflicting_id"
@@ -122,34 +117,6 @@ def account(rows: Rows, settled: Settled) -> Accounting:
         quarantined={CONFLICTING_ID: n} if (n := int(settled.conflicting.sum())) else {},
         excluded={EXACT_DUPLICATE: n} if (n := int(settled.copies.sum())) else {},
     )
-
-
-def variables(schema: SourceSchema) -> dict[str, Variable]:
-    """Describe the arrays of a tile; they have no rows yet."""
-    form = {name: Variable(np.empty(0, dtype), attrs=attrs) for name, (dtype, attrs) in PLAIN.items()}
-    form["flags"] = Variable.of_rows(
-        "<i4",
-        long_name="what is odd about the source",
-        flag_masks=[flag.mask for flag in SOURCE_FLAGS],
-        flag_meanings=" ".join(flag.name for flag in SOURCE_FLAGS),
-        ucd="meta.code",
-    )
-    for name in schema.photometry:
-        error = name not in schema.fluxes
-        form[name] = Variable.of_rows(
-            "<f4",
-            dim="band",
-            columns=schema.bands,
-            long_name=f"{name.removesuffix('Err')}, 1-sigma error" if error else name,
-            units="nJy",
-            ucd="stat.error;phot.flux.density" if error else "phot.flux.density",
-        )
-    if schema.values:
-        units = list(schema.values.values())
-        form["values"] = Variable.of_rows(
-            "<f4", dim="value", columns=tuple(schema.values), long_name="other measurements", column_units=units
-        )
-    return form
 
 
 def even_chunks(n_rows: int) -> int:
