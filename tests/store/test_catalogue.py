@@ -21,6 +21,7 @@ from skymill.store import (
     StoreError,
     TileEntry,
     open_catalogue,
+    open_tile,
     seal,
 )
 from skymill.store.paths import MANIFEST, TILE_TABLE, pool_file, version_file
@@ -69,6 +70,14 @@ def test_a_cone_over_http_reads_little(sealed, sky, serve):
     found = catalogue.cone(0.0, 90.0, 0.2, ["objectId"])
     assert len(found["objectId"]) == in_cone(sky.ra, sky.dec, 0.0, 90.0, 0.2).sum() > 0
     assert catalogue.traffic.n_bytes < catalogue.tiles["n_bytes"].sum() / 3
+
+
+def test_neighbouring_chunks_come_in_one_request(sealed, sky, serve):
+    tile = next((sealed / "tiles").rglob("*.zarr.zip"))
+    reader = open_tile(f"{serve(sealed)}/{tile.relative_to(sealed)}")
+    rows = reader.rows(10, 20, ["objectId", "_healpix_29", "coord_ra"])
+    np.testing.assert_array_equal(rows["coord_ra"], open_tile(tile).rows(10, 20)["coord_ra"])
+    assert reader.store.traffic.chunks == 3 and reader.store.traffic.requests == 2  # the first is the directory
 
 
 def test_the_zone_map_limits_the_chunks_that_are_read(sealed, sky):

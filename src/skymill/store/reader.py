@@ -103,16 +103,18 @@ class TileReader:
         stop = self.n_rows if stop is None else min(stop, self.n_rows)
         names = self.select(columns)
         chunks = range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1) if stop > start else range(0)
-        self.store.fetch(self._entry(name, chunk) for name in names for chunk in chunks)
-        found = {}
-        for name in names:
-            dtype, width = self._types[name]
-            parts = [np.empty((0, *width), dtype)]
-            for chunk in chunks:
-                first, last = max(start - chunk * self.chunk_rows, 0), stop - chunk * self.chunk_rows
-                parts.append(self._chunk(name, chunk)[first:last])
-            found[name] = np.concatenate(parts)
-        return found
+        if self.store.source.distant:
+            self.store.fetch(self._entry(name, chunk) for name in names for chunk in chunks)
+        return {name: self._column(name, start, max(start, stop), chunks) for name in names}
+
+    def _column(self, name: str, start: int, stop: int, chunks: range) -> NDArray[Any]:
+        dtype, width = self._types[name]
+        values = np.empty((stop - start, *width), dtype)
+        for chunk in chunks:
+            offset = chunk * self.chunk_rows
+            first, last = max(start, offset), min(stop, offset + self.chunk_rows)
+            values[first - start : last - start] = self._chunk(name, chunk)[first - offset : last - offset]
+        return values
 
     def _entry(self, name: str, chunk: int) -> str:
         return f"{name}/c/{chunk}" + "/0" * len(self._types[name][1])

@@ -55,7 +55,7 @@ class Report:
             f"read {self.n_tiles:,} tiles ({self.n_bytes / 1e6:,.1f} MB), {self.n_versions} versions, "
             f"{self.n_catalogues} catalogues"
         )
-        verdict = "all is well" if self.ok else f"{len(self.problems)} problems"
+        verdict = "all is well" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
         return [
             *(str(problem) for problem in sorted(self.problems)),
             *(f"extra: {path}: no manifest names it; it may be deleted" for path in sorted(self.extra)),

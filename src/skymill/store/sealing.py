@@ -118,7 +118,9 @@ def _check_groups(root: Path, groups: Sequence[GroupManifest]) -> None:
 
 
 def _check_sky(root: Path, tiles: Sequence[Tile]) -> None:
-    ranges = sorted((*tile_range(tile), str(tile)) for tile in tiles)
+    ranges = [
+        (*tile_range(tile), str(tile)) for tile in sorted(tiles, key=lambda tile: (tile_range(tile)[0], tile.order))
+    ]
     clashes = [f"{a[2]} and {b[2]}" for a, b in pairwise(ranges) if b[0] < a[1]]
     if clashes:
         raise StoreError(f"{root}: expected tiles that do not overlap on the sky, found {'; '.join(clashes[:10])}")

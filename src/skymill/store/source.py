@@ -17,6 +17,8 @@ class Source(Protocol):
     """A file that can be read in part."""
 
     location: str
+    distant: bool
+    """Whether a request takes so long that neighbours are better fetched together."""
 
     @property
     def size(self) -> int:
@@ -31,6 +33,7 @@ class LocalSource:
     """A file on a file system."""
 
     location: str
+    distant: bool = False
 
     @cached_property
     def size(self) -> int:
@@ -53,6 +56,7 @@ class WebSource:
 
     location: str
     known_size: int | None = None
+    distant: bool = True
     _whole: bytes | None = field(default=None, repr=False)
 
     @cached_property

@@ -151,8 +151,9 @@ def _check_tiles(claims: Claims, report: Report) -> None:
     """Read every tile that is named anywhere, once."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as readers:
         for path, found in zip(claims, readers.map(_tile_problem, claims, claims.values())):
-            report.n_tiles += 1
-            report.n_bytes += path.stat().st_size if path.is_file() else 0
+            if path.is_file():
+                report.n_tiles += 1
+                report.n_bytes += path.stat().st_size
             if found:
                 names = " and ".join(sorted({str(by) for _, by in claims[path] if by.name != MANIFEST}))
                 mend = f"delete it and {names}, then run again: the same tile comes back" if names else RESTORE

@@ -27,6 +27,9 @@ TAILS = (1 << 16, 1 << 20, 1 << 24)
 LOCAL_HEADER = 30
 """Bytes before the name in front of each entry (PKWARE APPNOTE 4.3.7); our entries have no extra field."""
 
+LARGEST_REQUEST = 1 << 24
+"""Bytes up to which neighbouring chunks come in one request."""
+
 
 @dataclass
 class Traffic:
@@ -111,7 +114,11 @@ class TileStore(Store):
         wanted = sorted((self.entry(name).start, self.entry(name).stop, name) for name in set(names) - set(self._held))
         while wanted:
             run = [wanted.pop(0)]
-            while wanted and wanted[0][0] - run[-1][1] == LOCAL_HEADER + len(wanted[0][2].encode()):
+            while (
+                wanted
+                and wanted[0][0] - run[-1][1] == LOCAL_HEADER + len(wanted[0][2].encode())
+                and wanted[0][1] - run[0][0] <= LARGEST_REQUEST
+            ):
                 run.append(wanted.pop(0))
             offset = run[0][0]
             content = memoryview(self._read(offset, run[-1][1]))
