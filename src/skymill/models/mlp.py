@@ -41,11 +41,11 @@ class MlpSettings(base.Settings):
     """Features are clipped to this quantile of the training rows and to its mirror, so that extremes do no harm."""
     batch_size: int = Field(256, ge=1)
     """Rows of one training step; the first thing to lower when memory runs out."""
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(40, ge=1)
     """At most; the learning rate falls to nothing over them (one cycle)."""
-    patience: int = Field(12, ge=1)
+    patience: int = Field(10, ge=1)
     """Epochs without a lower log-loss on validation before training stops; the best epoch is kept."""
-    learning_rate: float = Field(1e-2, gt=0)
+    learning_rate: float = Field(2e-2, gt=0)
     """The highest of the cycle."""
     weight_decay: float = Field(1e-2, ge=0)
     """Of AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101)."""
