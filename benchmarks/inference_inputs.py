@@ -47,6 +47,7 @@ def _write_tile(root: Path, pixel: int, rows: int) -> TileEntry:
         "features": Variable.of_rows(np.float32, dim="feature", columns=FEATURES),
     }
     healpix29 = np.sort(random.integers(low, high, rows))
+    identifiers = random.permutation(rows)  # counted within a tile, as surveys do, and not in the order of the sky
     with TileWriter(Pool(root).path(tile, key), form, rows) as writer:
         for start in range(0, rows, WRITE_ROWS):
             position = healpix29[start : start + WRITE_ROWS]
@@ -54,7 +55,7 @@ def _write_tile(root: Path, pixel: int, rows: int) -> TileEntry:
             ra, dec = tile_centres(29, position)
             writer.append(
                 {
-                    "objectId": random.integers(1, 1 << 62, n),
+                    "objectId": (pixel << 40) + identifiers[start : start + n],
                     "_healpix_29": position,
                     "coord_ra": ra,
                     "coord_dec": dec,

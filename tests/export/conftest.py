@@ -53,7 +53,7 @@ def write_set(output: Path) -> Path:
         {"name": name, "unit": "mag", "definition": name, "group": "photometric", "indicator": name.endswith("missing")}
         for name in FEATURES
     ]
-    metadata = {"skymill": json.dumps({"classes": CLASSES, "features": described})}
+    metadata = {"skymill": json.dumps({"classes": CLASSES, "features": described, "suspects": []})}
     table = pa.table(columns).replace_schema_metadata(metadata)
     folder = output / "training" / "sets"
     folder.mkdir(parents=True)

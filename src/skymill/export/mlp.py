@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ def convert(mlp: Mlp) -> onnx.ModelProto:
     """
     import torch
 
+    # It warns of each operator of torchvision that is not installed; our networks have none.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     network = mlp.folded()
     n_features = len(network.imputation)
     example = torch.zeros(2, n_features)
