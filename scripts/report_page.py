@@ -1,5 +1,7 @@
 """Rule report_page: draw the page a person reads."""
 
+from pathlib import Path
+
 from skymill import report
 from skymill.cli.job import start_job
 
@@ -7,7 +9,7 @@ from skymill.cli.job import start_job
 def main(snakemake):
     """Write the page."""
     chain = start_job(snakemake)
-    report.page(chain.run, chain.survey.config, list(chain.models), chain.output)
+    report.page(chain.run, chain.survey.config, list(chain.models), Path(chain.output))
 
 
 if "snakemake" in globals():

@@ -6,15 +6,29 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from skymill import store
 from skymill.store import Accounting, GroupManifest
 
 SOURCES = "sources"
+ROWS = pa.schema(
+    [
+        ("objectId", pa.int64()),
+        ("coord_ra", pa.float64()),
+        ("coord_dec", pa.float64()),
+        ("reason", pa.string()),
+        ("part", pa.string()),
+        ("row", pa.int64()),
+        ("tile", pa.string()),
+    ]
+)
+"""A quarantined source: where it stood in the input (refused by the gate) or in which tile it would be (duplicates)."""
 
 
-def seal(
-    catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[str | Path], output: str | Path
-) -> str:
+def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[str | Path], output: str | Path) -> str:
     """Seal a catalogue of a run.
 
     Every catalogue accounts for every row of the survey: rows that never reached a tile (no position, not primary) and
@@ -43,6 +57,7 @@ def seal(
     StoreError
         If tiles are missing or overlap.
     """
+    manifests, sources = [Path(path) for path in manifests], [Path(path) for path in sources]
     plan = json.loads((Path(output) / "tiling" / "plan.json").read_text())
     gate = plan["gate"]
     refused = {"quarantined": gate["quarantined"], "excluded": gate["excluded"]}
@@ -55,15 +70,31 @@ def seal(
         unplaced=Accounting.total(unplaced),
         n_in=gate["n_in"],
         about={"survey": plan["survey"]},
+        quarantined_rows=_quarantined_rows(sources, Path(output)) if catalogue == SOURCES else None,
     )
+
+
+def _quarantined_rows(sources: Iterable[Path], output: Path) -> pa.Table:
+    """Put the rows refused by the gate and those with an ambiguous id into one table."""
+    refused = pq.read_table(output / "tiling" / "quarantine.parquet")
+    tables = [refused.filter(pc.equal(refused["kind"], "quarantined"))]
+    tables += [pq.read_table(path.with_suffix(".quarantine.parquet")) for path in sources]
+    return pa.concat_tables([_as_rows(table) for table in tables])
+
+
+def _as_rows(table: pa.Table) -> pa.Table:
+    """Bring a table to `ROWS`; what it does not know is null."""
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in ROWS
+    ]
+    return pa.table(columns, schema=ROWS)
 
 
 def _put_aside(sources: GroupManifest) -> Accounting:
     """Count the rows that the tiles of a group of sources do not hold; a failed tile is counted where it is missing."""
     parts = [entry.accounting for entry in sources.tiles]
     return Accounting.total(
-        Accounting(
-            n_in=part.n_quarantined + part.n_excluded, quarantined=part.quarantined, excluded=part.excluded
-        )
+        Accounting(n_in=part.n_quarantined + part.n_excluded, quarantined=part.quarantined, excluded=part.excluded)
         for part in parts
     )

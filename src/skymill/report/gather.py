@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.sky import at_order
-from skymill.store import Accounting, Catalogue, open_catalogue
+from skymill.store import Catalogue, open_catalogue
 
 MAP_ORDER = 6
 """Finest order of the maps: pixels of 0.9 degrees."""
@@ -70,9 +70,10 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_model(output: Path, name: str) -> ModelResult:
     """Gather one model: its manifest, parity, and, where it was trained here, its test set."""
     manifest = read_json(output / "models" / name / "manifest.json")
-    parity = read_json(output / "models" / name / "parity.json")
+    parity_file = output / "models" / name / "parity.json"
+    parity = read_json(parity_file) if manifest["parity"] else {}
     catalogue = open_catalogue(output / "catalogues" / name)
-    classes = list(manifest["classes"])
+    classes = list(manifest["schema"]["classes"])
     sky = count_classes(catalogue, len(classes))
     fit = manifest.get("fit")
     if fit is None:
@@ -94,18 +95,19 @@ def read_model(output: Path, name: str) -> ModelResult:
 
 def count_classes(catalogue: Catalogue, n_classes: int) -> SkyCounts:
     """Count sources by pixel and class, tile by tile, so that memory does not grow with the catalogue."""
-    order = min([MAP_ORDER, *(tile.order + 2 for tile in catalogue.tiles)])
     total: Counter[int] = Counter()
     width = n_classes + 1
-    for tile in catalogue.tiles:
-        rows = catalogue.tile(tile.order, tile.pixel)
-        code = at_order(rows["_healpix_29"].to_numpy(), order) * width + rows["class"].to_numpy().astype(np.int64) + 1
+    for order, pixel in zip(catalogue.tiles["order"], catalogue.tiles["pixel"], strict=True):
+        rows = catalogue.tile(order, pixel)
+        code = (
+            at_order(rows["_healpix_29"].to_numpy(), MAP_ORDER) * width + rows["class"].to_numpy().astype(np.int64) + 1
+        )
         total.update(dict(zip(*(part.tolist() for part in np.unique(code, return_counts=True)), strict=True)))
     codes = np.array(sorted(total), dtype=np.int64)
     pixels, place = np.unique(codes // width, return_inverse=True)
     counts = np.zeros((len(pixels), width), dtype=np.int64)
     counts[place, codes % width] = [total[int(code)] for code in codes]
-    return SkyCounts(order, pixels, counts)
+    return SkyCounts(MAP_ORDER, pixels, counts)
 
 
 def read_stages(output: Path, rows: dict[str, int]) -> list[Stage]:
@@ -123,8 +125,3 @@ def read_stages(output: Path, rows: dict[str, int]) -> list[Stage]:
 def _seconds(path: Path) -> float:
     with path.open(newline="") as file:
         return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))
-
-
-def read_accounting(output: Path, name: str) -> Accounting:
-    """Give the accounting of a sealed catalogue."""
-    return open_catalogue(output / "catalogues" / name).accounting

@@ -23,7 +23,8 @@ from skymill.report.figures import (
 )
 from skymill.report.gather import QUARANTINE_ROWS, ModelResult, Stage, read_json, read_model, read_stages
 from skymill.report.sky_map import draw_sky_map
-from skymill.store import Accounting, open_catalogue, short
+from skymill.store import Accounting, Catalogue, open_catalogue, short
+from skymill.store.paths import ROW_TABLE
 
 SHOWN_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece")
 
@@ -47,7 +48,7 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
     """
     results = [read_model(output, name) for name in models]
     catalogues = {name: open_catalogue(output / "catalogues" / name) for name in ("sources", "features", *models)}
-    accounts = {name: catalogue.accounting for name, catalogue in catalogues.items()}
+    accounts = {name: Accounting.from_dict(catalogue.manifest["accounting"]) for name, catalogue in catalogues.items()}
     plan = read_json(output / "tiling" / "plan.json")
     content = {
         "run": run,
@@ -65,7 +66,7 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
         "class_plot": class_plot(results),
         "density_plot": density_plot(results),
         "stages": [stage_row(stage) for stage in stages_of(output, accounts, models)],
-        "quarantine": quarantine_rows(output),
+        "quarantine": quarantine_rows(catalogues["sources"]),
     }
     environment = Environment(
         loader=PackageLoader("skymill.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
@@ -116,9 +117,7 @@ def model_section(result: ModelResult, run: RunConfig, survey: SurveyConfig) -> 
         section["n_test"] = result.metrics["n"]
         section["per_class"] = per_class_rows(result)
         axis = "magnitude of the reference band (AB)"
-        by_magnitude = draw_by_magnitude(
-            result.magnitude, result.label, result.predicted, result.classes, axis=axis
-        )
+        by_magnitude = draw_by_magnitude(result.magnitude, result.label, result.predicted, result.classes, axis=axis)
         section["plots"] += [
             ("Confusion matrix", embed(draw_confusion(result.label, result.predicted, result.classes))),
             ("Reliability", embed(draw_reliability(result.label, result.probabilities, result.classes))),
@@ -196,10 +195,9 @@ def stage_row(stage: Stage) -> dict[str, Any]:
     return {"name": stage.name, "jobs": stage.jobs, "seconds": stage.seconds, "rows": stage.rows, "rate": rate}
 
 
-def quarantine_rows(output: Path) -> dict[str, Any]:
-    """Give the first rows of the sources' quarantine and how many there are."""
-    table = pq.read_table(open_catalogue(output / "catalogues" / "sources").quarantine_path)
-    shown = table.slice(0, QUARANTINE_ROWS).to_pylist()
+def quarantine_rows(catalogue: Catalogue) -> dict[str, Any]:
+    """Give the first quarantined rows and how many there are."""
+    table = pq.read_table(Path(catalogue.location) / ROW_TABLE)
     # Ids exceed 2^53: as text, no browser rounds them.
-    rows = [[str(value) for value in row.values()] for row in shown]
+    rows = [[str(value) for value in row.values()] for row in table.slice(0, QUARANTINE_ROWS).to_pylist()]
     return {"total": table.num_rows, "columns": table.column_names, "rows": rows}

@@ -73,9 +73,7 @@ def draw_sky_map(
     return figure
 
 
-def _look_up(
-    pixels: NDArray[np.int64], values: NDArray[np.floating], wanted: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def _look_up(pixels: NDArray[np.int64], values: NDArray[np.floating], wanted: NDArray[np.int64]) -> NDArray[np.float64]:
     place = np.minimum(np.searchsorted(pixels, wanted), len(pixels) - 1)
     return np.where(pixels[place] == wanted, values[place], np.nan)
 

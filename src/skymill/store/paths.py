@@ -24,6 +24,7 @@ CURRENT = "current.json"
 MANIFEST = "manifest.json"
 TILE_TABLE = "tiles.parquet"
 QUARANTINE_TABLE = "quarantine.parquet"
+ROW_TABLE = "quarantined_rows.parquet"
 PARTITION_INFO = "partition_info.csv"
 MOC_FILE = "moc.fits"
 DIRECTORY_SIZE = 10_000

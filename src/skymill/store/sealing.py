@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from skymill.sky import Tile, tile_range
 from skymill.store.accounting import Accounting, AccountingError
@@ -22,6 +23,7 @@ from skymill.store.paths import (
     MOC_FILE,
     PARTITION_INFO,
     QUARANTINE_TABLE,
+    ROW_TABLE,
     STAGING,
     TILE_TABLE,
     pool_file,
@@ -43,6 +45,7 @@ def seal(
     unplaced: Accounting | None = None,
     n_in: int | None = None,
     about: Mapping[str, Any] | None = None,
+    quarantined_rows: pa.Table | None = None,
 ) -> str:
     """Write a version of a catalogue and make it the current one.
 
@@ -58,6 +61,8 @@ def seal(
         Number of sources that have to be accounted for.
     about : mapping, optional
         What else identifies the version, as plain JSON: model, survey, citation.
+    quarantined_rows : Table, optional
+        Single sources that were put aside, with where they came from and why.
 
     Returns
     -------
@@ -80,6 +85,8 @@ def seal(
     _check_pool(root, tiles)
     accounting = account(root, tiles, failures, unplaced or Accounting(), n_in)
     tables = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
+    if quarantined_rows is not None:
+        tables[ROW_TABLE] = quarantined_rows
     content = {
         "catalogue": groups[0].catalogue,
         "settings": groups[0].settings,
