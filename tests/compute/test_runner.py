@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import random
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from deeds import calls, do
 
 from skymill.compute import ComputeError, Outcome, Task, run_tasks
+from skymill.compute.cluster import open_client
 from skymill.compute.worker import call_batch
 from skymill.config import ComputeSettings
 
@@ -114,6 +117,18 @@ def test_work_is_spread_over_single_threaded_processes(tmp_path: Path, monkeypat
     assert set(threads) == {"1"}
     assert os.environ["OMP_NUM_THREADS"] == "64"
     assert not list(tmp_path.glob("skymill-*"))
+
+
+def test_few_tasks_start_few_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def watched(workers: int, settings: ComputeSettings) -> AbstractContextManager[Any]:
+        started.append(workers)
+        return open_client(workers, settings)
+
+    monkeypatch.setattr("skymill.compute.runner.open_client", watched)
+    found = run_tasks(do, squares(tmp_path, 1), workers=64, settings=ComputeSettings(), describe="one")
+    assert found.results == {"square 0": 0} and started == [1]
 
 
 def test_full_disk_stops_the_run_and_names_the_place(tmp_path: Path) -> None:

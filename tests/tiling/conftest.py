@@ -1,16 +1,14 @@
-"""Small surveys in Parquet files, and one Dask cluster for all tests of the stage."""
+"""Small surveys in Parquet files."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from skymill import tiling
 from skymill.config import ComputeSettings, RunConfig, SurveyConfig
@@ -27,20 +25,6 @@ COLUMN_MAP: dict[str, Any] = {
     "photometry": {"psfFlux": {"column": "{band}_flux", "error": "{band}_err", "unit": "nJy"}},
     "values": {"size": {"column": "size", "unit": "arcsec"}},
 }
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[str]:
-    """The address of a scheduler with two workers: starting one for each call would take most of the time."""
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0") as running:
-        yield running.scheduler_address
-
-
-@pytest.fixture(scope="session")
-def compute(cluster: str) -> ComputeSettings:
-    return ComputeSettings(scheduler=cluster)
 
 
 def toy_table(n_rows: int, *, seed: int = 0) -> pa.Table:

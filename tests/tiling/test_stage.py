@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,9 @@ from skymill import tiling
 from skymill.config import ComputeSettings
 from skymill.sky import order29
 from skymill.store import open_tile
+from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.files import TilingFiles
+from skymill.tiling.settings import gate_modules
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
 
@@ -255,6 +258,20 @@ def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, 
     assert tiling.settings_digest(run_config(compute, max_rows=301), here) != digest
     renamed = toy_survey(tmp_path, run, values={"radius": {"column": "size", "unit": "arcsec"}}).config
     assert tiling.settings_digest(run, renamed) != digest
+
+
+@pytest.mark.parametrize("module", ["readers/parquet.py", "readers/fits.py", "readers/hats.py", "gate.py"])
+def test_code_that_reads_tables_is_part_of_what_makes_tiles(
+    tmp_path: Path, compute: ComputeSettings, module: str
+) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    modules = gate_modules(toy_survey(tmp_path / "in", run_config(compute)).config)
+    copy = tmp_path / "src"
+    shutil.copytree(ROOT / "skymill", copy / "skymill", ignore=shutil.ignore_patterns("__pycache__"))
+    before = algorithm_digest(1, modules, root=copy)
+    with (copy / "skymill" / "survey" / module).open("a") as file:
+        file.write("NULLS_ARE_ZERO = True\n")
+    assert algorithm_digest(1, modules, root=copy) != before
 
 
 KILLED = """

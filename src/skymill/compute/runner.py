@@ -55,7 +55,7 @@ def run_tasks(
     tasks : iterable of Task
         Independent of each other, names unique.
     workers : int
-        Processes of the local cluster; on a joined cluster the least number to keep busy.
+        Processes of the local cluster, fewer where there are fewer batches; on a joined cluster the least number to keep busy.
     settings : ComputeSettings
         Where and how.
     describe, unit : str
@@ -82,13 +82,15 @@ def run_tasks(
     if not tasks:
         return Outcome({}, {})
     total = sum(task.weight for task in tasks)
+    batches = make_batches(tasks, min(settings.batch_rows, total // (BATCHES_PER_WORKER * workers)))
+    workers = min(workers, len(batches))
     with (
         stop_on_signals(describe),
         open_client(workers, settings) as client,
         open_progress(describe, total, unit) as progress,
     ):
         run = _Run(client, function, workers, settings, describe, progress, on_result)
-        run.crowd(make_batches(tasks, min(settings.batch_rows, total // (BATCHES_PER_WORKER * workers))))
+        run.crowd(batches)
         run.suspects_alone()
     return Outcome(
         {task.name: run.results[task.name] for task in tasks if task.name in run.results},

@@ -12,6 +12,8 @@ from skymill.store.keys import digest, short
 VERSION = 1
 """Raise it to make all tiles again although no code below the kernels has changed."""
 GATE = ("skymill.survey.gate", "skymill.tiling.rows")
+READERS = ("skymill.survey.readers.fits", "skymill.survey.readers.hats", "skymill.survey.readers.parquet")
+"""They decide on nulls, masks and scaling, and which files of a folder are data."""
 TILE = ("skymill.tiling.rows", "skymill.tiling.form")
 PLAN = ("skymill.tiling.crowding",)
 SPILL = ("skymill.tiling.spill",)
@@ -58,7 +60,7 @@ def column_map(survey: SurveyConfig) -> dict[str, Any]:
 
 def gate_modules(survey: SurveyConfig) -> tuple[str, ...]:
     """Name the modules that turn a survey's tables into sources."""
-    return (*GATE, "skymill.survey.embedded") if survey.format == "simulated" else GATE
+    return (*GATE, "skymill.survey.embedded") if survey.format == "simulated" else (*GATE, *READERS)
 
 
 def count_order(tiling: TilingSettings) -> int:
