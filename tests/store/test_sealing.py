@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -246,3 +247,15 @@ def test_verify_needs_something_to_verify(tmp_path):
 
 def test_group_files_are_named_by_settings_and_group(tmp_path):
     assert group_file(tmp_path, "s" * 64, "7-3") == tmp_path / "groups" / "ssssssssssss" / "7-3.json"
+
+
+def test_rows_put_aside_for_having_no_position_are_sealed(tmp_path, sky, tiles_of):
+    manifest = tiles_of(tmp_path, sky)
+    versions = set()
+    for ra in (float("nan"), float("inf"), None, 0.0):
+        rows = pa.table({"objectId": [1, 2], "coord_ra": pa.array([ra, 5.88e8])})
+        version = seal(tmp_path, [manifest], quarantined_rows=rows)
+        assert pq.read_table(tmp_path / "versions" / version / "quarantined_rows.parquet")["objectId"].equals(rows[0])
+        versions.add(version)
+    assert len(versions) == 4
+    assert verify(tmp_path).ok

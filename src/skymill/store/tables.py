@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,8 +72,13 @@ def content_digest(table: pa.Table) -> str:
     """Give the SHA-256 of what a table says, whatever the version of Parquet that says it."""
     hasher = hashlib.sha256(canonical_json(table.schema.names))
     for column in table.columns:
-        hasher.update(canonical_json(column.to_pylist()))
+        hasher.update(canonical_json([_plain(value) for value in column.to_pylist()]))
     return hasher.hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Give what JSON has no number for, NaN and infinity, as text: a source may be put aside for just that position."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_parquet(table: pa.Table) -> bytes:
