@@ -57,29 +57,31 @@ def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[s
     StoreError
         If tiles are missing or overlap.
     """
-    manifests, sources = [Path(path) for path in manifests], [Path(path) for path in sources]
+    source_manifests = [Path(path) for path in sources]
     plan = json.loads((Path(output) / "tiling" / "plan.json").read_text())
     gate = plan["gate"]
     refused = {"quarantined": gate["quarantined"], "excluded": gate["excluded"]}
     unplaced = [Accounting(n_in=gate["n_in"] - gate["n_rows"], **refused)]
     if catalogue != SOURCES:
-        unplaced += [_put_aside(GroupManifest.read(path)) for path in sources]
+        unplaced += [_put_aside(GroupManifest.read(path)) for path in source_manifests]
     return store.seal(
         Path(output) / "catalogues" / catalogue,
         [GroupManifest.read(path) for path in manifests],
         unplaced=Accounting.total(unplaced),
         n_in=gate["n_in"],
         about={"survey": plan["survey"]},
-        quarantined_rows=_quarantined_rows(sources, Path(output)) if catalogue == SOURCES else None,
+        quarantined_rows=_quarantined_rows(source_manifests, Path(output)) if catalogue == SOURCES else None,
     )
 
 
 def _quarantined_rows(sources: Iterable[Path], output: Path) -> pa.Table:
-    """Put the rows refused by the gate and those with an ambiguous id into one table."""
+    """Put the rows refused by the gate and those with an ambiguous id into one table, in one order."""
     refused = pq.read_table(output / "tiling" / "quarantine.parquet")
     tables = [refused.filter(pc.equal(refused["kind"], "quarantined"))]
     tables += [pq.read_table(path.with_suffix(".quarantine.parquet")) for path in sources]
-    return pa.concat_tables([_as_rows(table) for table in tables])
+    # Workers finish in any order; the version must not depend on it.
+    order = [(name, "ascending") for name in ("part", "row", "tile", "objectId", "coord_ra", "coord_dec")]
+    return pa.concat_tables([_as_rows(table) for table in tables]).sort_by(order)
 
 
 def _as_rows(table: pa.Table) -> pa.Table:
