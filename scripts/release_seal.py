@@ -1,7 +1,7 @@
 """Rule release_seal: seal one catalogue."""
 
 from skymill import release
-from skymill.cli.job import start_job
+from skymill.cli.job import files_of, start_job
 
 
 def main(snakemake):
@@ -9,8 +9,8 @@ def main(snakemake):
     chain = start_job(snakemake)
     release.seal(
         snakemake.wildcards.catalogue,
-        snakemake.input.manifests,
-        sources=snakemake.input.sources,
+        files_of(snakemake.input.manifests),
+        sources=files_of(snakemake.input.sources),
         output=chain.output,
     )
 

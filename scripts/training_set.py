@@ -1,13 +1,13 @@
 """Rule training_set: join labels to features and split them by sky."""
 
 from skymill import training
-from skymill.cli.job import start_job
+from skymill.cli.job import files_of, start_job
 
 
 def main(snakemake):
     """Write the training set and the manifest that names it."""
     chain = start_job(snakemake)
-    training.make_set(chain.run, chain.survey, snakemake.input.features, output=chain.output)
+    training.make_set(chain.run, chain.survey, files_of(snakemake.input.features), output=chain.output)
 
 
 if "snakemake" in globals():

@@ -22,6 +22,9 @@ wildcard_constraints:
     fit=r"[0-9a-f]{12}",
 
 
+# Checkpoints are asked for from first to last: tiling_plan, training_set, export_onnx. When a checkpoint finishes,
+# Snakemake (9.27) looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
+# started with unknown inputs once that later one turns out to be up to date.
 def plan():
     return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())[
         "groups"
@@ -48,6 +51,7 @@ def feature_manifests(wildcards):
 
 
 def training_set():
+    plan()
     return json.loads(Path(checkpoints.training_set.get().output[0]).read_text())
 
 
@@ -79,6 +83,7 @@ def export_manifests(wildcards):
 
 
 def onnx_digest(model):
+    training_set() if model in CHAIN.trained_models else plan()
     return json.loads(
         Path(checkpoints.export_onnx.get(model=model).output[0]).read_text()
     )["onnx"]

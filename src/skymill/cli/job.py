@@ -26,6 +26,11 @@ def start_job(snakemake: Any) -> Chain:
     return Chain.from_config(snakemake.config)
 
 
+def files_of(named: Any) -> list[str]:
+    """Give the files behind one name of a rule's input; Snakemake gives a single one as a plain string."""
+    return [named] if isinstance(named, str) else list(named)
+
+
 def check_output(written: Path, declared: str) -> None:
     """Make sure that a stage wrote what the workflow waits for.
 
