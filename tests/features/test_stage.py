@@ -130,3 +130,20 @@ def test_sources_of_another_description_are_refused(tmp_path: Path):
     changed = SURVEY.model_copy(update={"bands": ["u", "g", "r"], "extinction": None})
     with pytest.raises(ValueError, match=r"psfFlux: expected u, g, r, found g, r, i.*run the tiling again"):
         make_one(tmp_path, entry, changed)
+
+
+def test_a_damaged_tile_in_the_pool_is_named_and_not_taken_over(tmp_path: Path):
+    entries = [write_sources(tmp_path, tile, 100, seed=seed) for seed, tile in enumerate(TILES, start=1)]
+    sources = manifest(tmp_path, entries)
+    path = make(tmp_path, sources)
+    [first, _] = GroupManifest.read(path).tiles
+    path.unlink()
+    finished = Pool(tmp_path / "catalogues/features").path(first.tile, first.key)
+    content = bytearray(finished.read_bytes())
+    content[len(content) // 2] ^= 1
+    finished.write_bytes(content)
+    with pytest.raises(FeatureError, match=r"(?s)1 tiles failed.*Npix=2.*delete the file.*1 finished"):
+        make(tmp_path, sources)
+    assert not path.exists()
+    finished.unlink()
+    assert GroupManifest.read(make(tmp_path, sources)).tiles[0] == first

@@ -121,7 +121,7 @@ def test_tiles_without_features_are_carried_on(lab):
 
 
 def test_every_missing_feature_is_named_before_a_cluster_starts(lab, monkeypatch):
-    monkeypatch.setattr("skymill.inference.stage.run_tasks", None)
+    monkeypatch.setattr("skymill.compute.group.run_tasks", None)
     lab.onnx.write_bytes(lab.model_bytes(("g_mag", "redness", "roundness")))
     with pytest.raises(
         MissingFeaturesError, match="needs 2 features that the catalogue lacks: redness, roundness; it has g_mag"

@@ -55,7 +55,8 @@ def run_tasks(
     tasks : iterable of Task
         Independent of each other, names unique.
     workers : int
-        Processes of the local cluster, fewer where there are fewer batches; on a joined cluster the least number to keep busy.
+        Processes of the local cluster, fewer where there are fewer batches; on a joined cluster the least number to
+        keep busy.
     settings : ComputeSettings
         Where and how.
     describe, unit : str

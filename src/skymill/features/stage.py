@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from pathlib import Path
 
-from skymill.compute import Task, group_lock, run_tasks
+from skymill.compute import TileGroup, TilesFailedError, TileTask, lost_before, run_group
 from skymill.config import ComputeSettings, FeatureSettings, SurveyConfig
 from skymill.features.plan import ingredients, make_recipe, settings_of
-from skymill.features.tile import CATALOGUE, FeatureRun, TileJob, finished_entry, make_tile
-from skymill.store import GroupManifest, Pool, Quarantined, TileEntry, file_sha256, group_file
-
-logger = logging.getLogger(__name__)
-SHOWN_FAILURES = 10
+from skymill.features.tile import CATALOGUE, FeatureRun, TileJob, make_tile
+from skymill.store import GroupManifest, Pool, file_sha256
 
 
-class FeatureError(RuntimeError):
+class FeatureError(TilesFailedError):
     """More tiles of a group failed than the settings allow."""
 
 
@@ -60,56 +56,18 @@ def compute(
     source_pool = Pool(Path(source_manifest).parents[2])
     recipe = make_recipe(survey, settings)
     shared = FeatureRun(str(Path(output) / "catalogues" / CATALOGUE), recipe, ingredients(recipe))
-    settings12 = settings_of(recipe)
-    path = group_file(Path(shared.catalogue), settings12, sources.group)
-    jobs = {
-        str(entry.tile): TileJob(entry.tile, str(source_pool.path(entry.tile, entry.key)), entry.sha256)
+    jobs = [
+        (TileJob(entry.tile, str(source_pool.path(entry.tile, entry.key)), entry.sha256), entry.n_rows)
         for entry in sources.tiles
-    }
-    rows = {str(entry.tile): entry.n_rows for entry in sources.tiles}
-    with group_lock(path.with_suffix(".lock")):
-        Pool(shared.catalogue).sweep()
-        entries: dict[str, TileEntry] = {
-            name: entry for name, job in jobs.items() if (entry := finished_entry(job, shared)) is not None
-        }
-        todo = [name for name in jobs if name not in entries]
-        logger.info("features, group %s: %d of %d tiles to compute", sources.group, len(todo), len(jobs))
-        outcome = run_tasks(
-            partial(make_tile, run=shared),
-            [Task(name, rows[name], jobs[name]) for name in todo],
-            workers=workers,
-            settings=compute,
-            describe=f"features {sources.group}",
-        )
-        entries.update(outcome.results)
-        _check_failures(outcome.failures, compute, path)
-        failed = [
-            Quarantined(*jobs[name].tile, shared.key(jobs[name]), reason, rows[name])
-            for name, reason in outcome.failures.items()
-        ]
-        without_sources = [
-            Quarantined(*entry.tile, entry.key, f"no sources: {entry.reason}", entry.n_in)
-            for entry in sources.quarantined
-        ]
-        manifest = GroupManifest(
-            catalogue=CATALOGUE,
-            settings=settings12,
-            group=sources.group,
-            inputs={"sources": file_sha256(source_manifest)},
-            tiles=tuple(entries.values()),
-            quarantined=(*failed, *without_sources),
-        )
-        manifest.accounting.check(f"features, group {sources.group}")
-        manifest.write(path)
-    return path
-
-
-def _check_failures(failures: dict[str, str], compute: ComputeSettings, path: Path) -> None:
-    if len(failures) <= compute.max_quarantined_tiles:
-        return
-    shown = "\n".join(f"  {name}: {reason}" for name, reason in list(failures.items())[:SHOWN_FAILURES])
-    raise FeatureError(
-        f"{path}: {len(failures)} tiles failed, compute.max_quarantined_tiles allows "
-        f"{compute.max_quarantined_tiles}:\n{shown}\n"
-        "mend the cause and run again (what succeeded is kept), or raise the limit to quarantine them"
+    ]
+    group = TileGroup(
+        catalogue=Path(shared.catalogue),
+        settings=settings_of(recipe),
+        name=sources.group,
+        describe=f"features {sources.group}",
+        inputs={"sources": file_sha256(source_manifest)},
+        tasks=[TileTask(job.tile, n_rows, job, shared.key(job)) for job, n_rows in jobs],
+        lost=lost_before(sources.quarantined, "sources"),
     )
+    make = partial(make_tile, run=shared)
+    return run_group(group, lambda todo: make, workers=workers, settings=compute, error=FeatureError)

@@ -13,7 +13,7 @@ from skymill.features.kernel import FEATURE_FLAGS, compute_features
 from skymill.features.recipe import Recipe
 from skymill.features.registry import Feature, features_of
 from skymill.sky import Tile
-from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, file_sha256, open_tile
+from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, open_tile, receipt
 
 CATALOGUE = "features"
 FEATURES = "features"
@@ -41,7 +41,11 @@ class FeatureRun:
 
     def key(self, job: TileJob) -> str:
         """Key of the tile made from a source tile."""
-        return digest({"input": job.sha256, **self.ingredients})
+        return digest(self.all_ingredients(job))
+
+    def all_ingredients(self, job: TileJob) -> dict[str, Any]:
+        """What the key of the tile is the digest of."""
+        return {"input": job.sha256, **self.ingredients}
 
 
 def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
@@ -50,18 +54,18 @@ def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
     Raises
     ------
     CorruptTile
-        If the source tile is damaged.
+        If the source tile is damaged, or the finished one.
     ValueError
         If it does not hold what the recipe needs.
     """
-    done = finished_entry(job, run)
+    pool, key = Pool(run.catalogue), run.key(job)
+    done = pool.entry(job.tile, key)
     if done is not None:
         return done
     source = open_tile(job.path)
     photometry = _photometry(source, run.recipe)
     columns = [*IDENTITY, *photometry, *([VALUES] if run.recipe.values else [])]
     form = _form(source, features_of(run.recipe))
-    pool, key = Pool(run.catalogue), run.key(job)
     tally = FlagTally(form["flags"].attrs)
     with TileWriter(
         pool.path(job.tile, key), form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging
@@ -74,19 +78,9 @@ def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
             writer.append({**{name: block[name] for name in IDENTITY}, "flags": flags, FEATURES: features})
         accounting = tally.accounting().check(str(job.tile))
         attrs = {"catalogue": CATALOGUE, "features": [asdict(feature) for feature in features_of(run.recipe)]}
-        file = writer.commit(attrs=attrs, receipt=_receipt(job, run, accounting))
+        made = receipt(job.tile, key, run.all_ingredients(job), accounting, catalogue=CATALOGUE)
+        file = writer.commit(attrs=attrs, receipt=made)
     return TileEntry(*job.tile, key, file.sha256, file.n_bytes, source.n_rows, accounting)
-
-
-def finished_entry(job: TileJob, run: FeatureRun) -> TileEntry | None:
-    """Give the manifest's entry of a tile that stands in the pool."""
-    key = run.key(job)
-    path = Pool(run.catalogue).find(job.tile, key)
-    if path is None:
-        return None
-    reader = open_tile(path)
-    accounting = Accounting.from_dict(reader.receipt["accounting"])
-    return TileEntry(*job.tile, key, file_sha256(path), path.stat().st_size, reader.n_rows, accounting)
 
 
 class FlagTally:
@@ -150,18 +144,3 @@ def _form(source: TileReader, features: list[Feature]) -> dict[str, Variable]:
         column_units=[feature.unit for feature in features],
     )
     return form
-
-
-def _receipt(job: TileJob, run: FeatureRun, accounting: Accounting) -> dict[str, Any]:
-    import zarr
-
-    import skymill
-
-    return {
-        "key": run.key(job),
-        "ingredients": {"input": job.sha256, **run.ingredients},
-        "catalogue": CATALOGUE,
-        "tile": str(job.tile),
-        "accounting": accounting.as_dict(),
-        "versions": {"skymill": skymill.__version__, "numpy": np.__version__, "zarr": zarr.__version__},
-    }

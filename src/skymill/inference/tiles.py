@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, gate, sc
 from skymill.inference.session import Session, load_session
 from skymill.inference.settings import PRECISION
 from skymill.sky import Tile
-from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, file_sha256, open_tile
+from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, open_tile, receipt
 
 
 class MissingFeaturesError(ValueError):
@@ -49,7 +48,11 @@ class ModelRun:
 
     def key(self, input_sha256: str) -> str:
         """Key of the tile made from the feature tile of a digest."""
-        return digest({"input": input_sha256, **self.ingredients})
+        return digest(self.all_ingredients(input_sha256))
+
+    def all_ingredients(self, input_sha256: str) -> dict[str, Any]:
+        """What the key of the tile is the digest of."""
+        return {"input": input_sha256, **self.ingredients}
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,12 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     ModelFileError, ProviderError
         If the model cannot be run.
     CorruptTile
-        If the feature tile is damaged.
+        If the feature tile is damaged, or the finished one.
     """
     pool = Pool(run.catalogue)
-    done = pool.find(job.tile, job.key)
+    done = pool.entry(job.tile, job.key)
     if done is not None:
-        return finished_entry(job.tile, job.key, done)
+        return done
     session = load_session(run.onnx, run.onnx_sha256, run.provider)
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
@@ -101,13 +104,6 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
         accounting = tally.accounting().check(str(job.tile))
         file = writer.commit(attrs=_attributes(run, session), receipt=_receipt(job, run, accounting))
     return TileEntry(*job.tile, job.key, file.sha256, file.n_bytes, source.n_rows, accounting)
-
-
-def finished_entry(tile: Tile, key: str, path: Path) -> TileEntry:
-    """Give the manifest's entry of a tile that stands in the pool."""
-    reader = open_tile(path)
-    accounting = Accounting.from_dict(reader.receipt["accounting"])
-    return TileEntry(*tile, key, file_sha256(path), path.stat().st_size, reader.n_rows, accounting)
 
 
 def feature_columns(source: TileReader, wanted: list[str]) -> NDArray[np.intp]:
@@ -199,13 +195,11 @@ def _attributes(run: ModelRun, session: Session) -> dict[str, Any]:
 def _receipt(job: TileJob, run: ModelRun, accounting: Accounting) -> dict[str, Any]:
     import onnxruntime
 
-    import skymill
-
-    return {
-        "key": job.key,
-        "ingredients": {"input": job.sha256, **run.ingredients},
-        "catalogue": run.name,
-        "tile": str(job.tile),
-        "accounting": accounting.as_dict(),
-        "versions": {"skymill": skymill.__version__, "numpy": np.__version__, "onnxruntime": onnxruntime.__version__},
-    }
+    return receipt(
+        job.tile,
+        job.key,
+        run.all_ingredients(job.sha256),
+        accounting,
+        catalogue=run.name,
+        versions={"onnxruntime": onnxruntime.__version__},
+    )

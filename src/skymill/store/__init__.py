@@ -17,6 +17,7 @@ from skymill.store.variable import CHUNK_ROWS, Variable
 if TYPE_CHECKING:
     from skymill.store.catalogue import Catalogue, open_catalogue
     from skymill.store.pool import Pool
+    from skymill.store.provenance import made_with, receipt
     from skymill.store.reader import TileReader, open_tile, read_tile
     from skymill.store.sealing import seal
     from skymill.store.verifying import verify
@@ -45,9 +46,11 @@ __all__ = [
     "digest",
     "file_sha256",
     "group_file",
+    "made_with",
     "open_catalogue",
     "open_tile",
     "read_tile",
+    "receipt",
     "seal",
     "short",
     "verify",
@@ -58,6 +61,7 @@ __all__ = [
 _LATE = {
     "catalogue": ("Catalogue", "open_catalogue"),
     "pool": ("Pool",),
+    "provenance": ("made_with", "receipt"),
     "reader": ("TileReader", "open_tile", "read_tile"),
     "sealing": ("seal",),
     "verifying": ("verify",),

@@ -30,6 +30,7 @@ from skymill.store.paths import (
     version_file,
     version_folder,
 )
+from skymill.store.provenance import made_with
 from skymill.store.tables import content_digest, quarantine_table, tile_table, to_parquet
 
 if TYPE_CHECKING:
@@ -105,7 +106,13 @@ def seal(
                 (staging / name).write_bytes(to_parquet(table))
             _describe(staging, [entry.tile for entry in tiles])
             files = {path.name: file_sha256(path) for path in staging.iterdir() if path.is_file()}
-            manifest = {"skymill_format": VERSION_FORMAT, "version": version, "content": content, "files": files}
+            manifest = {
+                "skymill_format": VERSION_FORMAT,
+                "version": version,
+                "content": content,
+                "files": files,
+                "made_with": made_with(),  # recorded only: equal content is the same version, whoever seals it
+            }
             _link(staging, tiles)
             (staging / MANIFEST).write_bytes(as_json(manifest))
     current = {"skymill_format": VERSION_FORMAT, "catalogue": groups[0].catalogue, "version": version}

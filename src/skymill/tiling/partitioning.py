@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from skymill.compute import Task, group_lock, run_tasks
+from skymill.compute import TileGroup, TilesFailedError, TileTask, run_group
 from skymill.config import RunConfig
 from skymill.sky import Tile
-from skymill.store import GroupManifest, Pool, Quarantined
-from skymill.store import group_file as manifest_file
+from skymill.store import TileEntry
 from skymill.store.durable import staged
 from skymill.survey import Survey
 from skymill.tiling.files import TilingFiles
@@ -36,6 +36,10 @@ QUARANTINED = pa.schema(
     ]
 )
 """Columns of a group's quarantined rows."""
+
+
+class PartitionError(TilesFailedError):
+    """More tiles of a group failed than the settings allow."""
 
 
 def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: str | Path, *, workers: int) -> Path:
@@ -63,44 +67,32 @@ def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: st
 
     Raises
     ------
+    PartitionError
+        If more tiles fail than `compute.max_quarantined_tiles`.
     RuntimeError
-        If more tiles fail than `compute.max_quarantined_tiles`, or the survey has changed since the plan.
+        If the survey has changed since the plan.
     """
     files = TilingFiles(Path(output))
     group = Group.read(group_file)
-    settings = settings_digest(run, survey.config)
-    catalogue = files.output / "catalogues" / CATALOGUE
-    manifest = manifest_file(catalogue, settings, group.name)
-    with group_lock(manifest.with_suffix(".lock")):
-        Pool(catalogue).sweep()
+    tasks = TileGroup(
+        catalogue=files.output / "catalogues" / CATALOGUE,
+        settings=settings_digest(run, survey.config),
+        name=group.name,
+        describe=f"sorting {group.name}",
+        inputs={"group": group.digest},
+        tasks=[TileTask(tile, n_rows, (tile, n_rows)) for tile, n_rows in group.tiles],
+    )
+
+    def prepare(todo: Sequence[TileTask]) -> Callable[[tuple[Tile, int]], TileResult]:
         pieces = spilled_pieces(group, run, survey, files, workers=workers)
         conflicts = np.array(group.conflicts, np.int64)
-        work = GroupWork(catalogue, pieces, conflicts, survey.schema, tile_algorithm())
-        tasks = [Task(str(tile), n_rows, (tile, n_rows)) for tile, n_rows in group.tiles]
-        outcome = run_tasks(
-            partial(_make, work=work), tasks, workers=workers, settings=run.compute, describe=f"sorting {group.name}"
-        )
-        failed = [
-            Quarantined(*tile, key="", reason=outcome.failures[str(tile)], n_in=n_rows)
-            for tile, n_rows in group.tiles
-            if str(tile) in outcome.failures
-        ]
-        if len(failed) > run.compute.max_quarantined_tiles:
-            raise RuntimeError(
-                f"group {group.name}: {len(failed)} of {len(tasks)} tiles failed, allowed are "
-                f"{run.compute.max_quarantined_tiles} (compute.max_quarantined_tiles):\n"
-                + "\n".join(f"{entry.tile}: {entry.reason}" for entry in failed)
-            )
-        _write_quarantined(manifest.with_suffix(".quarantine.parquet"), outcome.results)
-        GroupManifest(
-            CATALOGUE,
-            settings,
-            group.name,
-            inputs={"group": group.digest},
-            tiles=tuple(result.entry for result in outcome.results.values()),
-            quarantined=tuple(failed),
-        ).write(manifest)
-    return manifest
+        return partial(_make, work=GroupWork(tasks.catalogue, pieces, conflicts, survey.schema, tile_algorithm()))
+
+    def settle(results: dict[str, TileResult]) -> dict[str, TileEntry]:
+        _write_quarantined(tasks.manifest.with_suffix(".quarantine.parquet"), results)
+        return {name: result.entry for name, result in results.items()}
+
+    return run_group(tasks, prepare, workers=workers, settings=run.compute, error=PartitionError, settle=settle)
 
 
 def spilled_pieces(

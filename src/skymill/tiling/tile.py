@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from skymill.sky import Tile
 from skymill.sky.healpix import tile_range
-from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileWriter, digest, file_sha256
+from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileFile, TileWriter, digest, receipt
 from skymill.survey import SOURCE_FLAGS, SourceSchema
 from skymill.tiling.form import variables
 from skymill.tiling.rows import Rows, Settled, content_digest, row_dtype, settle_copies, sort_rows
@@ -66,6 +65,8 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
     ------
     ValueError
         If the spill does not hold the rows that the plan counted.
+    CorruptTile
+        If the tile that stands in the pool is damaged.
     """
     schema = work.schema
     rows = sort_rows(gather(work.pieces, tile, schema))
@@ -83,10 +84,11 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
     key = digest(ingredients)
     accounting = account(rows, settled).check(str(tile))
     pool = Pool(work.catalogue)
-    path = pool.path(tile, key)
-    if pool.find(tile, key) is None:
-        _write(path, rows, settled.kept, schema, pool.staging, receipt(tile, key, ingredients, accounting))
-    entry = TileEntry(*tile, key, file_sha256(path), path.stat().st_size, accounting.n_rows, accounting)
+    entry = pool.entry(tile, key)
+    if entry is None:
+        made = receipt(tile, key, ingredients, accounting, catalogue=CATALOGUE)
+        file = _write(pool.path(tile, key), rows, settled.kept, schema, pool.staging, made)
+        entry = TileEntry(*tile, key, file.sha256, file.n_bytes, accounting.n_rows, accounting)
     quarantined = np.empty(int(settled.conflicting.sum()), LEFT_OUT)
     for name in LEFT_OUT.names or ():
         quarantined[name] = rows[name][settled.conflicting]
@@ -124,21 +126,9 @@ def even_chunks(n_rows: int) -> int:
     return -(-n_rows // max(1, -(-n_rows // CHUNK_ROWS))) or 1
 
 
-def receipt(tile: Tile, key: str, ingredients: Mapping[str, Any], accounting: Accounting) -> dict[str, Any]:
-    """Say what made a tile."""
-    return {
-        "key": key,
-        "ingredients": dict(ingredients),
-        "catalogue": CATALOGUE,
-        "tile": str(tile),
-        "accounting": accounting.as_dict(),
-        "versions": {name: version(name) for name in ("skymill", "numpy", "zarr")},
-    }
-
-
 def _write(
-    path: Path, rows: Rows, kept: NDArray[np.bool_], schema: SourceSchema, staging: Path, paper: Mapping[str, Any]
-) -> None:
+    path: Path, rows: Rows, kept: NDArray[np.bool_], schema: SourceSchema, staging: Path, made: Mapping[str, Any]
+) -> TileFile:
     """Write the kept rows, a chunk at a time."""
     form = variables(schema)
     n_rows = int(kept.sum())
@@ -146,4 +136,4 @@ def _write(
         for start in range(0, len(rows), CHUNK_ROWS):
             block = rows[start : start + CHUNK_ROWS][kept[start : start + CHUNK_ROWS]]
             writer.append({name: np.ascontiguousarray(block[name]) for name in form})
-        writer.commit(attrs={"catalogue": CATALOGUE}, receipt=paper)
+        return writer.commit(attrs={"catalogue": CATALOGUE}, receipt=made)
