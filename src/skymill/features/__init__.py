@@ -1,14 +1,25 @@
 """Features of sources: one registry of names, units and definitions, and what computes them tile by tile."""
 
-from skymill.features.plan import make_recipe, names, reference_band, settings_digest
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skymill.features.plan import make_recipe, names, reference_band, settings_digest
+    from skymill.features.stage import FeatureError, compute
 
 __all__ = ["FeatureError", "compute", "make_recipe", "names", "reference_band", "settings_digest"]
 
+_LATE = {
+    "plan": ("make_recipe", "names", "reference_band", "settings_digest"),
+    "stage": ("FeatureError", "compute"),
+}
 
-def __getattr__(name: str) -> object:
-    """Import the stage when it is used: the Snakefile only needs the digest."""
-    if name not in ("FeatureError", "compute"):
-        raise AttributeError(f"module 'skymill.features' has no attribute '{name}'")
-    from skymill.features.stage import FeatureError, compute
 
-    return {"FeatureError": FeatureError, "compute": compute}[name]
+def __getattr__(name: str) -> Any:
+    """Import what is used: the Snakefile only needs the digest, and a worker neither that nor the stage."""
+    for module, offered in _LATE.items():
+        if name in offered:
+            return getattr(import_module(f"skymill.features.{module}"), name)
+    raise AttributeError(f"module 'skymill.features' has no attribute '{name}'")

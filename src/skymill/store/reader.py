@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
@@ -20,6 +19,9 @@ from skymill.store.source import open_source
 from skymill.store.variable import SOURCE
 from skymill.store.writer import FORMAT
 from skymill.store.zipstore import TileStore, Traffic
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class TileReader:
@@ -138,6 +140,8 @@ class TileReader:
 
     def dataset(self) -> xr.Dataset:
         """Give the tile as plain xarray; values are read when they are used."""
+        import xarray as xr  # takes longer to load than a small tile to make; tasks do without
+
         return xr.open_zarr(self.store, chunks=None, consolidated=True, zarr_format=3)
 
 

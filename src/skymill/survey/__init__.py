@@ -1,10 +1,17 @@
 """Surveys: source tables of any format behind one gate, and tables of labels."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from skymill.survey.blocks import BLOCK_ROWS, Gated, Part, Rejected, SourceBlock, SourceSchema
 from skymill.survey.errors import TableError
 from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
-from skymill.survey.labels import Labels, labels_digest, read_labels
-from skymill.survey.survey import Survey, inventory_digest, open_survey
+
+if TYPE_CHECKING:
+    from skymill.survey.labels import Labels, labels_digest, read_labels
+    from skymill.survey.survey import Survey, inventory_digest, open_survey
 
 __all__ = [
     "BLOCK_ROWS",
@@ -25,3 +32,16 @@ __all__ = [
     "open_survey",
     "read_labels",
 ]
+
+_LATE = {
+    "labels": ("Labels", "labels_digest", "read_labels"),
+    "survey": ("Survey", "inventory_digest", "open_survey"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what reads tables, and astropy and pyarrow with it, when it is first used: making tiles does without."""
+    for module, names in _LATE.items():
+        if name in names:
+            return getattr(import_module(f"skymill.survey.{module}"), name)
+    raise AttributeError(f"module 'skymill.survey' has no attribute '{name}'")
