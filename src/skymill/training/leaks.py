@@ -85,6 +85,8 @@ def find_suspects(
     common = reference(-1) if measured else None
     suspects = []
     for number in values:
+        if not flaws[number] and alone[number] <= FLOOR:
+            continue  # whatever the others explain
         expected = common if common is not None else reference(number)
         reason = flaws[number] or ("score" if alone[number] > max(FLOOR, RATIO * expected) else "")
         if reason:
@@ -160,6 +162,7 @@ def explained_alone(feature: Floats, labels: NDArray[np.integer]) -> float:
 def explained_together(features: Floats, labels: NDArray[np.integer]) -> float:
     """Give the share of the classes' entropy that boosted trees explain with many features, out of sample."""
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     loss = 0.0
     for learn, judge in _halves(len(labels)):
@@ -168,9 +171,10 @@ def explained_together(features: Floats, labels: NDArray[np.integer]) -> float:
         model = HistGradientBoostingClassifier(
             max_iter=40, learning_rate=0.2, max_leaf_nodes=15, early_stopping=False, random_state=0
         )
-        model.fit(features[learn], labels[learn])
         shares = np.full((len(labels[judge]), int(labels.max()) + 1), 1e-6)
-        shares[:, model.classes_] = model.predict_proba(features[judge])
+        with threadpool_limits(1, user_api="openmp"):  # for so few rows threads only wait for each other
+            model.fit(features[learn], labels[learn])
+            shares[:, model.classes_] = model.predict_proba(features[judge])
         loss -= np.log(np.clip(shares[np.arange(len(shares)), labels[judge]], 1e-6, 1.0)).sum()
     return _explained(loss / len(labels), labels)
 
