@@ -1,9 +1,7 @@
 # Paths and digests that all stages share. `CHAIN` (skymill.cli.chain) reads and checks the configuration
 # and knows the settings digest of each stage; what depends on a checkpoint is asked for below.
-import json
-from pathlib import Path
-
 from skymill.cli.chain import Chain
+from skymill.cli.checkpoints import read_checkpoint
 
 CHAIN = Chain.from_config(config)
 
@@ -23,12 +21,10 @@ wildcard_constraints:
 
 
 # Checkpoints are asked for from first to last: tiling_plan, training_set, export_onnx. When a checkpoint finishes,
-# Snakemake (9.27) looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
+# Snakemake looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
 # started with unknown inputs once that later one turns out to be up to date.
 def plan():
-    return json.loads(Path(checkpoints.tiling_plan.get().output[0]).read_text())[
-        "groups"
-    ]
+    return read_checkpoint(checkpoints.tiling_plan)["groups"]
 
 
 def group_file(wildcards):
@@ -52,7 +48,7 @@ def feature_manifests(wildcards):
 
 def training_set():
     plan()
-    return json.loads(Path(checkpoints.training_set.get().output[0]).read_text())
+    return read_checkpoint(checkpoints.training_set)
 
 
 def training_set_file(wildcards):
@@ -84,9 +80,7 @@ def export_manifests(wildcards):
 
 def onnx_digest(model):
     training_set() if model in CHAIN.trained_models else plan()
-    return json.loads(
-        Path(checkpoints.export_onnx.get(model=model).output[0]).read_text()
-    )["onnx"]
+    return read_checkpoint(checkpoints.export_onnx, model=model)["onnx"]
 
 
 def onnx_file(wildcards):
