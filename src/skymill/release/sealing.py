@@ -79,7 +79,7 @@ def _quarantined_rows(sources: Iterable[Path], output: Path) -> pa.Table:
     refused = pq.read_table(output / "tiling" / "quarantine.parquet")
     tables = [refused.filter(pc.equal(refused["kind"], "quarantined"))]
     tables += [pq.read_table(path.with_suffix(".quarantine.parquet")) for path in sources]
-    # Workers finish in any order; the version must not depend on it.
+    # The version must not depend on the order in which the groups are given.
     order = [(name, "ascending") for name in ("part", "row", "tile", "objectId", "coord_ra", "coord_dec")]
     return pa.concat_tables([_as_rows(table) for table in tables]).sort_by(order)
 
