@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,10 @@ from skymill.features.kernel import FEATURE_FLAGS, compute_features
 from skymill.features.recipe import Recipe
 from skymill.features.registry import Feature, features_of
 from skymill.sky import Tile
-from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, open_tile, receipt
+from skymill.store import Accounting, Pool, TileEntry, Variable, digest, receipt
+
+if TYPE_CHECKING:
+    from skymill.store import TileReader
 
 CATALOGUE = "features"
 FEATURES = "features"
@@ -62,6 +65,8 @@ def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
     done = pool.entry(job.tile, key)
     if done is not None:
         return done
+    from skymill.store import TileWriter, open_tile  # Zarr, which the coordinator does without
+
     source = open_tile(job.path)
     photometry = _photometry(source, run.recipe)
     columns = [*IDENTITY, *photometry, *([VALUES] if run.recipe.values else [])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, gate, sc
 from skymill.inference.session import Session, load_session
 from skymill.inference.settings import PRECISION
 from skymill.sky import Tile
-from skymill.store import Accounting, Pool, TileEntry, TileReader, TileWriter, Variable, digest, open_tile, receipt
+from skymill.store import Accounting, Pool, TileEntry, Variable, digest, receipt
+
+if TYPE_CHECKING:
+    from skymill.store import TileReader
 
 
 class MissingFeaturesError(ValueError):
@@ -82,6 +85,8 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     done = pool.entry(job.tile, job.key)
     if done is not None:
         return done
+    from skymill.store import TileWriter, open_tile  # Zarr, which the coordinator does without
+
     session = load_session(run.onnx, run.onnx_sha256, run.provider)
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])

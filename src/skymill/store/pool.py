@@ -6,7 +6,6 @@ from pathlib import Path
 
 from skymill.sky import Tile
 from skymill.store.accounting import Accounting
-from skymill.store.check import check_whole, wrong_receipt
 from skymill.store.durable import sweep
 from skymill.store.errors import CorruptTile
 from skymill.store.keys import file_sha256
@@ -61,6 +60,8 @@ class Pool:
         path = self.find(tile, key)
         if path is None:
             return None
+        from skymill.store.check import check_whole, wrong_receipt  # they bring Zarr with them
+
         attributes = check_whole(path)
         wrong = wrong_receipt(attributes["receipt"], key)
         if wrong:
