@@ -5,7 +5,7 @@ catalogues `sources`, `features` and two models a manifest per group with as man
 set, fits, models, seals and report are there as far as the workflow looks at them. Paths come from the workflow's own
 `Chain`. Then `snakemake --forceall --touch` lets Snakemake record every job as it does after a run (it takes about
 0.1 s a file by design), so that params and inputs are compared as after a real run; only the tiles are missing, which
-Snakemake never looks at.
+Snakemake never looks at. Code enters by digest, so skymill must not be edited meanwhile.
 
     python benchmarks/workflow_noop.py --tiles 100_000 --repeats 3
 """
