@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from skymill.cli.chain import Chain
-from skymill.compute import ComputeError, GroupLockedError, guard_ancestors
+from skymill.compute import ComputeError, GroupLockedError, TilesFailedError, guard_ancestors
 
 logger = logging.getLogger("skymill")
-EXPECTED = (ValueError, OSError, ComputeError, GroupLockedError)
+EXPECTED = (ValueError, OSError, ComputeError, GroupLockedError, TilesFailedError)
 """Errors whose message says what is wrong and what to do, so that no traceback is shown."""
 
 
