@@ -1,17 +1,25 @@
-"""Maps of HEALPix pixels: the whole sky in Mollweide, or the part of it that holds data."""
+"""Maps of HEALPix pixels: each field that holds data, or the whole sky where they are wide or many."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from skymill.sky import at_order, order29, tile_centres, unit_vectors
 
-WIDE_DEG = 70.0
-"""A survey within a cap of this radius is drawn by itself, a wider one on the whole sky."""
+WIDE_DEG = 35.0
+"""A field within a cap of this radius is drawn by itself; if one is wider, the whole sky is drawn."""
+MOST_FIELDS = 4
+GAP_DEG = 12.0
+"""Coarse pixels further apart than this belong to different fields."""
+COARSE_ORDER = 3
 
 
 class Region(NamedTuple):
@@ -53,24 +61,43 @@ def draw_sky_map(
     log : bool
         Colours by the logarithm.
     """
-    region = region_of(pixels, order)
-    whole = region.radius > WIDE_DEG
-    figure = Figure(figsize=(7.5, 4.2) if whole else (6.0, 4.6), layout="constrained")
-    axes = figure.add_subplot(projection="mollweide" if whole else None)
-    ra, dec, horizontal, vertical = _whole_sky() if whole else _cap(region)
-    image = _look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
-    norm = "log" if log and np.nanmin(values, initial=np.inf) > 0 else None
-    mesh = axes.pcolormesh(horizontal, vertical, image, norm=norm, cmap="viridis", rasterized=True, shading="nearest")
-    if whole:
-        axes.grid(alpha=0.3)
-        axes.set_xticklabels([])
+    regions = fields_of(pixels, order)
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
+    norm = LogNorm(low, high) if log and 0 < low < high else Normalize(low, high)
+    if len(regions) > MOST_FIELDS or max(region.radius for region in regions) > WIDE_DEG:
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        panels = [(figure.add_subplot(projection="mollweide"), *_whole_sky())]
+        panels[0][0].set_xticklabels([])
+        panels[0][0].grid(alpha=0.3)
     else:
-        axes.set_aspect("equal")
-        axes.set_xlabel(f"offset in right ascension from {region.ra:.2f} deg, times cos(dec) (deg)")
-        axes.set_ylabel("declination (deg)")
-        axes.invert_xaxis()
-    figure.colorbar(mesh, ax=axes, label=label, shrink=0.8)
+        figure = Figure(figsize=(1.2 + 3.2 * len(regions), 3.6), layout="constrained")
+        axes = figure.subplots(1, len(regions), squeeze=False)[0]
+        panels = [(_field_axes(ax, region), *_cap(region)) for ax, region in zip(axes, regions, strict=True)]
+    for ax, ra, dec, horizontal, vertical in panels:
+        image = _look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
+        mesh = ax.pcolormesh(horizontal, vertical, image, norm=norm, cmap="viridis", rasterized=True, shading="nearest")
+    figure.colorbar(mesh, ax=[panel[0] for panel in panels], label=label, shrink=0.8)
     return figure
+
+
+def fields_of(pixels: NDArray[np.int64], order: int) -> list[Region]:
+    """Give a cap around each group of pixels that lies apart from the others, west to east."""
+    coarse = pixels >> 2 * max(order - COARSE_ORDER, 0)
+    cells, place = np.unique(coarse, return_inverse=True)
+    vectors = unit_vectors(*tile_centres(min(order, COARSE_ORDER), cells))
+    near = vectors @ vectors.T > np.cos(np.radians(GAP_DEG))
+    _, field = connected_components(csr_array(near), directed=False)
+    return sorted(region_of(pixels[field[place] == number], order) for number in np.unique(field))
+
+
+def _field_axes(axes: Axes, region: Region) -> Axes:
+    axes.set_aspect("equal")
+    axes.set_title(f"RA {region.ra:.1f}, Dec {region.dec:.1f}", fontsize=10)
+    axes.set_xlabel("offset to the east (deg)")
+    axes.set_ylabel("offset to the north (deg)")
+    axes.invert_xaxis()
+    return axes
 
 
 def _look_up(pixels: NDArray[np.int64], values: NDArray[np.floating], wanted: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -85,11 +112,16 @@ def _whole_sky() -> tuple[NDArray[np.float64], ...]:
 
 
 def _cap(region: Region) -> tuple[NDArray[np.float64], ...]:
-    """Give ra, dec of a grid over a cap and its plane coordinates (sinusoidal projection, degrees)."""
-    low, high = max(region.dec - region.radius, -90), min(region.dec + region.radius, 90)
-    offset, dec = np.meshgrid(np.linspace(-region.radius, region.radius, 500), np.linspace(low, high, 500))
-    cosine = np.maximum(np.cos(np.radians(dec)), 1e-6)
-    turn = offset / cosine
-    beyond = np.abs(turn) > 180
-    ra = (region.ra + np.where(beyond, 180, turn)) % 360
-    return ra, np.where(beyond, -90.0, dec), offset, dec
+    """Give ra, dec of a grid over a cap and its plane coordinates (Lambert's equal-area projection, degrees).
+
+    The inverse projection of Snyder 1987, USGS Professional Paper 1395, equations 20-14, 20-15 and 24-16.
+    """
+    east, north = np.meshgrid(*[np.linspace(-region.radius, region.radius, 400)] * 2)
+    rho = np.minimum(np.radians(np.hypot(east, north)), 2.0)
+    angle = 2 * np.arcsin(rho / 2)
+    scale = np.radians(1.0) * np.sinc(angle / np.pi) / np.sinc(angle / 2 / np.pi)
+    x, y, z = scale * east, scale * north, np.cos(angle)
+    sine, cosine = np.sin(np.radians(region.dec)), np.cos(np.radians(region.dec))
+    dec = np.degrees(np.arcsin(np.clip(z * sine + y * cosine, -1, 1)))
+    ra = region.ra + np.degrees(np.arctan2(x, z * cosine - y * sine))
+    return ra % 360, dec, east, north
