@@ -35,8 +35,9 @@ def photometry_with(**changes: object) -> dict:
 def test_unknown_key_names_the_file_and_the_nearest_key(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("name: a\nsurvey: s.yaml\ntiling: {max_row: 5}\n")
-    with pytest.raises(ConfigError, match=r"run\.yaml: tiling\.max_row: unknown key \(value 5\); did you mean 'max_rows'"):
+    with pytest.raises(ConfigError, match=r"run\.yaml: tiling\.max_row: unknown key \(value 5\)") as caught:
         load_run(path)
+    assert "did you mean 'max_rows'" in str(caught.value)
 
 
 def test_all_faults_are_told_at_once(tmp_path):
@@ -89,7 +90,8 @@ def test_variables_are_put_into_paths(monkeypatch):
 
 
 def test_labels_say_what_their_match_needs():
-    run = {"name": "a", "survey": "s", "labels": {"path": "p", "column": "class", "classes": ["a", "b"], "match": "sky"}}
+    labels = {"path": "p", "column": "class", "classes": ["a", "b"], "match": "sky"}
+    run = {"name": "a", "survey": "s", "labels": labels}
     with pytest.raises(ConfigError, match="matched by sky need ra, dec"):
         load_run(run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -28,24 +29,52 @@ class Outcome:
         return Counter(name for name in HEADER.findall(self.text) if name != "all")
 
 
-def command(folder: Path, *arguments: str, snakefile: Path | None = None) -> list[str]:
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of what a run needs of the repository, so that a test may edit code."""
+
+    root: Path
+
+    @classmethod
+    def copy(cls, target: Path) -> Checkout:
+        """Copy the code of this repository."""
+        for name in ("src", "workflow", "scripts", "profiles", "envs"):
+            shutil.copytree(
+                REPOSITORY / name, target / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            )
+        shutil.copy(REPOSITORY / "Snakefile", target)
+        return cls(target)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a text that stands once in a file."""
+        file = self.root / path
+        content = file.read_text()
+        assert content.count(old) == 1, f"{path}: expected '{old}' once"
+        file.write_text(content.replace(old, new))
+
+
+THIS = Checkout(REPOSITORY)
+
+
+def command(folder: Path, *arguments: str, checkout: Checkout = THIS) -> list[str]:
     """The command line of a run in `folder`."""
     return [
-        *(sys.executable, "-m", "snakemake", "--snakefile", str(snakefile or REPOSITORY / "Snakefile")),
+        *(sys.executable, "-m", "snakemake", "--snakefile", str(checkout.root / "Snakefile")),
         *("--directory", str(folder), "--configfile", str(folder / "config.yaml"), "--cores", "2", *arguments),
     ]
 
 
-def environment() -> dict[str, str]:
-    """The environment with this interpreter's commands first."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def environment(checkout: Checkout = THIS) -> dict[str, str]:
+    """The environment with this interpreter's commands and the checkout's code first."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(checkout.root / "src")}
 
 
-def run(folder: Path, *arguments: str, snakefile: Path | None = None, check: bool = True) -> Outcome:
+def run(folder: Path, *arguments: str, checkout: Checkout = THIS, check: bool = True) -> Outcome:
     """Run the workflow and wait for it."""
     done = subprocess.run(
-        command(folder, *arguments, snakefile=snakefile),
-        env=environment(),
+        command(folder, *arguments, checkout=checkout),
+        env=environment(checkout),
         capture_output=True,
         text=True,
         timeout=600,

@@ -66,7 +66,7 @@ def write_survey(folder: Path) -> None:
         "name": "patches",
         "survey": "survey.yaml",
         "models": ["forest.yaml", "mlp.yaml"],
-        "tiling": {"max_rows": 1500, "highest_order": 8, "group_order": 1},
+        "tiling": {"max_rows": 1500, "highest_order": 8, "group_order": 0},
         "labels": {
             "path": "labels.parquet",
             "column": "class",

@@ -1,24 +1,25 @@
 """What runs again after each kind of change, and what does not: the workflow's main promise.
 
-One story on one folder: the fixture does the changes in turn and notes the jobs each caused; the tests read the notes.
+One story in one folder: the fixture makes the changes in turn and notes what each caused; the tests read the notes.
 """
 
 from __future__ import annotations
 
 import os
-from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from snakemake_run import REPOSITORY, Outcome, pool_digests, run
-from survey_files import edit_yaml, patch_table, write_labels, write_survey
+from snakemake_run import Checkout, Outcome, pool_digests, run
+from survey_files import CENTRES, edit_yaml, patch_table, write_labels, write_survey
 
 import skymill
+from skymill.store import verify
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-PATCHES = 3
+GROUPS = len(CENTRES)
+RAISES = """raise RuntimeError("told to fail")\n\n\ndef main(snakemake):"""
 
 
 @pytest.fixture(scope="module")
@@ -30,94 +31,112 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def story(folder: Path) -> dict[str, Outcome]:
-    """Change one thing after the other and run the workflow after each."""
-    events = {"first": run(folder)}
-    events["nothing"] = run(folder)
+def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Change one thing after the other, and run the workflow after each."""
+    code = Checkout.copy(tmp_path_factory.mktemp("code"))
+    told = {"first": run(folder, checkout=code), "nothing": run(folder, checkout=code)}
 
     for path in [*folder.glob("tables/*"), *folder.glob("*.yaml"), folder / "labels.parquet"]:
         os.utime(path)
-    events["touch"] = run(folder)
+    for path in code.root.glob("scripts/*.py"):
+        os.utime(path)
+    told["touch"] = run(folder, checkout=code)
 
-    events["retrain to the same bytes"] = run(folder, "--forcerun", "training_fit")
+    code.edit("src/skymill/features/kernel.py", "from __future__", "# a remark\nfrom __future__")
+    code.edit("src/skymill/sky/healpix.py", "from __future__", "# a remark\nfrom __future__")
+    told["comment"] = run(folder, checkout=code)
+
+    told["retrain"] = run(folder, "--forcerun", "training_fit", checkout=code)
 
     edit_yaml(folder / "forest.yaml", settings={"trees": 12, "max_depth": 6})
-    events["change one model"] = run(folder)
+    told["model"] = run(folder, checkout=code)
 
-    before = pool_digests(folder)
-    changed = patch_table("wrap", seed=1, rows=700)
-    rest = patch_table("wrap").slice(700)
-    table = changed.drop_columns(["class"])
-    pq.write_table(table, folder / "tables" / "wrap.parquet")
-    events["change an unlabelled patch"] = run(folder)
-    events["pool before"] = before  # type: ignore[assignment]
-    assert rest.num_rows > 0
+    # New sources in the patch without labels; inference fails at first.
+    code.edit("scripts/inference_run.py", "def main(snakemake):", RAISES)
+    pq.write_table(patch_table("wrap", rows=3100).drop_columns(["class"]), folder / "tables" / "wrap.parquet")
+    told["patch, inference fails"] = run(folder, checkout=code, check=False)
+    code.edit("scripts/inference_run.py", RAISES, "def main(snakemake):")
+    told["patch, inference mended"] = run(folder, checkout=code)
 
     write_labels(folder, flip=7)
-    events["change a label"] = run(folder)
-    return events
+    told["label"] = run(folder, checkout=code)
+
+    code.edit("src/skymill/features/kernel.py", "from __future__ import annotations\n", EDITED_CODE)
+    told["code"] = run(folder, checkout=code)
+    return told
 
 
-def jobs(outcome: Outcome) -> Counter[str]:
-    """The jobs without sealing and the report, which are cheap and follow every change."""
-    return Counter({name: n for name, n in outcome.jobs.items() if name not in ("release_seal", "report_page")})
+EDITED_CODE = "from __future__ import annotations\n\nA_CHANGE = 1\n"
 
 
-def test_the_first_run_does_everything(story, folder):
-    assert jobs(story["first"]) == {
+def test_the_first_run_does_everything(story):
+    assert story["first"].jobs == {
         "tiling_plan": 1,
-        "tiling_partition": PATCHES + story_groups(folder) - PATCHES,
-        "features_compute": story_groups(folder),
+        "tiling_partition": GROUPS,
+        "features_compute": GROUPS,
         "training_set": 1,
         "training_fit": 2,
         "export_onnx": 2,
-        "inference_run": 2 * story_groups(folder),
+        "inference_run": 2 * GROUPS,
+        "release_seal": 4,
+        "report_page": 1,
     }
-    assert story["first"].jobs["release_seal"] == 4
-    assert story["first"].jobs["report_page"] == 1
 
 
-def story_groups(folder: Path) -> int:
-    """Groups of the first plan."""
-    import json
-
-    return len(json.loads((folder / "results/tiling/plan.json").read_text())["groups"])
-
-
-def test_nothing_runs_when_nothing_changed(story):
-    assert not story["nothing"].jobs
-    assert "Nothing to be done" in story["nothing"].text
+@pytest.mark.parametrize("event", ["nothing", "touch", "comment"])
+def test_nothing_runs_when_no_content_changed(story, event):
+    assert not story[event].jobs
+    assert "Nothing to be done" in story[event].text
 
 
-def test_touching_every_file_runs_nothing(story):
-    assert not story["touch"].jobs
+def test_retraining_to_the_same_bytes_stops_at_the_export(story):
+    assert set(story["retrain"].jobs) <= {"training_fit", "export_onnx", "report_page"}
+    assert story["retrain"].jobs["training_fit"] == 2
 
 
-def test_retraining_to_the_same_bytes_infers_nothing(story):
-    ran = jobs(story["retrain to the same bytes"])
-    assert ran["training_fit"] == 2
-    assert ran["inference_run"] == 0
+def test_changing_one_model_runs_its_own_jobs_only(story):
+    assert story["model"].jobs == {
+        "training_fit": 1,
+        "export_onnx": 1,
+        "inference_run": GROUPS,
+        "release_seal": 1,
+        "report_page": 1,
+    }
+    assert "catalogue=mlp" not in story["model"].text
 
 
-def test_changing_one_model_runs_its_own_jobs_only(story, folder):
-    groups = story_groups(folder)
-    assert jobs(story["change one model"]) == {"training_fit": 1, "export_onnx": 1, "inference_run": groups}
+def test_a_patch_without_labels_trains_nothing_and_touches_no_other_group(story):
+    both = story["patch, inference fails"].jobs + story["patch, inference mended"].jobs
+    assert both["tiling_plan"] == both["tiling_partition"] == both["features_compute"] == both["training_set"] == 1
+    assert both["training_fit"] == both["export_onnx"] == 0
 
 
-def test_an_unlabelled_patch_does_not_retrain(story):
-    ran = jobs(story["change an unlabelled patch"])
-    assert ran["training_fit"] == 0
-    assert ran["export_onnx"] == 0
-    assert ran["tiling_partition"] >= 1
+def test_after_a_failure_exactly_what_is_missing_runs(story):
+    assert story["patch, inference fails"].returncode != 0
+    assert story["patch, inference fails"].jobs["inference_run"] == 2
+    assert story["patch, inference mended"].jobs == {"inference_run": 2, "release_seal": 2, "report_page": 1}
 
 
-def test_a_changed_label_trains_again_but_keeps_features(story):
-    ran = jobs(story["change a label"])
-    assert ran["training_fit"] == 2
-    assert ran["tiling_partition"] == ran["features_compute"] == 0
+def test_a_changed_label_trains_again_and_keeps_the_features(story):
+    jobs = story["label"].jobs
+    assert jobs["training_set"] == 1
+    assert jobs["training_fit"] == jobs["export_onnx"] == 2
+    assert jobs["inference_run"] == 2 * GROUPS
+    assert jobs["tiling_plan"] == jobs["tiling_partition"] == jobs["features_compute"] == 0
 
 
-def test_the_catalogue_opens_and_holds_every_source(story, folder):
-    catalogue = skymill.open_catalogue(folder / "results/catalogues/mlp")
-    assert len(catalogue) > 0
-    assert REPOSITORY.is_dir()
+def test_changed_code_runs_its_stage_and_what_follows(story):
+    jobs = story["code"].jobs
+    assert jobs["features_compute"] == GROUPS
+    assert jobs["inference_run"] == 2 * GROUPS
+    assert jobs["tiling_plan"] == jobs["tiling_partition"] == 0
+    # The features came out the same, so the training set did, so nothing was fitted.
+    assert jobs["training_fit"] == 0
+
+
+def test_the_last_catalogue_is_whole(story, folder):
+    catalogue = skymill.open_catalogue(folder / "results" / "catalogues" / "mlp")
+    assert len(catalogue) == 2 * 3000 + 3100
+    report = verify(folder / "results")
+    assert report.ok, report.lines()
+    assert pool_digests(folder)

@@ -67,7 +67,10 @@ def own_fit_manifest(wildcards):
 
 
 def training_manifests(wildcards):
-    return [fit_manifest(model) for model in CHAIN.trained_models]
+    if not CHAIN.trained_models:
+        return []
+    fits = [fit_manifest(model) for model in CHAIN.trained_models]
+    return [f"{CHAIN.output}/training/set.json", *fits]
 
 
 def export_settings(wildcards):
@@ -76,6 +79,12 @@ def export_settings(wildcards):
 
 def export_manifests(wildcards):
     return [f"{CHAIN.output}/models/{model}/manifest.json" for model in CHAIN.models]
+
+
+def own_export_manifest(wildcards):
+    if wildcards.catalogue in CHAIN.models:
+        return f"{CHAIN.output}/models/{wildcards.catalogue}/manifest.json"
+    return []
 
 
 def onnx_digest(model):

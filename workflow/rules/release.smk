@@ -9,6 +9,8 @@ rule release_seal:
         manifests=catalogue_manifests,
         sources=source_manifests,
         plan="<results>/tiling/plan.json",
+        # Not read: it makes Snakemake look again at the manifests once the model has been exported.
+        model=own_export_manifest,
     output:
         current="<results>/catalogues/{catalogue}/current.json",
     log:

@@ -95,7 +95,7 @@ class ComputeSettings(Settings):
     """How work is spread; nothing here changes a result, so nothing here enters a key."""
 
     scheduler: str = "local"
-    """`local` starts a cluster of `threads` workers in each job; an address (tcp://..., tls://...) joins a running one."""
+    """`local` starts `threads` workers in each job; an address (tcp://..., tls://...) joins a running cluster."""
     memory_per_worker: str = "3GB"
     retries: int = Field(1, ge=0, le=10)
     """How often a tile that raised is tried again before it is quarantined."""

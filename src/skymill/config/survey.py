@@ -150,7 +150,7 @@ class SurveyConfig(Settings):
     name: Name
     format: Literal["parquet", "hats", "fits", "simulated"]
     path: str | None = None
-    """File or folder; `${VARIABLE}` and `${VARIABLE:-default}` are read from the environment. Relative to the working directory."""
+    """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)
     """From blue to red; colours are made of neighbours."""
     id: IdColumn | None = None
