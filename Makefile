@@ -1,12 +1,13 @@
 # make run    the embedded survey from nothing to catalogues and a report
 # make test   the whole test suite
+# make test-faults   ten kills of a worker and ten of snakemake at random moments
 # make lint   formatting, types, import layers, workflow
 VENV ?= .venv
 PYTHON ?= python3.11
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: run test lint clean help
+.PHONY: run test test-faults lint clean help
 help:
 	@sed -n 's/^# //p' Makefile
 
@@ -20,7 +21,10 @@ run: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES)
 
 test: $(VENV)/installed
-	PATH="$(abspath $(BIN)):$$PATH" python -m pytest
+	PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile
+
+test-faults: $(VENV)/installed
+	PATH="$(abspath $(BIN)):$$PATH" SKYMILL_KILLS=10 python -m pytest tests/workflow/test_kills.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check src tests scripts benchmarks

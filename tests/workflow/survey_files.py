@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 BANDS = "ugrizy"
-CENTRES = {"north": (40.0, 60.0), "south": (200.0, -30.0), "wrap": (0.0, 5.0)}
+CENTRES = {"north": (40.0, 60.0), "wrap": (0.0, 5.0)}
 """Patches far apart, so that each is a group of its own; one lies across RA 0."""
 ROWS = 3000
 CLASSES = ["GALAXY", "QSO", "STAR"]
@@ -41,7 +41,7 @@ def patch_table(name: str, *, seed: int = 0, rows: int = ROWS) -> pa.Table:
 
 
 def write_survey(folder: Path) -> None:
-    """Write tables/, labels.parquet (two of the three patches), the YAML files and config.yaml into `folder`."""
+    """Write tables/, labels.parquet (of one of the patches), the YAML files and config.yaml into `folder`."""
     (folder / "tables").mkdir(parents=True)
     for name in CENTRES:
         pq.write_table(patch_table(name).drop_columns(["class"]), folder / "tables" / f"{name}.parquet")
@@ -83,9 +83,8 @@ def write_survey(folder: Path) -> None:
 
 
 def write_labels(folder: Path, *, flip: int | None = None) -> None:
-    """Write the labels of `north` and `south`; `flip` changes the class of one row."""
-    tables = [patch_table(name).select(["objectId", "class"]) for name in ("north", "south")]
-    labels = pa.concat_tables(tables)
+    """Write the labels of `north`; `flip` changes the class of one row."""
+    labels = patch_table("north").select(["objectId", "class"])
     if flip is not None:
         classes = labels["class"].to_pylist()
         classes[flip] = CLASSES[(CLASSES.index(classes[flip]) + 1) % len(CLASSES)]

@@ -136,7 +136,7 @@ def test_changed_code_runs_its_stage_and_what_follows(story):
 
 def test_the_last_catalogue_is_whole(story, folder):
     catalogue = skymill.open_catalogue(folder / "results" / "catalogues" / "mlp")
-    assert len(catalogue) == 2 * 3000 + 3100
+    assert len(catalogue) == 3000 + 3100
     report = verify(folder / "results")
     assert report.ok, report.lines()
     assert pool_digests(folder)

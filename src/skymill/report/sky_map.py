@@ -67,17 +67,19 @@ def draw_sky_map(
     norm = LogNorm(low, high) if log and 0 < low < high else Normalize(low, high)
     if len(regions) > MOST_FIELDS or max(region.radius for region in regions) > WIDE_DEG:
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-        panels = [(figure.add_subplot(projection="mollweide"), *_whole_sky())]
-        panels[0][0].set_xticklabels([])
-        panels[0][0].grid(alpha=0.3)
+        axes = [figure.add_subplot(projection="mollweide")]
+        axes[0].set_xticklabels([])
+        axes[0].grid(alpha=0.3)
+        grids = [_whole_sky()]
     else:
         figure = Figure(figsize=(1.2 + 3.2 * len(regions), 3.6), layout="constrained")
-        axes = figure.subplots(1, len(regions), squeeze=False)[0]
-        panels = [(_field_axes(ax, region), *_cap(region)) for ax, region in zip(axes, regions, strict=True)]
-    for ax, ra, dec, horizontal, vertical in panels:
+        row = figure.subplots(1, len(regions), squeeze=False)[0]
+        axes = [_field_axes(ax, region) for ax, region in zip(row, regions, strict=True)]
+        grids = [_cap(region) for region in regions]
+    for ax, (ra, dec, horizontal, vertical) in zip(axes, grids, strict=True):
         image = _look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
         mesh = ax.pcolormesh(horizontal, vertical, image, norm=norm, cmap="viridis", rasterized=True, shading="nearest")
-    figure.colorbar(mesh, ax=[panel[0] for panel in panels], label=label, shrink=0.8)
+    figure.colorbar(mesh, ax=axes, label=label, shrink=0.8)
     return figure
 
 
