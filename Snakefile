@@ -1,6 +1,6 @@
 from snakemake.utils import min_version
 
-min_version("9.10")
+min_version("9.27")
 
 # One file describes a run: with --configfile yours replaces the embedded survey's instead of being mixed with it.
 if "survey" not in config:

@@ -31,7 +31,7 @@ class ModelConfig(Settings):
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
     settings: dict[str, Any] = {}
-    """Hyperparameters; each kind declares its own, see `skymill config schema`."""
+    """Hyperparameters; each kind declares its own, see docs/models.md."""
     class_weight: Literal["balanced", "none"] = "none"
     """`balanced` weighs classes by inverse frequency while fitting; calibration undoes its effect on probabilities."""
     calibration: Literal["auto", "temperature", "isotonic", "none"] = "auto"

@@ -9,9 +9,6 @@ from pydantic import Field, field_validator, model_validator
 
 from skymill.config.base import Settings
 
-FLUX_UNITS = ("nJy", "uJy", "mJy", "Jy", "nanomaggy", "count")
-MAGNITUDE_UNITS = ("mag_ab", "mag_asinh")
-ANGLE_UNITS = ("deg", "hourangle", "rad")
 PerBand = dict[str, float]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
