@@ -11,13 +11,13 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import families
 import psutil
 import pytest
 
 from skymill.compute import GroupLockedError, group_lock
 
 HERE = Path(__file__).parent
-MARKER = "SKYMILL_TEST_FAMILY"
 START_S = 60.0
 
 
@@ -31,20 +31,13 @@ class Family:
         self.head: subprocess.Popen[bytes] | None = None
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {MARKER: self.marker, "PYTHONPATH": str(HERE)}
+        environment = os.environ | {families.MARKER: self.marker, "PYTHONPATH": str(HERE)}
         with self.log.open("wb") as log:
             self.head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         return self.head
 
     def members(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARKER) == self.marker:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return families.family(self.marker)
 
     def wait_for_tasks(self) -> None:
         wait_until(lambda: b"tasks are running" in self.log.read_bytes(), START_S, self.log)
@@ -113,7 +106,11 @@ def test_run_ends_with_the_workflow(family: Family, tmp_path: Path, victim: str)
     )
     family.start(sys.executable, str(fake))
     family.wait_for_tasks()
-    chosen = [process for process in family.members() if any(Path(w).name == victim for w in process.cmdline()[:2])]
+    chosen = [
+        process
+        for process in family.members()
+        if any(Path(word).name == victim for word in families.command_line(process)[:2])
+    ]
     assert len(chosen) == 1
     chosen[0].kill()
     left = ["snakemake"] if victim == "bash" else []

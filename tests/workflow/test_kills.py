@@ -12,17 +12,18 @@ import signal
 import subprocess
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from families import MARKER, command_line, family
 from snakemake_run import command, environment, pool_digests, run
 from survey_files import write_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 KILLS = int(os.environ.get("SKYMILL_KILLS", "1"))
-MARKER = "SKYMILL_TEST_RUN"
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +53,6 @@ def start(folder: Path, marker: str) -> subprocess.Popen[bytes]:
     )
 
 
-def family(marker: str) -> list[psutil.Process]:
-    """Every live process that was started by the run of `marker`."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARKER) == marker:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
-
-
 def wait_until_gone(marker: str, *, seconds: float) -> list[psutil.Process]:
     """Wait for a run's processes to end and give those that did not."""
     deadline = time.monotonic() + seconds
@@ -73,8 +62,17 @@ def wait_until_gone(marker: str, *, seconds: float) -> list[psutil.Process]:
 
 
 def workers(marker: str) -> list[psutil.Process]:
-    """Dask's worker processes of a run: the children of a process that runs one of our scripts."""
-    return [process for process in family(marker) if "spawn_main" in " ".join(process.cmdline())]
+    """Dask's worker processes of a run: the children of a fork server, which they share the command line with."""
+    servers = {process.pid for process in family(marker) if "forkserver" in " ".join(command_line(process))}
+    return [process for process in family(marker) if process.pid in servers and parent_of(process) in servers]
+
+
+def parent_of(process: psutil.Process) -> int:
+    """The parent's number; -1 once the process has ended."""
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return -1
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -87,7 +85,7 @@ def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     left = wait_until_gone(marker, seconds=10)
-    assert not left, [entry.cmdline() for entry in left]
+    assert not left, [command_line(entry) for entry in left]
 
     found = pool_digests(folder)
     assert found.items() <= expected.items(), "a tile of the killed run differs"
@@ -103,14 +101,20 @@ def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path):
     marker = uuid.uuid4().hex
     process = start(folder, marker)
     time.sleep(random.Random(number).uniform(0.05, 0.7) * duration)
-    victim = None
-    while victim is None and process.poll() is None:
-        alive = workers(marker)
-        victim = random.Random(number).choice(alive) if alive else None
-        time.sleep(0.02)
-    if victim is not None:
-        victim.kill()
+    assert kill_a_worker(marker, process, choice=random.Random(number)), (folder / "run.log").read_text()
     process.wait(timeout=600)
     run(folder)
     assert pool_digests(folder) == expected
     assert not wait_until_gone(marker, seconds=10)
+
+
+def kill_a_worker(marker: str, run: subprocess.Popen[bytes], *, choice: random.Random) -> bool:
+    """Kill a worker as soon as there is one; False if the run ended before."""
+    while run.poll() is None:
+        alive = workers(marker)
+        if alive:
+            with suppress(psutil.NoSuchProcess):  # it ended by itself since
+                choice.choice(alive).kill()
+                return True
+        time.sleep(0.02)
+    return False

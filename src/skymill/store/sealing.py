@@ -102,22 +102,27 @@ def seal(
     folder = version_folder(root, version)
     if not folder.is_dir():
         with staged_folder(folder, staging=root / STAGING) as staging:
-            for name, table in tables.items():
-                (staging / name).write_bytes(to_parquet(table))
-            _describe(staging, [entry.tile for entry in tiles])
-            files = {path.name: file_sha256(path) for path in staging.iterdir() if path.is_file()}
-            manifest = {
-                "skymill_format": VERSION_FORMAT,
-                "version": version,
-                "content": content,
-                "files": files,
-                "made_with": made_with(),  # recorded only: equal content is the same version, whoever seals it
-            }
-            _link(staging, tiles)
-            (staging / MANIFEST).write_bytes(as_json(manifest))
+            _fill(staging, tiles, tables, {"version": version, "content": content})
     current = {"skymill_format": VERSION_FORMAT, "catalogue": groups[0].catalogue, "version": version}
     write_bytes(root / CURRENT, as_json(current))
     return version
+
+
+def _fill(
+    folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, pa.Table], identity: Mapping[str, Any]
+) -> None:
+    """Write everything of a version: tables, coverage, the tree of symlinks, and the manifest that names them."""
+    for name, table in tables.items():
+        (folder / name).write_bytes(to_parquet(table))
+    _describe(folder, [entry.tile for entry in tiles])
+    manifest = {
+        "skymill_format": VERSION_FORMAT,
+        **identity,
+        "files": {path.name: file_sha256(path) for path in folder.iterdir()},
+        "made_with": made_with(),  # recorded only: equal content is the same version, whoever seals it
+    }
+    _link(folder, tiles)
+    (folder / MANIFEST).write_bytes(as_json(manifest))
 
 
 def as_json(values: Mapping[str, Any]) -> bytes:

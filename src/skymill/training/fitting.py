@@ -101,38 +101,16 @@ def fit(
         where=f"model '{model.name}'",
     )
     known = identity(model, set_sha256=file_sha256(data.path), seed=seed)
-    settings = read_settings(model.kind, known["settings"], source=f"model '{model.name}'")
     place = Place(folder / RESUME / short(digest(known)), device, threads)
     place.workdir.mkdir(parents=True, exist_ok=True)
+    learned = _learn(data, model, known["settings"], seed=seed, place=place)
 
-    train, train_left_out = data.rows("train")
-    validation, validation_left_out = data.rows("validation")
-    _check_measured(data, train)
-    class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
-    fitted = find(model.kind).fit(
-        _examples(train, class_weights), _examples(validation, class_weights), settings, seed=seed, place=place
-    )
-    calibration, tried = fit_calibration(
-        fitted.predict_probabilities(validation.features),
-        validation.labels,
-        method=model.calibration,
-        class_weights=class_weights,
-        seed=seed,
-    )
     test, test_left_out = data.rows("test")
-    probabilities = calibration.apply(fitted.predict_probabilities(test.features))
+    probabilities = learned.calibration.apply(learned.model.predict_probabilities(test.features))
     metrics = evaluate(probabilities, test.labels, test.magnitude, classes=data.classes, seed=seed)
     logger.info(
         "%s: %s", model.name, {name: metrics["overall"][name]["value"] for name in ("accuracy", "log_loss", "ece")}
     )
-
-    files = fitted.save(folder)
-    written = {
-        "calibration.json": _json({**calibration.as_dict(), "cross_validated_log_loss": tried}),
-        "metrics.json": _json(metrics),
-        "predictions.parquet": _predictions(test, probabilities, data.classes),
-        "history.csv": _csv(fitted.history()),
-    }
     manifest = {
         "format": FORMAT,
         "name": model.name,
@@ -141,18 +119,67 @@ def fit(
         "classes": data.classes,
         "features": data.features,
         **known,
-        "rows": {"train": len(train.labels), "validation": len(validation.labels), "test": len(test.labels)},
-        "unscorable": {"train": train_left_out, "validation": validation_left_out, "test": test_left_out},
-        "calibration": calibration.method,
+        "rows": learned.rows | {"test": len(test.labels)},
+        "unscorable": learned.left_out | {"test": test_left_out},
+        "calibration": learned.calibration.method,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
     }
     card = make_card(manifest, metrics, data.metadata)
-    written |= {"card.json": _json(card), "card.md": card_markdown(card).encode()}
-    for name, content in written.items():
-        write_bytes(folder / name, content)
-    manifest["files"] = {name: file_sha256(folder / name) for name in sorted([*files, *written])}
-    write_bytes(folder / "manifest.json", _json(manifest))
+    calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
+    files = {
+        "calibration.json": _json(calibration),
+        "metrics.json": _json(metrics),
+        "predictions.parquet": _predictions(test, probabilities, data.classes),
+        "history.csv": _csv(learned.model.history()),
+        "card.json": _json(card),
+        "card.md": card_markdown(card).encode(),
+    }
+    _write(folder, learned.model, files, manifest)
     shutil.rmtree(folder / RESUME)
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """A model and its calibration, settled without a look at the test split."""
+
+    model: Model
+    calibration: Calibration
+    calibrations_tried: Mapping[str, Any]
+    rows: dict[str, int]
+    left_out: dict[str, int]
+
+
+def _learn(data: LabelledSet, model: ModelConfig, settings: Mapping[str, Any], *, seed: int, place: Place) -> _Learned:
+    """Fit on the train split; stop and calibrate on the validation split."""
+    train, train_left_out = data.rows("train")
+    validation, validation_left_out = data.rows("validation")
+    _check_measured(data, train)
+    class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
+    fitted = find(model.kind).fit(
+        _examples(train, class_weights),
+        _examples(validation, class_weights),
+        read_settings(model.kind, settings, source=f"model '{model.name}'"),
+        seed=seed,
+        place=place,
+    )
+    calibration, tried = fit_calibration(
+        fitted.predict_probabilities(validation.features),
+        validation.labels,
+        method=model.calibration,
+        class_weights=class_weights,
+        seed=seed,
+    )
+    rows = {"train": len(train.labels), "validation": len(validation.labels)}
+    return _Learned(fitted, calibration, tried, rows, {"train": train_left_out, "validation": validation_left_out})
+
+
+def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
+    """Write the model and what is told of it; the manifest, which names every file's digest, comes last."""
+    names = model.save(folder)
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    digests = {name: file_sha256(folder / name) for name in sorted([*names, *files])}
+    write_bytes(folder / "manifest.json", _json({**manifest, "files": digests}))
 
 
 def load_fit(folder: str | Path) -> Fit:

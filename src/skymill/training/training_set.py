@@ -96,13 +96,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
     rows = _row_counts(examples, run.labels.classes)
     _check_classes(rows, guarded, matched, run.split, run.labels.classes)
 
-    train = examples.split == TRAIN
-    suspects, scores = find_suspects(examples.features[train], tiles.features, examples.label[train])
-    found = [suspect.as_dict() for suspect in suspects]
-    for suspect in found:
-        logger.warning(
-            "leakage audit: feature '%(name)s' is suspected (%(reason)s, explains %(score).2f alone)", suspect
-        )
+    suspects, explained = _suspects(examples, tiles)
     metadata = {
         "format": FORMAT,
         "task": "classification",
@@ -110,38 +104,28 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
         "features": tiles.features,
         "split": run.split.model_dump(mode="json"),
         "rows": rows,
-        "suspects": found,
+        "suspects": suspects,
     }
     content = _parquet(examples, _magnitude(examples, tiles, survey.config.bands), tiles, metadata)
-    set12, path = _store(content, output / "training" / "sets")
-    in_use = {
-        "matched": len(matched),
-        "used": len(examples),
-        "guard": int(guarded.sum()),
-        "unmeasured": int((~measured).sum()),
-    }
-    audit = {
-        **check_splits(
-            examples.object_id, examples.ra, examples.dec, examples.split, guard_arcsec=run.split.guard_arcsec
-        ),
-        "train_against_test": _shift(examples, tiles, run),
-        "suspects": found,
-        "explained": scores,
-    }
+    path = _store(content, output / "training" / "sets")
     described = {
-        "set": set12,
+        "set": path.stem,
         "file": f"sets/{path.name}",
         "sha256": file_sha256(path),
         **metadata,
         "labels": {**counts, "other_classes": dict(labels.other_classes), "digest": labels.digest},
-        "sources": in_use,
-        "audit": audit,
+        "sources": {
+            "matched": len(matched),
+            "used": len(examples),
+            "guard": int(guarded.sum()),
+            "unmeasured": int((~measured).sum()),
+        },
+        "audit": {**_audit(examples, tiles, run), "suspects": suspects, "explained": explained},
         "inputs": {Path(manifest).stem: file_sha256(manifest) for manifest in feature_manifests},
     }
     target = output / "training" / "set.json"
-    write_bytes(
-        target, json.dumps(described, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    )
+    text = json.dumps(described, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+    write_bytes(target, text.encode() + b"\n")
     return target
 
 
@@ -241,6 +225,26 @@ def _magnitude(examples: Examples, tiles: FeatureTiles, bands: list[str]) -> NDA
     return examples.features[:, names.index(name)] if name in names else np.full(len(examples), np.nan, np.float32)
 
 
+def _suspects(examples: Examples, tiles: FeatureTiles) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """Features that tell the class too well, and how much of it each explains alone; from the train split."""
+    train = examples.split == TRAIN
+    suspects, explained = find_suspects(examples.features[train], tiles.features, examples.label[train])
+    found = [suspect.as_dict() for suspect in suspects]
+    for suspect in found:
+        logger.warning(
+            "leakage audit: feature '%(name)s' is suspected (%(reason)s, explains %(score).2f alone)", suspect
+        )
+    return found, explained
+
+
+def _audit(examples: Examples, tiles: FeatureTiles, run: RunConfig) -> dict[str, Any]:
+    """What the splits share: ids, close pairs, and how well train and test can be told apart."""
+    shared = check_splits(
+        examples.object_id, examples.ra, examples.dec, examples.split, guard_arcsec=run.split.guard_arcsec
+    )
+    return {**shared, "train_against_test": _shift(examples, tiles, run)}
+
+
 def _shift(examples: Examples, tiles: FeatureTiles, run: RunConfig) -> dict[str, Any]:
     columns = [number for number, feature in enumerate(tiles.features) if feature["group"] in MEASURED]
     judged = examples.take(examples.split != VALIDATION)
@@ -285,10 +289,10 @@ def _parquet(
     return buffer.getvalue()
 
 
-def _store(content: bytes, folder: Path) -> tuple[str, Path]:
+def _store(content: bytes, folder: Path) -> Path:
     """Write a set under the digest of its bytes; one that stands there is left, or models would be refitted."""
     sha256 = hashlib.sha256(content).hexdigest()
     path = folder / f"{short(sha256)}.parquet"
     if not path.is_file() or file_sha256(path) != sha256:
         write_bytes(path, content)
-    return short(sha256), path
+    return path
