@@ -149,7 +149,7 @@ class _Learned:
     left_out: dict[str, int]
 
 
-def _learn(data: LabelledSet, model: ModelConfig, settings: Mapping[str, Any], *, seed: int, place: Place) -> _Learned:
+def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, seed: int, place: Place) -> _Learned:
     """Fit on the train split; stop and calibrate on the validation split."""
     train, train_left_out = data.rows("train")
     validation, validation_left_out = data.rows("validation")
