@@ -1,14 +1,18 @@
 """Rule export_onnx: export one model and compare it with what was fitted."""
 
-from skymill import export
+from skymill import export, features
 from skymill.cli.job import start_job
 
 
 def main(snakemake):
     """Write the ONNX file and the manifest that names it."""
     chain = start_job(snakemake)
-    model = chain.models[snakemake.wildcards.model]
-    export.to_onnx(snakemake.input.get("fit"), output=chain.output, model=model)
+    export.to_onnx(
+        snakemake.input.get("fit"),
+        output=chain.output,
+        model=chain.models[snakemake.wildcards.model],
+        recipe=features.make_recipe(chain.survey.config, chain.run.features),
+    )
 
 
 if "snakemake" in globals():

@@ -12,11 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymill.config import ModelConfig
+from skymill.features.recipe import Recipe
 from skymill.store import file_sha256, short
 from skymill.training.fitting import fit
 
 CLASSES = ["star", "galaxy", "quasar"]
 FEATURES = ["g_asinh_mag", "r_asinh_mag", "g_minus_r", "g_extent", "g_missing"]
+GROUPS = ["photometric", "photometric", "photometric", "value", "missing"]
+RECIPE = Recipe(
+    bands=("g", "r"),
+    colour_flux="psfFlux",
+    size_flux=None,
+    has_errors=False,
+    softening_nJy=(8.0, 8.0),
+    extinction=None,
+    radius_unit=None,
+    psf_band=None,
+    values=(("g_extent", "mag"),),
+)
 ROWS = 3_000
 MODELS = {
     "forest": {"kind": "forest", "settings": {"trees": 20, "max_depth": 8}},
@@ -44,16 +57,18 @@ def write_set(output: Path) -> Path:
     split = np.array(["train", "validation", "test"])[np.arange(ROWS) % 3]
     columns = {
         "objectId": np.arange(ROWS),
+        "_healpix_29": np.arange(ROWS) << 40,
         "label": labels.astype(np.int8),
         "split": split,
         "magnitude": features[:, 1],
         **{name: features[:, i] for i, name in enumerate(FEATURES)},
     }
     described = [
-        {"name": name, "unit": "mag", "definition": name, "group": "photometric", "indicator": name.endswith("missing")}
-        for name in FEATURES
+        {"name": name, "unit": "mag", "definition": name, "group": group, "indicator": group == "missing"}
+        for name, group in zip(FEATURES, GROUPS, strict=True)
     ]
-    metadata = {"skymill": json.dumps({"classes": CLASSES, "features": described, "suspects": []})}
+    content = {"classes": CLASSES, "features": described, "suspects": [], "split": {"order": 6}}
+    metadata = {"skymill": json.dumps(content)}
     table = pa.table(columns).replace_schema_metadata(metadata)
     folder = output / "training" / "sets"
     folder.mkdir(parents=True)
@@ -73,6 +88,7 @@ class Lab:
     output: Path
     classes = CLASSES
     features = FEATURES
+    recipe = RECIPE
     sources = staticmethod(sources)
     config = staticmethod(model_config)
 

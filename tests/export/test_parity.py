@@ -10,6 +10,7 @@ import pytest
 from skymill.config import ParitySettings
 from skymill.export.parity import ParityError, compare
 from skymill.export.probe import Probe, make_probe
+from skymill.features import negative_flux_features
 
 NAMES = ["a", "b"]
 
@@ -18,18 +19,30 @@ def small_probe() -> Probe:
     return Probe(np.arange(8, dtype=np.float32).reshape(4, 2), np.array([0, 1, 0, -1]), np.array(["held out"] * 4))
 
 
+def negative(lab) -> np.ndarray:
+    return negative_flux_features(lab.recipe, lab.features, rows=50, seed=0)
+
+
+def test_rows_of_negative_flux_are_fainter_than_no_flux_at_all(lab):
+    features, labels = lab.sources(300, seed=1)
+    probe = make_probe(features, labels, negative(lab), rows=300)
+    rows = probe.features[probe.origin == "negative flux"]
+    nothing = 31.4 - 2.5 * np.log10(8.0)  # of a softening of 8 nJy: asinh(0) = 0
+    assert len(rows) == 50 and (rows[:, :2] > nothing).all() and (rows[:, 4] == 0).all()
+
+
 def test_few_rows_are_topped_up_and_many_are_thinned(lab):
     features, labels = lab.sources(300, seed=1)
-    probe = make_probe(features, labels, rows=1_000)
+    probe = make_probe(features, labels, negative(lab), rows=1_000)
     counts = dict(zip(*np.unique(probe.origin, return_counts=True)))
     assert counts["held out"] == 300 and counts["perturbed"] == 700
-    assert make_probe(features, labels, rows=100).origin.tolist().count("held out") == 100
+    assert make_probe(features, labels, negative(lab), rows=100).origin.tolist().count("held out") == 100
     assert (probe.labels >= 0).sum() == 300
 
 
 def test_hard_rows_hold_every_hard_value_in_every_feature(lab):
     features, labels = lab.sources(300, seed=1)
-    probe = make_probe(features, labels, rows=300)
+    probe = make_probe(features, labels, negative(lab), rows=300)
     hard = probe.features[np.char.startswith(probe.origin, "one ")]
     for column in hard.T:
         assert np.isnan(column).any() and (column == np.inf).any() and (column == -np.inf).any()
@@ -39,13 +52,15 @@ def test_hard_rows_hold_every_hard_value_in_every_feature(lab):
 
 def test_the_same_rows_are_chosen_every_time(lab):
     features, labels = lab.sources(200, seed=1)
-    for one, two in zip(make_probe(features, labels, rows=500), make_probe(features, labels, rows=500)):
+    for one, two in zip(
+        make_probe(features, labels, negative(lab), rows=500), make_probe(features, labels, negative(lab), rows=500)
+    ):
         np.testing.assert_array_equal(one, two)
 
 
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(ValueError, match="no held-out row"):
-        make_probe(np.empty((0, 2), np.float32), np.empty(0, np.int64), rows=10)
+        make_probe(np.empty((0, 2), np.float32), np.empty(0, np.int64), np.empty((0, 2), np.float32), rows=10)
 
 
 def test_difference_flips_and_ece_are_what_they_say():

@@ -25,7 +25,7 @@ EVERY = [(name, calibration) for name in ("forest", "mlp") for calibration in ("
 def exported(lab, output: Path, name: str, calibration: str) -> onnxruntime.InferenceSession:
     (output / "training").mkdir()
     (output / "training" / "sets").symlink_to(lab.output / "training" / "sets")
-    manifest = export.to_onnx(lab.fit(name, calibration), output=output, model=lab.config(name))
+    manifest = export.to_onnx(lab.fit(name, calibration), output=output, model=lab.config(name), recipe=lab.recipe)
     named = json.loads(manifest.read_text())
     file = manifest.parent / f"{named['onnx']}.onnx"
     assert hashlib.sha256(file.read_bytes()).hexdigest() == named["sha256"]
@@ -65,6 +65,7 @@ def test_metadata_say_what_the_graph_eats_and_gives(lab, tmp_path):
     assert entry["classes"] == lab.classes
     assert [column["name"] for column in entry["inputs"]] == lab.features
     assert [column["indicator"] for column in entry["inputs"]] == [False] * 4 + [True]
+    assert [column["group"] for column in entry["inputs"]] == ["photometric"] * 3 + ["value", "missing"]
     assert len(entry["training_set"]) == 64 and 0 < entry["metrics"]["accuracy"] < 1
     assert all("+" not in version for version in entry["versions"].values())
 
@@ -114,7 +115,7 @@ def test_exporting_again_keeps_the_file(lab, tmp_path):
     exported(lab, tmp_path, "forest", "temperature")
     [file] = (tmp_path / "models" / "forest").glob("*.onnx")
     before = file.stat().st_mtime_ns, file.stat().st_ino
-    export.to_onnx(lab.fit("forest", "temperature"), output=tmp_path, model=lab.config("forest"))
+    export.to_onnx(lab.fit("forest", "temperature"), output=tmp_path, model=lab.config("forest"), recipe=lab.recipe)
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
 
 

@@ -7,10 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from skymill.features import deciding
 from skymill.inference.kernel import MODEL_FAILED, NO_CLASS, UNSCORABLE, gate, score
 from skymill.inference.session import Session
 
-INDICATOR = np.array([False, False, False, True])
+DECIDING = [0, 1, 2]
+GROUPS = ["photometric", "photometric", "shape", "missing"]
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def session(lab):
 
 
 def scored(model, features, *, block_rows=64, pad=False):
-    return score(model, features, n_classes=3, indicator=INDICATOR, block_rows=block_rows, pad=pad)
+    return score(model, features, n_classes=3, deciding=DECIDING, block_rows=block_rows, pad=pad)
 
 
 def test_class_and_entropy_equal_a_loop_over_rows(lab, session):
@@ -39,6 +41,27 @@ def test_entropy_is_in_nats():
     certain = scored(lambda block: np.eye(3, dtype=np.float32)[np.zeros(len(block), int)], np.ones((4, 4), np.float32))
     np.testing.assert_allclose(even.entropy, math.log(3), rtol=1e-6)
     assert (certain.entropy == 0).all() and not np.signbit(certain.entropy).any()
+
+
+def test_a_size_without_any_flux_is_not_enough_for_a_model_of_fluxes():
+    features = np.array([[20, np.nan, 3, 0], [np.nan, np.inf, 3, 1]], np.float32)
+    scores = score(
+        lambda block: np.tile(np.float32([0.8, 0.1, 0.1]), (len(block), 1)),
+        features,
+        n_classes=3,
+        deciding=deciding([{"group": group, "indicator": group == "missing"} for group in GROUPS]),
+        block_rows=64,
+    )
+    assert scores.best.tolist() == [0, NO_CLASS]
+    assert scores.flags.tolist() == [0, UNSCORABLE.mask] and np.isnan(scores.probabilities[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [(GROUPS, [0, 1]), (["shape", "missing", "value"], [0, 2]), (["", "", "missing"], [0, 1])],
+)
+def test_what_decides_is_photometry_where_there_is_any_else_all_that_is_measured(groups, expected):
+    assert deciding([{"group": group, "indicator": group == "missing"} for group in groups]) == expected
 
 
 def test_rows_with_nothing_measured_get_no_class_although_their_indicator_is_finite(session):

@@ -50,6 +50,7 @@ def table(n: int = 1600) -> pa.Table:
     features[0] = np.nan
     columns: dict[str, Any] = {
         "objectId": np.arange(n) + 2**60,
+        "_healpix_29": np.arange(n) << 42,
         "label": labels.astype(np.int8),
         "split": np.array(["train", "train", "train", "validation", "test"])[np.arange(n) % 5],
         "magnitude": features[:, 0].astype(np.float32),
@@ -64,7 +65,7 @@ def write(path: Path, rows: pa.Table, suspects: list[dict[str, Any]] | None = No
         {"name": name, "unit": "mag", "definition": f"the {name}", "group": group, "indicator": group == "missing"}
         for name, group in FEATURES.items()
     ]
-    metadata = {"classes": CLASSES, "features": described, "suspects": suspects or []}
+    metadata = {"classes": CLASSES, "features": described, "suspects": suspects or [], "split": {"order": 6}}
     pq.write_table(rows.replace_schema_metadata({"skymill": json.dumps(metadata)}), path)
     return path
 
@@ -95,8 +96,13 @@ def test_a_fit_writes_all_of_its_files_and_nothing_else(finished: training.Fit) 
     described = {"calibration.json", "metrics.json", "predictions.parquet", "history.csv", "card.json", "card.md"}
     assert set(finished.manifest["files"]) == described | {weights}
     assert {path.name for path in finished.folder.iterdir() if path.is_file()} == described | {weights, "manifest.json"}
-    assert finished.manifest["rows"] == {"train": 959, "validation": 320, "test": 320}
-    assert finished.manifest["unscorable"] == {"train": 1, "validation": 0, "test": 0}
+    rows = table()
+    blind = np.isnan(rows["r_asinh_mag"].to_numpy()) & np.isnan(rows["g_minus_r"].to_numpy())
+    assert blind.sum() > 1  # row 0, and others that have a size alone
+    for split in ("train", "validation", "test"):
+        inside = rows["split"].to_numpy(zero_copy_only=False) == split
+        assert finished.manifest["unscorable"][split] == (blind & inside).sum()
+        assert finished.manifest["rows"][split] == (~blind & inside).sum()
     history = (finished.folder / "history.csv").read_text().splitlines()
     assert history[0] == "epoch,train_loss,validation_log_loss"
     assert len(history) == {"forest": 1, "mlp": 5}[finished.manifest["kind"]]
@@ -106,6 +112,7 @@ def test_predictions_and_metrics_are_those_of_the_model_that_is_kept(
     finished: training.Fit, training_set: Path
 ) -> None:
     rows = pq.read_table(training_set, filters=[("split", "==", "test")])
+    rows = rows.filter(pa.array(np.isfinite(rows["r_asinh_mag"]) | np.isfinite(rows["g_minus_r"])))
     features = np.column_stack([rows[name].to_numpy() for name in FEATURES])
     p = finished.predict_probabilities(features)
     written = pq.read_table(finished.folder / "predictions.parquet")
@@ -155,10 +162,11 @@ def test_another_seed_gives_another_model(finished: training.Fit, training_set: 
     assert (tmp_path / weights).read_bytes() != (finished.folder / weights).read_bytes()
 
 
-def test_balanced_weights_help_the_rare_class_and_calibration_undoes_their_bias(tmp_path: Path) -> None:
+@pytest.mark.parametrize("calibration", ["temperature", "none"])
+def test_balanced_weights_help_the_rare_class_and_their_bias_is_undone(tmp_path: Path, calibration: str) -> None:
     rows = table(6000)
     path = write(tmp_path / "set.parquet", rows)
-    balanced = fit(path, tmp_path / "balanced", class_weight="balanced", calibration="temperature")
+    balanced = fit(path, tmp_path / "balanced", class_weight="balanced", calibration=calibration)
     test = rows.filter(pa.compute.equal(rows["split"], "test"))
     features = np.column_stack([test[name].to_numpy() for name in FEATURES])
     share = (test["label"].to_numpy() == 2).mean()

@@ -83,12 +83,15 @@ def test_adaptive_bins_see_what_wide_ones_hide() -> None:
     assert found["ece_adaptive"] == pytest.approx(0.05)
 
 
-def test_resamples_equal_metrics_of_the_rows_drawn(sample: Sample) -> None:
-    """The matrix product against the slow way: draw the rows, then measure them."""
+def test_resamples_equal_metrics_of_the_blocks_drawn(sample: Sample) -> None:
+    """The matrix product against the slow way: draw blocks with all their rows, then measure these."""
     p, labels = sample
-    drawn = bootstrap(p, labels, classes=CLASSES, seed=9, resamples=20)
+    block = np.random.default_rng(0).choice([7, 11, 12, 900, 901], size=len(labels))
+    members = [np.flatnonzero(block == each) for each in np.unique(block)]
+    drawn = bootstrap(p, labels, block, classes=CLASSES, seed=9, resamples=20)
     generator = np.random.default_rng(9)
-    for number, rows in enumerate(generator.integers(0, len(labels), size=(20, len(labels)))):
+    for number, blocks in enumerate(generator.integers(0, 5, size=(20, 5))):
+        rows = np.concatenate([members[each] for each in blocks])
         slow = metrics_of(p[rows], labels[rows], classes=CLASSES)
         for name in set(slow) - {"ece_adaptive"}:  # whose bins are those of the sample itself
             assert drawn[name][number] == pytest.approx(slow[name]), name
@@ -96,16 +99,55 @@ def test_resamples_equal_metrics_of_the_rows_drawn(sample: Sample) -> None:
 
 def test_the_interval_of_an_accuracy_is_binomial(sample: Sample) -> None:
     p, labels = sample
-    found = with_intervals(p, labels, classes=CLASSES, seed=1)["accuracy"]
+    found = with_intervals(p, labels, np.arange(len(labels)), classes=CLASSES, seed=1)["accuracy"]
     value, low, high = (found[key] for key in ("value", "low", "high"))
     assert value is not None and low is not None and high is not None
     expected = 1.96 * np.sqrt(value * (1 - value) / len(labels))
     assert (high - low) / 2 == pytest.approx(expected, rel=0.1)
 
 
+def test_intervals_of_clustered_rows_cover_the_truth_where_those_of_rows_do_not() -> None:
+    """Twenty blocks, each with its own rate of success around 0.7: 19 intervals of 20 have to hold 0.7."""
+    generator = np.random.default_rng(2)
+    block = np.repeat(np.arange(20), 60)
+    held = {"blocks": 0, "rows": 0}
+    for trial in range(100):
+        rate = generator.beta(7, 3, size=20)[block]
+        labels = (generator.random(len(block)) > rate).astype(int)
+        p = np.tile([0.7, 0.3], (len(block), 1))
+        for name, unit in (("blocks", block), ("rows", np.arange(len(block)))):
+            found = with_intervals(p, labels, unit, classes=["a", "b"], seed=trial, resamples=200)["accuracy"]
+            held[name] += found["low"] <= 0.7 <= found["high"]
+    assert held["blocks"] >= 85
+    assert held["rows"] <= 70
+
+
+def test_a_single_block_gives_no_interval(sample: Sample) -> None:
+    p, labels = sample
+    found = with_intervals(p, labels, np.zeros(len(labels), np.int64), classes=CLASSES, seed=1, resamples=20)
+    assert found["accuracy"]["value"] is not None
+    assert found["accuracy"]["low"] is None and found["accuracy"]["high"] is None
+
+
+def test_calibration_error_of_right_probabilities_is_what_is_told_beside_it() -> None:
+    """Classes drawn from the probabilities themselves: the plain ECE is all noise, and its interval reaches zero."""
+    generator = np.random.default_rng(5)
+    p = generator.dirichlet([2.0, 1.0, 0.5], size=500)
+    measured, told, reach = [], [], 0
+    for trial in range(40):
+        labels = (generator.random((500, 1)) > p.cumsum(axis=1)).sum(axis=1).clip(0, 2)
+        found = with_intervals(p, labels, np.arange(500), classes=CLASSES, seed=trial, resamples=200)
+        measured.append(found["ece"]["value"])
+        told.append(found["ece_if_calibrated"]["value"])
+        reach += found["ece"]["low"] == 0.0
+        assert found["ece_if_calibrated"]["low"] < found["ece_if_calibrated"]["high"]
+    assert np.mean(measured) == pytest.approx(np.mean(told), rel=0.1)
+    assert reach >= 36
+
+
 def test_a_class_that_is_absent_leaves_its_metrics_undefined() -> None:
     p = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
-    found = with_intervals(p, np.array([0, 1, 0]), classes=CLASSES, seed=0, resamples=10)
+    found = with_intervals(p, np.array([0, 1, 0]), np.arange(3), classes=CLASSES, seed=0, resamples=10)
     assert found["completeness_QSO"] == {"value": None, "low": None, "high": None}
     assert found["purity_QSO"]["value"] is None
     assert found["balanced_accuracy"]["value"] == 1.0
@@ -124,8 +166,10 @@ def test_magnitude_bins_hold_every_measured_row_and_none_is_thin() -> None:
 def test_evaluate_gives_json_with_bins_and_confusion(sample: Sample) -> None:
     p, labels = sample
     magnitude = np.linspace(18, 22, 700, endpoint=False)
-    found = evaluate(p, labels, magnitude, classes=CLASSES, seed=3, resamples=50)
-    assert found == evaluate(p, labels, magnitude, classes=CLASSES, seed=3, resamples=50)
+    block = np.arange(700) % 30
+    found = evaluate(p, labels, magnitude, block, classes=CLASSES, seed=3, resamples=50)
+    assert found == evaluate(p, labels, magnitude, block, classes=CLASSES, seed=3, resamples=50)
+    assert found["blocks"] == 30
     np.testing.assert_array_equal(found["confusion"], sk.confusion_matrix(labels, p.argmax(axis=1)))
     assert [each["n"] for each in found["by_magnitude"]] == [175] * 4
     third = slice(350, 525)

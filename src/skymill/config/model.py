@@ -13,7 +13,7 @@ from skymill.config.survey import Name
 class ParitySettings(Settings):
     """Limits of the export gate: ONNX against the model it was made from."""
 
-    rows: int = Field(10_000, ge=1_000)
+    rows: int = Field(10_000, ge=10_000)
     """Rows compared, besides the hard ones (NaN, infinite, negative flux, extreme)."""
     max_probability_difference: float = Field(1e-4, gt=0)
     max_flip_rate: float = Field(1e-3, ge=0)

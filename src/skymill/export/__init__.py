@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skymill.config import ModelConfig
 from skymill.export.settings import settings_digest
 
+if TYPE_CHECKING:
+    from skymill.features.recipe import Recipe
+
 __all__ = ["settings_digest", "to_onnx"]
 
 
-def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig) -> Path:
+def to_onnx(
+    fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig, recipe: Recipe | None = None
+) -> Path:
     """Export a model; see `skymill.export.stage.to_onnx`, which is imported late since it needs onnx and pyarrow."""
     from skymill.export import stage
 
-    return stage.to_onnx(fit_manifest, output=output, model=model)
+    return stage.to_onnx(fit_manifest, output=output, model=model, recipe=recipe)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skymill.features import deciding
+
 FORMAT = 1
 ENTRY = "skymill"
 INPUT, OUTPUT = "features", "probabilities"
@@ -26,6 +28,8 @@ class ModelInput:
     definition: str
     indicator: bool = False
     """Whether it only tells what was measured (a missing bit), so that alone it says nothing of a source."""
+    group: str = ""
+    """`photometric`, `shape`, `missing` or `value`; empty where the file's maker did not say."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class ModelSchema:
     """SHA-256 of the training set; None for a model from elsewhere."""
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
+
+    @property
+    def deciding(self) -> list[int]:
+        """Places of the inputs of which a row needs at least one to be scored."""
+        return deciding([vars(column) for column in self.inputs])
 
     def as_metadata(self) -> dict[str, Any]:
         """Give the entry's content."""

@@ -26,7 +26,9 @@ class Probe(NamedTuple):
     """(n,), where the row comes from: `held out`, `perturbed` or what is hard about it."""
 
 
-def make_probe(features: NDArray[np.float32], labels: NDArray[np.int64], *, rows: int) -> Probe:
+def make_probe(
+    features: NDArray[np.float32], labels: NDArray[np.int64], negative: NDArray[np.float32], *, rows: int
+) -> Probe:
     """Choose rows for the comparison; the same input gives the same rows.
 
     Parameters
@@ -34,6 +36,8 @@ def make_probe(features: NDArray[np.float32], labels: NDArray[np.int64], *, rows
     features : ndarray of float32, (m, f)
         Held-out rows. More than `rows` are thinned, fewer are topped up with perturbed copies.
     labels : ndarray of int64, (m,)
+    negative : ndarray of float32, (k, f)
+        Features of sources with negative fluxes; may have no rows where a survey has no fluxes.
     rows : int
         Rows besides the hard ones.
 
@@ -52,6 +56,7 @@ def make_probe(features: NDArray[np.float32], labels: NDArray[np.int64], *, rows
     parts = [
         Probe(features, labels, np.full(len(features), "held out")),
         _perturbed(features, random, rows=rows - len(features)),
+        _unlabelled(negative, "negative flux"),
         _hard(features, random),
     ]
     return Probe(*(np.concatenate(columns) for columns in zip(*parts)))
@@ -75,7 +80,6 @@ def _hard(features: NDArray[np.float32], random: np.random.Generator) -> Probe:
         "most negative": np.full(n_features, -HUGE),
         "zero": np.zeros(n_features),
         "tiny": np.full(n_features, TINY),
-        # An asinh magnitude of a negative flux lies beyond the faintest positive one, a flux beyond zero.
         "far above": centre + 20 * spread,
         "far below": centre - 20 * spread,
         "negated": -centre,

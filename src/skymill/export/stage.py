@@ -21,6 +21,8 @@ from skymill.export.metadata import INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
 from skymill.export.runtime import open_session
+from skymill.features import negative_flux_features
+from skymill.features.recipe import Recipe
 from skymill.store import short
 from skymill.store.durable import write_bytes
 from skymill.training.arrays import open_set
@@ -31,9 +33,13 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {"forest": forest.convert, "mlp": mlp.convert}
 HELD_OUT = ("validation", "test")
+NEGATIVE_ROWS = 500
+"""Rows of negative flux that are compared."""
 
 
-def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig) -> Path:
+def to_onnx(
+    fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig, recipe: Recipe | None = None
+) -> Path:
     """Export a model, hold it against what was fitted, and write it.
 
     Parameters
@@ -43,6 +49,8 @@ def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: Model
     output : Path
         Folder of everything the run writes.
     model : ModelConfig
+    recipe : Recipe, optional
+        What the features are made of, for rows of negative flux; needed unless the model is of kind `onnx`.
 
     Returns
     -------
@@ -55,16 +63,20 @@ def to_onnx(fit_manifest: str | Path | None, *, output: str | Path, model: Model
         If the ONNX file is further from the fitted model than `model.parity` allows; nothing is then written.
     ModelFileError
         If an ONNX file from elsewhere does not keep the contract.
+    ValueError
+        If a fitted model comes without its recipe.
     """
     folder = Path(output) / "models" / model.name
     if not fit_manifest:
         graph, schema = describe_external(model)
         content, parity = to_bytes(graph, schema.as_metadata()), None
+    elif recipe is None:
+        raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
     else:
         fit = load_fit(Path(fit_manifest).parent)
         schema = _schema(fit, model)
         content = convert(fit, schema)
-        parity = measure_parity(fit, content, model, training_set=_training_set(fit, Path(output)))
+        parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, Path(output)))
         parity.check(model.parity, model=model.name)
         logger.info(
             "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
@@ -93,19 +105,21 @@ def convert(fit: Fit, schema: ModelSchema) -> bytes:
     return to_bytes(append_calibration(_graph(fit), fit.calibration), schema.as_metadata())
 
 
-def measure_parity(fit: Fit, content: bytes, model: ModelConfig, *, training_set: Path) -> Parity:
-    """Compare a fitted model with its ONNX file on held-out, perturbed and hard rows."""
-    labelled = open_set(training_set, [feature["name"] for feature in fit.features])
+def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe, *, training_set: Path) -> Parity:
+    """Compare a fitted model with its ONNX file on held-out, perturbed, negative-flux and hard rows."""
+    names = [feature["name"] for feature in fit.features]
+    labelled = open_set(training_set, names)
     splits = [labelled.rows(split)[0] for split in HELD_OUT]
     probe = make_probe(
         np.concatenate([split.features for split in splits]),
         np.concatenate([split.labels for split in splits]),
+        negative_flux_features(recipe, names, rows=NEGATIVE_ROWS, seed=0),
         rows=model.parity.rows,
     )
     session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
     [exported] = session.run([OUTPUT], {INPUT: probe.features})
     fitted = fit.predict_probabilities(probe.features)
-    return compare(probe, fitted, exported, features=[feature["name"] for feature in fit.features])
+    return compare(probe, fitted, exported, features=names)
 
 
 def _graph(fit: Fit) -> onnx.ModelProto:
@@ -122,7 +136,7 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
         kind=model.kind,
         task=model.task,
         inputs=tuple(
-            ModelInput(feature["name"], feature["unit"], feature["definition"], feature["indicator"])
+            ModelInput(**{key: feature[key] for key in ("name", "unit", "definition", "indicator", "group")})
             for feature in fit.features
         ),
         classes=tuple(fit.manifest["classes"]),

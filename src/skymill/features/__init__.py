@@ -5,13 +5,26 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from skymill.features.deciding import deciding
+
 if TYPE_CHECKING:
+    from skymill.features.negative import negative_flux_features
     from skymill.features.plan import make_recipe, names, reference_band, settings_digest
     from skymill.features.stage import FeatureError, compute
 
-__all__ = ["FeatureError", "compute", "make_recipe", "names", "reference_band", "settings_digest"]
+__all__ = [
+    "FeatureError",
+    "compute",
+    "deciding",
+    "make_recipe",
+    "names",
+    "negative_flux_features",
+    "reference_band",
+    "settings_digest",
+]
 
 _LATE = {
+    "negative": ("negative_flux_features",),
     "plan": ("make_recipe", "names", "reference_band", "settings_digest"),
     "stage": ("FeatureError", "compute"),
 }

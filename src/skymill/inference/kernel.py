@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skymill.survey.flags import Flag
 
-UNSCORABLE = Flag(20, "unscorable", "no feature but indicators is measured, so the model was not asked")
+UNSCORABLE = Flag(20, "unscorable", "nothing is measured that the model could judge by, so it was not asked")
 MODEL_FAILED = Flag(
     21, "model_failed", "the model gave no probabilities: a NaN, a negative number, or a sum other than 1"
 )
@@ -51,7 +51,7 @@ def score(
     features: NDArray[np.float32],
     *,
     n_classes: int,
-    indicator: NDArray[np.bool_],
+    deciding: Sequence[int],
     block_rows: int,
     pad: bool = False,
 ) -> Scores:
@@ -64,8 +64,8 @@ def score(
     features : ndarray of float32, (n, f)
         Native and C-contiguous; NaN and infinite mean not measured.
     n_classes : int
-    indicator : ndarray of bool, (f,)
-        Features that only say what was measured. A row in which no other feature is finite is not scored.
+    deciding : sequence of int
+        Columns of which a row needs a finite one to be scored.
     block_rows : int
         Rows given to the model at once.
     pad : bool
@@ -83,7 +83,7 @@ def score(
     best = by_class.argmax(axis=0).astype(np.int8)
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
     flags = np.zeros(len(features), np.int32)
-    unscorable = ~has_measurement(features, indicator)
+    unscorable = ~has_measurement(features, deciding)
     flags[failed] = MODEL_FAILED.mask
     flags[unscorable] = UNSCORABLE.mask
     lost = failed | unscorable
@@ -106,11 +106,10 @@ def predict(
     return probabilities
 
 
-def has_measurement(features: NDArray[np.float32], indicator: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Tell rows (n,) with at least one finite feature that is not an indicator."""
-    columns = np.flatnonzero(~indicator)
+def has_measurement(features: NDArray[np.float32], deciding: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell rows (n,) of which at least one of the columns `deciding` is finite."""
     # Nearly every row has its first feature, so the others are looked at for the few that lack it.
-    measured = np.isfinite(features[:, columns[0]])
+    measured = np.isfinite(features[:, deciding[0]])
     unsure = np.flatnonzero(~measured)
-    measured[unsure] = np.isfinite(features[np.ix_(unsure, columns)]).any(axis=1)
+    measured[unsure] = np.isfinite(features[unsure][:, deciding]).any(axis=1)
     return measured

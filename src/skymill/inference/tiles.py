@@ -134,13 +134,12 @@ def _scored(
     source: TileReader, session: Session, columns: NDArray[np.intp], block_rows: int
 ) -> Iterator[tuple[dict[str, NDArray[Any]], Scores]]:
     """Read a feature tile chunk by chunk and run the model over each."""
-    indicator = np.array([feature.indicator for feature in session.schema.inputs])
     for block in source.blocks([*IDENTITY, FEATURES]):
         scores = score(
             session,
             gate(block.pop(FEATURES), columns),
             n_classes=len(session.schema.classes),
-            indicator=indicator,
+            deciding=session.schema.deciding,
             block_rows=block_rows,
             pad=session.pads_blocks,
         )

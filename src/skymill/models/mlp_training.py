@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -86,6 +88,7 @@ class Training(LightningModule):
     weights: Tensor
     validation_features: Tensor
     validation_labels: Tensor
+    class_weights: Tensor
 
     def __init__(
         self, train: Examples, validation: Examples, settings: MlpSettings, preprocessing: Preprocessing, seed: int
@@ -104,6 +107,7 @@ class Training(LightningModule):
             "weights": torch.from_numpy(train.weights),
             "validation_features": preprocessing.scaled(torch.from_numpy(validation.features)),
             "validation_labels": torch.from_numpy(validation.labels),
+            "class_weights": torch.from_numpy(_class_weights(train)),
         }
         for name, tensor in data.items():
             self.register_buffer(name, tensor, persistent=False)
@@ -140,12 +144,14 @@ class Training(LightningModule):
         return losses.mean() * self.settings.members  # each member sees the gradient it would see alone
 
     def validation_step(self, batch: Tensor, step: int) -> None:
+        """Log-loss at the classes' own frequencies: what the weights of fitting did to them is taken out."""
         total = torch.zeros((), device=self.device, dtype=torch.float64)
         for features, labels in zip(
             self.validation_features.split(EVALUATION_ROWS), self.validation_labels.split(EVALUATION_ROWS)
         ):
             logits = self.network(features.expand(self.settings.members, -1, -1))
-            probabilities = logits.double().softmax(-1).mean(0)
+            probabilities = logits.double().softmax(-1).mean(0) / self.class_weights
+            probabilities /= probabilities.sum(-1, keepdim=True)
             total -= probabilities.gather(1, labels[:, None]).clamp_min(SMALLEST_PROBABILITY).log().sum()
         log_loss = float(total) / len(self.validation_labels)
         epoch = {
@@ -182,6 +188,12 @@ class Training(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["progress"].items():
             setattr(self, name, value)
+
+
+def _class_weights(examples: Examples) -> NDArray[np.float64]:
+    """The mean weight of each class's rows, (classes,)."""
+    sums = np.bincount(examples.labels, examples.weights, minlength=examples.n_classes)
+    return sums / np.maximum(np.bincount(examples.labels, minlength=examples.n_classes), 1)
 
 
 def _accelerator(device: str, precision: str) -> str:

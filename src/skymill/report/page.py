@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from matplotlib.figure import Figure
 
 from skymill.config import RunConfig, SurveyConfig
+from skymill.features import make_recipe, reference_band
 from skymill.report.figures import (
     draw_accounting,
     draw_by_magnitude,
@@ -26,7 +27,7 @@ from skymill.report.sky_map import draw_sky_map
 from skymill.store import Accounting, Catalogue, open_catalogue, short
 from skymill.store.paths import ROW_TABLE
 
-SHOWN_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece")
+SHOWN_METRICS = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece", "ece_if_calibrated")
 
 
 def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) -> None:
@@ -116,7 +117,7 @@ def model_section(result: ModelResult, run: RunConfig, survey: SurveyConfig) -> 
     if result.metrics is not None:
         section["n_test"] = result.metrics["n"]
         section["per_class"] = per_class_rows(result)
-        axis = "magnitude of the reference band (AB)"
+        axis = magnitude_axis(run, survey)
         by_magnitude = draw_by_magnitude(result.magnitude, result.label, result.predicted, result.classes, axis=axis)
         section["plots"] += [
             ("Confusion matrix", embed(draw_confusion(result.label, result.predicted, result.classes))),
@@ -130,6 +131,13 @@ def model_section(result: ModelResult, run: RunConfig, survey: SurveyConfig) -> 
             figure = draw_sky_map(result.sky.pixels, share, result.sky.order, label=f"share of {name}")
             section["plots"].append((f"Share of {name} on the sky", embed(figure)))
     return section
+
+
+def magnitude_axis(run: RunConfig, survey: SurveyConfig) -> str:
+    """Say which magnitude the results are binned by: the feature of the reference band."""
+    recipe = make_recipe(survey, run.features)
+    dust = ", dereddened" if recipe.extinction else ""
+    return f"{reference_band(recipe.bands)} asinh AB magnitude of {recipe.colour_flux}{dust}"
 
 
 def per_class_rows(result: ModelResult) -> list[dict[str, Any]]:
@@ -146,7 +154,11 @@ def comparison_table(results: list[ModelResult]) -> list[dict[str, Any]]:
     """Give one row a metric, one entry a trained model."""
     trained = [result for result in results if result.metrics is not None]
     return [
-        {"metric": metric, "values": [(result.name, result.metrics["overall"][metric]) for result in trained]}  # type: ignore[index]
+        {
+            "metric": metric,
+            "blocks": trained[0].metrics["blocks"],  # type: ignore[index]
+            "values": [(result.name, result.metrics["overall"][metric]) for result in trained],  # type: ignore[index]
+        }
         for metric in SHOWN_METRICS
         if trained
     ]

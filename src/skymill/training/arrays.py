@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from skymill.features import deciding
+from skymill.sky import at_order
+
 METADATA = b"skymill"
 FEWEST = {"train": 10, "validation": 5, "test": 1}
 """Rows of each class a split must hold: to learn from, to calibrate in five folds, to be measured at all."""
@@ -31,6 +34,8 @@ class Rows:
     """(n, f); NaN = not measured."""
     labels: NDArray[np.int64]
     magnitude: NDArray[np.float32]
+    block: NDArray[np.int64]
+    """HEALPix pixel, at the order of the split, that the source lies in."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,18 @@ class LabelledSet:
         return list(self.metadata["classes"])
 
     def rows(self, split: str) -> tuple[Rows, int]:
-        """Read the rows of one split, and count those left out because not one feature was measured."""
+        """Read the rows of one split, and count those left out because nothing that matters was measured."""
         names = [feature["name"] for feature in self.features]
-        columns = ["objectId", "label", "magnitude", *names]
+        columns = ["objectId", "_healpix_29", "label", "magnitude", *names]
         table = pq.read_table(self.path, columns=columns, filters=[("split", "==", split)])
         features = np.column_stack([table[name].to_numpy().astype(np.float32) for name in names])
-        measures = [number for number, feature in enumerate(self.features) if not feature["indicator"]]
-        scorable = np.isfinite(features[:, measures]).any(axis=1)
+        scorable = np.isfinite(features[:, deciding(self.features)]).any(axis=1)
         rows = Rows(
             table["objectId"].to_numpy()[scorable],
             features[scorable],
             table["label"].to_numpy().astype(np.int64)[scorable],
             table["magnitude"].to_numpy().astype(np.float32)[scorable],
+            at_order(table["_healpix_29"].to_numpy()[scorable], self.metadata["split"]["order"]),
         )
         self._check_classes(rows, split)
         return rows, int((~scorable).sum())

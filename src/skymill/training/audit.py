@@ -76,7 +76,9 @@ def close_pairs(
     return count
 
 
-def measure_shift(features: Floats, in_test: NDArray[np.bool_], blocks: NDArray[np.int64], *, seed: int) -> Shift:
+def measure_shift(
+    features: Floats, in_test: NDArray[np.bool_], blocks: NDArray[np.int64], *, seed: int
+) -> Shift | None:
     """Try to tell train from test by the features.
 
     Sources of a block share dust, depth and stars, so blocks, not sources, are what is drawn: half of the blocks teach,
@@ -89,6 +91,11 @@ def measure_shift(features: Floats, in_test: NDArray[np.bool_], blocks: NDArray[
     blocks : ndarray of int64, (n,)
         HEALPix pixel of each source's block.
     seed : int
+
+    Returns
+    -------
+    Shift or None
+        None where there are too few blocks to measure it.
     """
     rows = np.linspace(0, len(in_test) - 1, min(len(in_test), SHIFT_ROWS)).astype(int)
     features, in_test, blocks = features[rows], in_test[rows], blocks[rows]
@@ -99,7 +106,7 @@ def measure_shift(features: Floats, in_test: NDArray[np.bool_], blocks: NDArray[
     chance = [_shift_auc(features, generator.permutation(block_in_test)[block], block) for _ in range(PERMUTATIONS)]
     known = np.array([value for value in chance if np.isfinite(value)])
     if not np.isfinite(auc) or len(known) < 2:
-        return Shift(0.5, 0.5, 0.5)
+        return None
     return Shift(round(auc, 4), round(float(known.mean()), 4), round(float(known.std(ddof=1)), 4))
 
 

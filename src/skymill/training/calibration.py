@@ -31,7 +31,8 @@ def fit_calibration(
     labels : ndarray of int, (n,)
     method : {'none', 'temperature', 'isotonic', 'auto'}
     class_weights : ndarray, (k,), optional
-        By which rows of each class were weighed in fitting; the temperature's bias takes them out again.
+        By which rows of each class were weighed in fitting; the temperature's bias takes them out again, also with
+        `none`, which then is a temperature of 1.
     seed : int
         Of the folds.
 
@@ -52,7 +53,7 @@ def fit_calibration(
 
 def _fit(p: NDArray[np.float64], labels: NDArray[np.integer], method: str, bias: tuple[float, ...]) -> Calibration:
     if method == "none":
-        return Calibration()
+        return Calibration("temperature", 1.0, bias) if bias else Calibration()
     if method == "temperature":
         return _fit_temperature(p, labels, bias)
     return Calibration("isotonic", knots=tuple(_knots(p[:, k], labels == k) for k in range(p.shape[1])))

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece", "ece_adaptive")
+SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece", "ece_adaptive", "ece_if_calibrated")
 LIMITS = (
     "Probabilities are calibrated to the class fractions of the labelled sample; where the sky's fractions differ, "
     "they must be re-weighed.",
@@ -36,7 +36,8 @@ def make_card(
         "rows": manifest["rows"],
         "unscorable": manifest["unscorable"],
         "metrics": {
-            key: metrics[key] for key in ("n", "resamples", "confidence", "overall", "by_magnitude", "confusion")
+            key: metrics[key]
+            for key in ("n", "blocks", "resamples", "confidence", "overall", "by_magnitude", "confusion")
         },
         "limits": list(LIMITS),
         "licence": LICENCE,

@@ -107,7 +107,7 @@ def fit(
 
     test, test_left_out = data.rows("test")
     probabilities = learned.calibration.apply(learned.model.predict_probabilities(test.features))
-    metrics = evaluate(probabilities, test.labels, test.magnitude, classes=data.classes, seed=seed)
+    metrics = evaluate(probabilities, test.labels, test.magnitude, test.block, classes=data.classes, seed=seed)
     logger.info(
         "%s: %s", model.name, {name: metrics["overall"][name]["value"] for name in ("accuracy", "log_loss", "ece")}
     )

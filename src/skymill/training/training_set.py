@@ -253,6 +253,12 @@ def _shift(examples: Examples, tiles: FeatureTiles, run: RunConfig) -> dict[str,
     shift = measure_shift(
         judged.features[:, columns], judged.split == TEST, at_order(judged.healpix29, run.split.order), seed=run.seed
     )
+    if shift is None:
+        logger.warning(
+            "leakage audit: too few blocks of sky to tell whether train and test are alike; a higher split.order makes "
+            "more of them"
+        )
+        return {}
     if not shift.near_chance:
         logger.warning(
             "leakage audit: train and test can be told apart (AUC %.3f, chance %.3f +- %.3f): their "
