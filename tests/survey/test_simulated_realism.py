@@ -113,6 +113,20 @@ class TestAgainstDc2:
         shares = [np.mean(np.isnan(s.m[:, 0])) for s in (ours, dc2)]
         assert shares[0] == pytest.approx(shares[1], abs=0.015)
 
+    def test_a_classifier_tells_them_apart_only_so_well(self, ours, dc2):
+        """Half of both to learn from, half to judge; magnitudes that are not measured stay NaN."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.metrics import roc_auc_score
+
+        n = min(len(ours.m), len(dc2.m), 8_000)
+        random = np.random.default_rng(0)
+        rows = [sample.m[random.permutation(len(sample.m))[:n]] for sample in (ours, dc2)]
+        features = np.concatenate([np.c_[m[:, :-1] - m[:, 1:], m[:, 3]] for m in rows])
+        which, learn = np.repeat([0, 1], n), np.tile([True, False], n)
+        model = HistGradientBoostingClassifier(max_iter=60, random_state=0).fit(features[learn], which[learn])
+        auc = roc_auc_score(which[~learn], model.predict_proba(features[~learn])[:, 1])
+        assert 0.65 < auc < 0.78
+
 
 def test_a_good_classifier_is_neither_perfect_nor_lost():
     """Gradient boosting on dereddened colours, magnitude, concentration and size; trained on half of the sources."""
