@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from skymill.config.base import Settings
 
+TableFormat = Literal["parquet", "hats", "fits", "csv", "hdf5", "votable"]
 PerBand = dict[str, float]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 
@@ -145,7 +146,7 @@ class SurveyConfig(Settings):
     """One survey: its tables, its bands and the meaning of its columns."""
 
     name: Name
-    format: Literal["parquet", "hats", "fits", "simulated"]
+    format: TableFormat | Literal["simulated"]
     path: str | None = None
     """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)

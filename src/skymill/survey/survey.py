@@ -8,16 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from skymill.config.survey import SurveyConfig
+from skymill.config.survey import SurveyConfig, TableFormat
 from skymill.sky import Tile
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.blocks import Gated, Part, SourceSchema
-from skymill.survey.columns import check_columns, names, source_roles
+from skymill.survey.columns import as_read, check_columns, source_roles
 from skymill.survey.errors import TableError
 from skymill.survey.gate import gate
 from skymill.survey.measurements import source_schema
 from skymill.survey.readers import TableFile
-from skymill.survey.readers.tables import TableFormat
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Survey:
         else:
             folder = self._path.parent if self._path.is_file() else self._path
             file = TableFile(part.file, str(folder / part.file), tile=part.tile)
-            columns = names(source_roles(self.config))
+            columns = as_read(source_roles(self.config))
             blocks = readers.read(file, self._format, columns, part.start, part.stop)
         row = 0
         for block in blocks:
@@ -84,7 +83,7 @@ class Survey:
         return [
             Part(
                 name=f"{file.name}[{start}:{stop}]",
-                n_rows=stop - start,
+                n_rows=shape.rows_in(start, stop),
                 digest=inventory.combined_digest([digest, str(start), str(stop)]),
                 file=file.name,
                 start=start,
