@@ -31,7 +31,7 @@ def fluxes(
     Parameters
     ----------
     values, errors : array or masked array, (n,)
-        In the unit of `photometry`; `errors` None where the survey gives none.
+        In the unit of `photometry`; `errors` are inverse variances where it says so, None where the survey gives none.
     photometry : Photometry
     band : str
 
@@ -39,13 +39,18 @@ def fluxes(
     -------
     Fluxes
         A code of `photometry.missing`, an empty, NaN, infinite or overflowing value gives NaN. A code of
-        `photometry.not_detected` gives flux 0 and error NaN. An error that is not positive and finite gives NaN.
+        `photometry.not_detected` gives flux 0 and error NaN. An error that is not positive and finite gives NaN; an
+        inverse variance of 0 means that nothing was observed, and gives NaN for both.
     """
     raw = np.ma.getdata(values)
     not_detected = is_code(raw, photometry.not_detected) & ~np.ma.getmaskarray(values)
     value = cleaned(values, photometry.missing)
     error = np.full(len(value), np.nan) if errors is None else cleaned(errors, photometry.missing)
     value[not_detected] = np.nan
+    if photometry.inverse_variance:
+        value[error == 0] = np.nan
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = 1.0 / np.sqrt(error)
     with np.errstate(over="ignore", invalid="ignore"):
         flux64, error64 = _convert(value, error, photometry, band)
         flux, flux_error = flux64.astype(np.float32), error64.astype(np.float32)
