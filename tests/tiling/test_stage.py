@@ -260,6 +260,25 @@ def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, 
     assert tiling.settings_digest(run, renamed) != digest
 
 
+def test_suspicious_values_are_logged_and_stand_in_the_plan(
+    tmp_path: Path, compute: ComputeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = toy_table(N).to_pandas()
+    table["ra"], table["dec"] = np.radians(table["ra"]), np.radians(table["dec"])
+    table["r_err"] = 0.0
+    write_parts(pa.Table.from_pandas(table), tmp_path / "wrong", 3)
+    write_parts(toy_table(N), tmp_path / "sound", 3)
+    run = run_config(compute)
+    plans = {}
+    for name in ("wrong", "sound"):
+        tiling.plan(run, toy_survey(tmp_path / name, run), tmp_path / "out" / name, workers=2)
+        plans[name] = json.loads((tmp_path / "out" / name / "tiling" / "plan.json").read_bytes())
+    assert plans["sound"]["warnings"] == []
+    radians, errors = plans["wrong"]["warnings"]
+    assert "declare unit 'rad'" in radians and "r: no flux has an error above zero" in errors
+    assert f"survey 'toy': {radians}" in caplog.messages
+
+
 @pytest.mark.parametrize(
     ("table_format", "module"),
     [

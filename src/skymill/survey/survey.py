@@ -12,7 +12,7 @@ from skymill.config.survey import SurveyConfig, TableFormat
 from skymill.sky import Tile
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.blocks import Gated, Part, SourceSchema
-from skymill.survey.columns import as_read, check_columns, source_roles
+from skymill.survey.columns import Columns, as_read, check_columns, source_roles
 from skymill.survey.errors import TableError
 from skymill.survey.gate import gate
 from skymill.survey.measurements import source_schema
@@ -45,6 +45,35 @@ class Survey:
         files = self.files()
         digests = inventory.file_digests(files, self.cache)
         return [part for file, digest in zip(files, digests, strict=True) for part in self._parts_of(file, digest)]
+
+    def first_rows(self, n_rows: int) -> Iterator[Gated]:
+        """Read the first rows, in the order of the files, through the gate; no file is hashed, none read further.
+
+        Raises
+        ------
+        TableError
+            If a file cannot be read, or does not hold the mapped columns in usable types.
+        """
+        roles = source_roles(self.config)
+        for name, tile, blocks in self._opened():
+            for block in blocks:
+                some = {column: values[:n_rows] for column, values in block.items() if column in dict(roles)}
+                gated = gate(some, self.config, part=name, tile=tile)
+                n_rows -= len(gated.block) + len(gated.rejected)
+                yield gated
+                if n_rows <= 0:
+                    return
+
+    def _opened(self) -> Iterator[tuple[str, Tile | None, Iterator[Columns]]]:
+        """Open one file after another, from its first row; a simulated survey, one cell after another."""
+        if self.config.format == "simulated":
+            yield from ((part.name, None, embedded.blocks(self.config, part)) for part in embedded.parts(self.config))
+            return
+        roles = source_roles(self.config)
+        for file in self.files():
+            shape = readers.shape(file, self._format)
+            check_columns(shape.columns, roles, where=file.path)
+            yield file.name, file.tile, readers.read(file, self._format, as_read(roles), *shape.span)
 
     def blocks(self, part: Part) -> Iterator[Gated]:
         """Read a part, at most `BLOCK_ROWS` rows at a time, through the gate.

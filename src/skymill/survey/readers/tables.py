@@ -48,11 +48,17 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
         return hats.table_files(path)
     if path.is_file():
         return [found(path.name, path)]
-    suffixes = _reader(table_format).SUFFIXES
-    files = [found(name, entry) for name, entry in walk(path, suffixes)]
+    files = [found(name, entry) for name, entry in walk(path, suffixes(table_format))]
     if not files:
-        raise TableError(f"{path}: expected files named {', '.join(suffixes)}, found none in this folder")
+        names = ", ".join(suffixes(table_format))
+        raise TableError(f"{path}: expected files named {names}, found none in this folder")
     return files
+
+
+def suffixes(table_format: TableFormat) -> tuple[str, ...]:
+    """Give the endings of the names of a format's files."""
+    endings: tuple[str, ...] = _reader(table_format).SUFFIXES
+    return endings
 
 
 def shape(file: TableFile, table_format: TableFormat) -> Shape:
