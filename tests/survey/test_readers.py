@@ -78,7 +78,7 @@ class TestParquet:
             "mark": "boolean",
             "name": "text",
             "decimal": "float",
-            "nested": "other",
+            "nested": "nested",
             "vector": "other",
             "vector[0]": "float",
             "vector[1]": "float",

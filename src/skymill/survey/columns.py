@@ -14,8 +14,9 @@ from skymill.survey.errors import TableError
 
 Columns = Mapping[str, NDArray[np.generic]]
 """Raw columns as a reader gives them, (n,) each; masked arrays where rows are empty."""
-TypeKind = Literal["integer", "float", "boolean", "text", "untyped", "other"]
-"""`untyped` is what becomes of its role: the text of a CSV file."""
+TypeKind = Literal["integer", "float", "boolean", "text", "untyped", "nested", "other"]
+"""`untyped` is what becomes of its role: the text of a CSV file; `nested` holds lists or tables of each source."""
+NESTED = "a nested column cannot be carried along yet; name one with one value per source, and leave this one out"
 Role = Literal["integer id", "hashed id", "packed id", "angle", "flux", "number", "mark", "class"]
 NUMPY_KINDS: dict[str, TypeKind] = {
     "i": "integer", "u": "integer", "f": "float", "b": "boolean", "U": "text", "S": "text", "O": "text",
@@ -127,8 +128,9 @@ def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]]
     for name, role in dict.fromkeys(roles):
         demand = DEMANDS[role]
         if name in found and found[name].kind not in ("untyped", *demand.kinds):
+            mend = NESTED if found[name].kind == "nested" else demand.mend
             faults.append(
-                f"{where}: column '{name}' ({role}): expected {demand.words}, found {found[name].name}; {demand.mend}"
+                f"{where}: column '{name}' ({role}): expected {demand.words}, found {found[name].name}; {mend}"
             )
     if faults:
         raise TableError("\n".join(faults))

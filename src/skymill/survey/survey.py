@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,8 @@ from skymill.survey.errors import TableError
 from skymill.survey.gate import gate
 from skymill.survey.measurements import source_schema
 from skymill.survey.readers import TableFile
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Survey:
         if self.config.format == "simulated":
             return embedded.parts(self.config)
         files = self.files()
+        self._tell_of_nested(files)
         digests = inventory.file_digests(files, self.cache)
         return [part for file, digest in zip(files, digests, strict=True) for part in self._parts_of(file, digest)]
 
@@ -69,8 +73,9 @@ class Survey:
         if self.config.format == "simulated":
             yield from ((part.name, None, embedded.blocks(self.config, part)) for part in embedded.parts(self.config))
             return
-        roles = source_roles(self.config)
-        for file in self.files():
+        roles, files = source_roles(self.config), self.files()
+        self._tell_of_nested(files)
+        for file in files:
             shape = readers.shape(file, self._format)
             check_columns(shape.columns, roles, where=file.path)
             yield file.name, file.tile, readers.read(file, self._format, as_read(roles), *shape.span)
@@ -105,6 +110,17 @@ class Survey:
     def files(self) -> list[TableFile]:
         """List the input files, sorted; none for a simulated survey."""
         return [] if self.config.format == "simulated" else readers.table_files(self._path, self._format)
+
+    def _tell_of_nested(self, files: list[TableFile]) -> None:
+        """Say which columns are left behind although they may be what a person looks for."""
+        shapes = [readers.shape(file, self._format) for file in files[:1]]
+        nested = [name for shape in shapes for name, (kind, _) in shape.columns.items() if kind == "nested"]
+        if nested:
+            logger.warning(
+                "survey '%s': nested columns are not read (%s): a source has one value of each column",
+                self.config.name,
+                ", ".join(nested),
+            )
 
     def _parts_of(self, file: TableFile, digest: str) -> list[Part]:
         shape = readers.shape(file, self._format)

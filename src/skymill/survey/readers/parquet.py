@@ -97,6 +97,8 @@ def _kind(kind: pa.DataType) -> TypeKind:
         return "float"
     if pa.types.is_boolean(kind):
         return "boolean"
+    if pa.types.is_nested(kind) and not pa.types.is_fixed_size_list(kind):
+        return "nested"
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     return "text" if is_text else "other"
 
