@@ -64,6 +64,23 @@ def test_every_mapped_column_is_in_the_release_with_the_unit_the_map_says(name: 
         assert angle is not None and listed[angle.column]["unit"] == angle.unit
 
 
+PUBLISHED = {
+    "hsc": "object_id ra dec isprimary a_g g_psfflux_flux y_psfflux_fluxerr i_cmodel_flux z_cmodel_fluxerr "
+    "i_sdssshape_shape11 i_sdssshape_psf_shape12",
+    "des": "COADD_OBJECT_ID RA DEC FLUX_AUTO_G FLUXERR_AUTO_Y WAVG_FLUX_PSF_R WAVG_FLUXERR_PSF_Z EBV_SFD98",
+    "legacy_surveys": "release brickid objid brick_primary ra dec flux_g flux_ivar_z fiberflux_i ebv shape_r sersic",
+    "gaia": "source_id ra dec phot_g_mean_flux phot_bp_mean_flux_error phot_rp_mean_flux parallax pmra pmdec",
+    "sdss": "objID ra dec mode psfMag_u psfMagErr_z cModelMag_r cModelMagErr_g extinction_r",
+    "sdss_photoobj": "OBJID RA DEC MODE PSFFLUX[0] PSFFLUX_IVAR[4] CMODELFLUX[2] CMODELFLUX_IVAR[3] EXTINCTION[2]",
+}
+"""Some columns of each kind, as the releases' own pages spell them."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_maps_of_releases_without_a_list_name_columns_as_published(name: str) -> None:
+    assert set(PUBLISHED[name].split()) <= set(names(source_roles(load_map(name))))
+
+
 def test_only_dp02_has_rows_to_leave_out(data: Path) -> None:
     for name, release in LSST.items():
         assert ("detect_isPrimary" in listed_columns(data, release)) == (load_map(name).primary is not None)

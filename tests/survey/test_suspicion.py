@@ -111,6 +111,12 @@ def test_a_sound_table_and_one_of_few_rows_are_left_in_peace(sound, survey_confi
     assert warnings_of(few, survey_config()) == []
 
 
+def test_absurd_declinations_of_a_survey_of_the_whole_sky_are_not_swapped_axes(sound, survey_config) -> None:
+    sound["ra"][::5] = 12.0
+    sound["dec"][::5] = 200.0
+    assert warnings_of(sound, survey_config()) == []
+
+
 def test_declared_units_are_no_suspicion(sound, survey_config) -> None:
     in_radians(sound)
     rad = {"ra": {"column": "ra", "unit": "rad"}, "dec": {"column": "dec", "unit": "rad"}}
