@@ -46,7 +46,7 @@ class FluxColumns:
     @property
     def is_magnitude(self) -> bool:
         """Whether the name says magnitude."""
-        return "mag" in self.column.lower() or self.column.lower() in ("{band}",)
+        return "mag" in self.column.lower() or self.column.lower() == "{band}"
 
     def columns(self, bands: Iterable[str]) -> Iterator[str]:
         """Every column of this flux in some bands."""

@@ -58,10 +58,9 @@ class Survey:
         TableError
             If a file cannot be read, or does not hold the mapped columns in usable types.
         """
-        roles = source_roles(self.config)
         for name, tile, blocks in self._opened():
             for block in blocks:
-                some = {column: values[:n_rows] for column, values in block.items() if column in dict(roles)}
+                some = {column: values[:n_rows] for column, values in block.items()}
                 gated = gate(some, self.config, part=name, tile=tile)
                 n_rows -= len(gated.block) + len(gated.rejected)
                 yield gated
