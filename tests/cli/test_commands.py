@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -100,3 +103,48 @@ def test_output_elsewhere_means_that_code_changed():
     check_output(Path("a/../a/b.json"), "a/b.json")
     with pytest.raises(RuntimeError, match="changed while the workflow was running"):
         check_output(Path("a/c.json"), "a/b.json")
+
+
+class TestSurvey:
+    @pytest.fixture
+    def table(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        columns = {"objectId": 2**60 + np.arange(100), "ra": rng.uniform(0, 360, 100), "dec": rng.uniform(-90, 90, 100)}
+        for band in "gr":
+            columns |= {f"{band}_flux": rng.uniform(10, 1e4, 100), f"{band}_fluxErr": np.ones(100)}
+        columns["dec"][3] = 91
+        pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+        return tmp_path / "t.parquet"
+
+    def test_a_draft_is_refused_until_a_person_has_decided(self, table: Path, tmp_path: Path):
+        path = tmp_path / "mine.yaml"
+        made = skymill("survey", "new", "mine", "--table", str(table), "--write", str(path))
+        assert made.returncode == 0 and f"{path}: written" in made.stdout
+        refused = skymill("config", "check", str(path))
+        assert refused.returncode == 1
+        lines = refused.stderr.replace("\n", " ")
+        for key in ("ra.unit", "dec.unit", "photometry.flux.unit"):
+            assert f"{key}: still DECIDE" in lines
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump({"name": "r", "survey": str(path)}))
+        assert "ra.unit: still DECIDE" in skymill("config", "check", str(tmp_path / "run.yaml")).stderr
+        decided = path.read_text().replace("unit: DECIDE }", "unit: deg }").replace("DECIDE", "nJy")
+        path.write_text(decided)
+        accepted = skymill("config", "check", str(path))
+        assert accepted.returncode == 0 and "survey 'mine' (parquet) is right" in accepted.stdout
+
+    def test_a_file_that_is_there_is_not_written_over(self, table: Path, tmp_path: Path):
+        (tmp_path / "mine.yaml").write_text("precious")
+        done = skymill("survey", "new", "mine", "--table", str(table), "--write", str(tmp_path / "mine.yaml"))
+        assert done.returncode == 1 and "such a file already" in done.stderr
+        assert (tmp_path / "mine.yaml").read_text() == "precious"
+
+    def test_check_says_what_becomes_of_the_first_rows_and_what_looks_wrong(self, table: Path, tmp_path: Path):
+        path = tmp_path / "mine.yaml"
+        CliRunner().invoke(app, ["survey", "new", "mine", "--table", str(table), "--write", str(path)])
+        path.write_text(path.read_text().replace("unit: DECIDE }", "unit: deg }").replace("DECIDE", "Jy"))
+        result = CliRunner().invoke(app, ["survey", "check", str(path), "--rows", "80"])
+        assert result.exit_code == 0, result.output
+        assert "survey 'mine' (parquet), its first 80 rows at most" in result.stdout
+        assert "rows         80\naccepted     79\nexcluded     none\nquarantined  dec_out_of_range 1\n" in result.stdout
+        assert "median AB magnitude of flux: g -" in result.stdout
+        assert "warning: photometry.flux, g, r: the median AB magnitude (-" in result.stdout

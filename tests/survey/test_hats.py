@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from skymill.config import load_survey
+from skymill.config import ConfigError, ValueColumn, load_survey
 from skymill.sky import Tile
 from skymill.survey import Survey, TableError, open_survey
+from skymill.survey.readers import TableFile, shape
 
 OPENS = {
     "small_sky": 131,
@@ -115,3 +116,32 @@ def test_rows_that_do_not_belong_to_their_partition_are_quarantined(samples: Pat
     moved = type(part)(**{**part.__dict__, "tile": Tile(1, 45)})
     [item] = survey.blocks(moved)
     assert len(item.block) == 0 and set(item.rejected.reason) == {"outside_tile"}
+
+
+def test_a_nested_column_is_left_behind_with_a_word(samples: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_sample(samples / "small_sky_nested").parts()
+    assert "survey 'sample': nested columns are not read (lc)" in caplog.text
+    caplog.clear()
+    open_sample(samples / "small_sky").parts()
+    assert not caplog.text
+
+
+def test_a_nested_column_that_the_map_names_is_refused(samples: Path) -> None:
+    survey = open_sample(samples / "small_sky_nested")
+    config = survey.config.model_copy(update={"values": {"lc": ValueColumn(column="lc", unit="")}})
+    with pytest.raises(
+        TableError, match=r"column 'lc' \(number\): expected numbers, found struct<.*cannot be carried along"
+    ):
+        open_survey(config).parts()
+
+
+def test_light_curves_of_alerts_are_nested(data: Path) -> None:
+    path = data / "catalogues/lc_elasticc_fink/rubin_alert_schema10_0_sample.parquet"
+    columns = shape(TableFile(path.name, str(path)), "parquet").columns
+    nested = {"diaSource", "prvDiaSources", "prvDiaForcedSources", "diaObject"}
+    assert nested <= {name for name, (kind, _) in columns.items() if kind == "nested"}
+
+
+def test_a_declared_nested_column_is_refused_with_the_reason() -> None:
+    with pytest.raises(ConfigError, match=r"nested columns \(lc\) cannot be carried along yet .*take `nested` out"):
+        load_survey({"name": "s", "format": "hats", "path": "x", "bands": ["r"], "nested": {"lc": {}}})

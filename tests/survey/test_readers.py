@@ -19,7 +19,7 @@ from skymill.survey.readers import Shape, TableFile, read, shape, table_files
 
 def everything(path: Path, table_format: str, names: list[str]) -> dict[str, np.ndarray]:
     file = TableFile(path.name, str(path))
-    blocks = list(read(file, table_format, names, 0, shape(file, table_format).n_rows))
+    blocks = list(read(file, table_format, dict.fromkeys(names, "number"), *shape(file, table_format).span))
     return {name: np.ma.concatenate([block[name] for block in blocks]) for name in names}
 
 
@@ -34,6 +34,7 @@ def parquet_file(tmp_path: Path) -> Path:
             "name": pa.array(["a", None, "ć"]).dictionary_encode(),
             "decimal": pa.array([None, 2, 3], pa.decimal128(5, 2)),
             "nested": pa.array([{"x": 1}] * 3),
+            "vector": pa.array([[1, 2], None, [5, None]], pa.list_(pa.float32(), 2)),
         }
     )
     pq.write_table(table, tmp_path / "t.parquet")
@@ -59,13 +60,14 @@ def fits_file(tmp_path: Path) -> Path:
 
 class TestParquet:
     def test_columns_come_exact_and_masked_where_null(self, parquet_file: Path) -> None:
-        found = everything(parquet_file, "parquet", ["id", "unsigned", "flux", "mark", "name", "decimal"])
+        found = everything(parquet_file, "parquet", ["id", "unsigned", "flux", "mark", "name", "decimal", "vector[0]"])
         assert found["id"].dtype == np.int64 and found["id"].tolist() == [2**53 + 1, None, 2**63 - 1]
         assert found["unsigned"].dtype == np.uint64 and found["unsigned"].tolist() == [1, 2**64 - 1, None]
         assert found["flux"].dtype == np.float32 and found["flux"].mask.tolist() == [False, True, False]
         assert found["mark"].tolist() == [True, None, False]
         assert found["name"].tolist() == ["a", None, "ć"]
         assert found["decimal"].tolist() == [None, 2.0, 3.0]
+        assert found["vector[0]"].tolist() == [1, None, 5]
 
     def test_types_are_told_from_the_footer(self, parquet_file: Path) -> None:
         kinds = {name: kind for name, (kind, _) in shape(TableFile("t", str(parquet_file)), "parquet").columns.items()}
@@ -76,7 +78,10 @@ class TestParquet:
             "mark": "boolean",
             "name": "text",
             "decimal": "float",
-            "nested": "other",
+            "nested": "nested",
+            "vector": "other",
+            "vector[0]": "float",
+            "vector[1]": "float",
         }
 
     @pytest.mark.parametrize("keep", [0, 3, 200, -1])
@@ -130,7 +135,14 @@ class TestFits:
             "name": "text",
             "count": "integer",
             "vector": "other",
+            **{f"vector[{index}]": "float" for index in range(5)},
         }
+
+    def test_an_element_of_a_vector_is_a_column(self, tmp_path: Path) -> None:
+        flux = np.arange(15, dtype="f4").reshape(3, 5)
+        Table({"flux": flux, "odd[1]": np.arange(3)}).write(tmp_path / "t.fits")
+        found = everything(tmp_path / "t.fits", "fits", ["flux[2]", "odd[1]"])
+        assert found["flux[2]"].tolist() == [2, 7, 12] and found["odd[1]"].tolist() == [0, 1, 2]
 
     def test_a_scaled_integer_is_a_float(self, tmp_path: Path) -> None:
         table = fits.BinTableHDU.from_columns(
@@ -182,7 +194,7 @@ class TestFits:
     def test_images_beside_the_table_do_not_matter(self, tmp_path: Path) -> None:
         hdus = [fits.PrimaryHDU(np.zeros((50, 50))), fits.BinTableHDU(Table({"x": [1.0]})), fits.ImageHDU(np.ones(9))]
         fits.HDUList(hdus).writeto(tmp_path / "t.fits")
-        assert shape(TableFile("t", str(tmp_path / "t.fits")), "fits").n_rows == 1
+        assert shape(TableFile("t", str(tmp_path / "t.fits")), "fits").span == (0, 1)
 
     def test_compressed_files_are_refused(self, tmp_path: Path) -> None:
         Table({"x": [1.0]}).write(tmp_path / "t.fits.gz")

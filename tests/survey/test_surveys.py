@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -20,7 +18,6 @@ REAL = {"sdss_dr14": 10_000, "sdss17": 10_000, "gaia_bright": 482_176, "ogle3": 
 
 def config_of(name: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> SurveyConfig:
     monkeypatch.setenv("SKYMILL_TEST_DATA", str(data))
-    monkeypatch.setenv("LSST_DP1_OBJECT", "unused")
     return load_survey(FOLDER / f"{name}.yaml")
 
 
@@ -76,27 +73,3 @@ def test_sdss_labels_match_their_sources_by_id(data: Path, monkeypatch) -> None:
 def test_ogle_lies_where_its_clouds_and_the_bulge_are(data: Path, monkeypatch) -> None:
     ra = read(open_survey(config_of("ogle3", data, monkeypatch)))["ra"]
     assert 0 < ra.min() < 10 and 270 < ra.max() < 280
-
-
-def test_lsst_dp1_names_columns_that_dp1_has(data: Path, monkeypatch) -> None:
-    config = config_of("lsst_dp1", data, monkeypatch)
-    with (data / "schemas" / "dp1_columns.csv").open() as file:
-        dp1 = {row["column"]: row for row in csv.DictReader(file) if row["table"] == "Object"}
-    assert set(names(source_roles(config))) <= set(dp1)
-    assert dp1["objectId"]["datatype"] == "long"
-    for photometry in config.photometry.values():
-        for band in config.bands:
-            assert dp1[photometry.column.replace("{band}", band)]["unit"] == photometry.unit
-    for value in config.expanded_values().values():
-        assert dp1[value.column]["unit"].replace("**", "") == value.unit
-
-
-def test_a_table_of_dp1_columns_and_types_is_read(data: Path, monkeypatch, tmp_path: Path) -> None:
-    types = {"long": pa.int64(), "double": pa.float64(), "float": pa.float32(), "boolean": pa.bool_()}
-    with (data / "schemas" / "dp1_columns.csv").open() as file:
-        dp1 = {row["column"]: row["datatype"] for row in csv.DictReader(file) if row["table"] == "Object"}
-    config = config_of("lsst_dp1", data, monkeypatch)
-    columns = {name: pa.array([1, 2], types[dp1[name]]) for name in names(source_roles(config))}
-    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    survey = open_survey(config.model_copy(update={"format": "parquet", "path": str(tmp_path / "t.parquet")}))
-    assert read(survey)["cModelFluxErr"].shape == (2, 6)

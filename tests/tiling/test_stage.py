@@ -260,12 +260,43 @@ def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, 
     assert tiling.settings_digest(run, renamed) != digest
 
 
-@pytest.mark.parametrize("module", ["readers/parquet.py", "readers/fits.py", "readers/hats.py", "gate.py"])
+def test_suspicious_values_are_logged_and_stand_in_the_plan(
+    tmp_path: Path, compute: ComputeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = toy_table(N).to_pandas()
+    table["ra"], table["dec"] = np.radians(table["ra"]), np.radians(table["dec"])
+    table["r_err"] = 0.0
+    write_parts(pa.Table.from_pandas(table), tmp_path / "wrong", 3)
+    write_parts(toy_table(N), tmp_path / "sound", 3)
+    run = run_config(compute)
+    plans = {}
+    for name in ("wrong", "sound"):
+        tiling.plan(run, toy_survey(tmp_path / name, run), tmp_path / "out" / name, workers=2)
+        plans[name] = json.loads((tmp_path / "out" / name / "tiling" / "plan.json").read_bytes())
+    assert plans["sound"]["warnings"] == []
+    radians, errors = plans["wrong"]["warnings"]
+    assert "declare unit 'rad'" in radians and "r: no flux has an error above zero" in errors
+    assert f"survey 'toy': {radians}" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("table_format", "module"),
+    [
+        ("parquet", "readers/parquet.py"),
+        ("fits", "readers/fits.py"),
+        ("hats", "readers/hats.py"),
+        ("hats", "readers/parquet.py"),
+        ("csv", "readers/csv.py"),
+        ("hdf5", "readers/hdf5.py"),
+        ("votable", "readers/votable.py"),
+        ("parquet", "gate.py"),
+    ],
+)
 def test_code_that_reads_tables_is_part_of_what_makes_tiles(
-    tmp_path: Path, compute: ComputeSettings, module: str
+    tmp_path: Path, compute: ComputeSettings, table_format: str, module: str
 ) -> None:
     write_parts(toy_table(10), tmp_path / "in", 1)
-    modules = gate_modules(toy_survey(tmp_path / "in", run_config(compute)).config)
+    modules = gate_modules(toy_survey(tmp_path / "in", run_config(compute), format=table_format).config)
     copy = tmp_path / "src"
     shutil.copytree(ROOT / "skymill", copy / "skymill", ignore=shutil.ignore_patterns("__pycache__"))
     before = algorithm_digest(1, modules, root=copy)

@@ -9,14 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from skymill.config import SurveyConfig
 from skymill.sky import Tile, order29
 from skymill.store import open_tile
-from skymill.survey import Gated, Rejected, SourceBlock, SourceSchema
+from skymill.survey import Gated, Rejected, SourceBlock
+from skymill.survey.measurements import source_schema
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.spill import spill_part
 from skymill.tiling.tile import GroupWork, Piece, even_chunks, make_tile
 
-SCHEMA = SourceSchema(bands=("g",), fluxes=("psfFlux",), values={})
+SURVEY = SurveyConfig.model_validate(
+    {
+        "name": "toy", "format": "parquet", "path": "toy.parquet", "bands": ["g"], "id": {"column": "id"},
+        "ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"},
+        "photometry": {"psfFlux": {"column": "{band}_flux", "error": "{band}_err", "unit": "nJy"}},
+    }
+)  # fmt: skip
+SCHEMA = source_schema(SURVEY)
 NONE = Rejected("", *(np.empty(0, kind) for kind in ("i8", "i8", "f8", "f8", "U1", "U1")))
 WHOLE = Tile(0, 4)
 
@@ -40,7 +49,7 @@ def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int) -> tuple[
         record = spill_part(
             "part",
             map(block, blocks),
-            SCHEMA,
+            SURVEY,
             files=files,
             key=f"{number:064d}"[::-1],
             group_order=buckets,

@@ -8,16 +8,22 @@ from typing import Annotated
 
 import typer
 
-from skymill.config import check_run, json_schemas
+from skymill.config import check_run, json_schemas, load_survey, read_yaml
 
 app = typer.Typer(no_args_is_help=True, help="Check configuration files, or print their JSON schema.")
 
 
 @app.command()
-def check(path: Annotated[Path, typer.Argument(help="A run's file.")] = Path("config/config.yaml")) -> None:
+def check(
+    path: Annotated[Path, typer.Argument(help="A run's file, or a survey's.")] = Path("config/config.yaml"),
+) -> None:
     """Check a run, its survey and its models, and name every fault with its file, key, value and mend."""
     from skymill.models import read_settings
 
+    if "bands" in read_yaml(path):
+        survey = load_survey(path)
+        typer.echo(f"{path}: survey '{survey.name}' ({survey.format}) is right")
+        return
     run, survey, models = check_run(path)
     for model in models:
         if model.kind != "onnx":

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from skymill.cli import config
+from skymill.cli import config, survey
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +19,7 @@ app = typer.Typer(
     "The whole chain runs with `snakemake --cores all`; these commands check what goes in and read what comes out.",
 )
 app.add_typer(config.app, name="config")
+app.add_typer(survey.app, name="survey")
 console = Console(stderr=True)
 
 

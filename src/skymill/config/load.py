@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,8 @@ from skymill.config.run import RunConfig
 from skymill.config.survey import SurveyConfig
 
 Model = TypeVar("Model", bound=Settings)
+UNDECIDED = "DECIDE"
+"""Stands in a drafted file where a person has to decide."""
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}")
 
 
@@ -113,10 +115,25 @@ def _load(model: type[Model], source: str | Path | Mapping[str, Any]) -> Model:
     if isinstance(content.get("labels"), dict) and isinstance(content["labels"].get("path"), str):
         labels = content["labels"]
         content["labels"] = {**labels, "path": expand_variables(labels["path"], source=name)}
+    undecided = list(_undecided(content))
+    if undecided:
+        raise ConfigError("\n".join(f"{name}: {key}: still {UNDECIDED}; write what it is" for key in undecided))
     try:
         return model.model_validate(content)
     except ValidationError as error:
         raise explain(error, source=name, model=model) from None
+
+
+def _undecided(content: object, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Name the keys at which nothing has been decided."""
+    if content == UNDECIDED:
+        yield ".".join(path)
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _undecided(value, (*path, str(key)))
+    elif isinstance(content, list):
+        for index, value in enumerate(content):
+            yield from _undecided(value, (*path, str(index)))
 
 
 def expand_variables(text: str, *, source: str) -> str:

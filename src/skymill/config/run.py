@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from skymill.config.base import Settings
-from skymill.config.survey import AngleColumn, IdColumn, Name
+from skymill.config.survey import AngleColumn, IdColumn, Name, TableFormat
 
 
 class TilingSettings(Settings):
@@ -42,7 +42,7 @@ class FeatureSettings(Settings):
 class LabelSettings(Settings):
     """Where true classes come from and how they are joined to sources."""
 
-    format: Literal["parquet", "fits", "hats", "simulated"] = "parquet"
+    format: TableFormat | Literal["simulated"] = "parquet"
     path: str | None = None
     column: str
     """The column that holds the class."""

@@ -9,8 +9,16 @@ from pydantic import Field, field_validator, model_validator
 
 from skymill.config.base import Settings
 
+TableFormat = Literal["parquet", "hats", "fits", "csv", "hdf5", "votable"]
 PerBand = dict[str, float]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+PLACEHOLDERS = ("{band}", "{BAND}", "{index}")
+"""In the name of a column: a band, the same in capitals, its place among the survey's bands."""
+
+
+def has_band(template: str) -> bool:
+    """Tell whether a column's name differs from band to band."""
+    return any(placeholder in template for placeholder in PLACEHOLDERS)
 
 
 class IdColumn(Settings):
@@ -49,18 +57,22 @@ class AngleColumn(Settings):
 class Photometry(Settings):
     """One flux (or magnitude) per band: becomes an array (source, band) in nJy.
 
-    `{band}` in `column` and `error` stands for each of the survey's bands.
+    `{band}` in the names of columns stands for each of the survey's bands, `{BAND}` for the same in capitals, and
+    `{index}` for its place, from 0, which names the element of a column of vectors: `PSFMAG[{index}]`.
     """
 
     column: str
     error: str | None = None
     """Column of the 1-sigma error, same unit; null where the survey gives none (the error is then NaN)."""
+    inverse_variance: str | None = None
+    """In place of `error`: column of 1/error^2 of a flux. Where it is 0 the band was not observed: both become NaN."""
     unit: Literal["nJy", "uJy", "mJy", "Jy", "nanomaggy", "count", "mag_ab", "mag_asinh"]
     """`count` needs `zero_point`; `mag_asinh` (luptitude) needs `softening`."""
     zero_point: float | PerBand | None = None
     """AB magnitude of one count."""
     softening: PerBand | None = None
-    """Dimensionless softening b per band of an asinh magnitude (Lupton, Gunn & Szalay 1999)."""
+    """Dimensionless softening b per band of an asinh magnitude (Lupton, Gunn & Szalay 1999). With any other unit it
+    is that of the features' magnitudes: about the error of a faint source over 3631 Jy."""
     ab_offset: PerBand = {}
     """Added to a magnitude to bring it to AB, per band (SDSS: u -0.04, z +0.02)."""
     not_detected: list[float] = []
@@ -68,11 +80,21 @@ class Photometry(Settings):
     missing: list[float] = []
     """Codes that mean not measured (-9999, -99.0): flux and error become NaN."""
 
-    @field_validator("column", "error")
+    @property
+    def has_errors(self) -> bool:
+        """Whether the survey gives errors, in either way."""
+        return self.error is not None or self.inverse_variance is not None
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column named, with its placeholder."""
+        return [name for name in (self.column, self.error, self.inverse_variance) if name is not None]
+
+    @field_validator("column", "error", "inverse_variance")
     @classmethod
     def _has_band(cls, value: str | None) -> str | None:
-        if value is not None and "{band}" not in value:
-            raise ValueError("must contain '{band}', which stands for each band of the survey")
+        if value is not None and not has_band(value):
+            raise ValueError("must contain '{band}', which stands for each band of the survey, '{BAND}' or '{index}'")
         return value
 
     @model_validator(mode="after")
@@ -81,6 +103,8 @@ class Photometry(Settings):
             raise ValueError("unit 'count' needs zero_point, the AB magnitude of one count (27.0 for HSC and DP0.2)")
         if self.unit == "mag_asinh" and self.softening is None:
             raise ValueError("unit 'mag_asinh' needs softening, the b of each band")
+        if self.inverse_variance and (self.error or self.unit.startswith("mag")):
+            raise ValueError("inverse_variance is that of a flux and stands in place of error; leave one of them out")
         if self.unit != "count" and self.zero_point is not None:
             raise ValueError(f"zero_point is only for unit 'count', found unit '{self.unit}'")
         return self
@@ -110,7 +134,9 @@ class Extinction(Settings):
     """Galactic reddening per source."""
 
     column: str
-    """E(B-V) in mag (SFD98)."""
+    """E(B-V) in mag (SFD98), or another measure of the same dust (see `per_ebv`)."""
+    per_ebv: float = Field(1.0, gt=0)
+    """What the column gives for E(B-V) = 1: 1 for E(B-V) itself, A_g / E(B-V) for an absorption in g (HSC: 3.24)."""
     coefficients: PerBand
     """A_band / E(B-V)."""
 
@@ -145,7 +171,7 @@ class SurveyConfig(Settings):
     """One survey: its tables, its bands and the meaning of its columns."""
 
     name: Name
-    format: Literal["parquet", "hats", "fits", "simulated"]
+    format: TableFormat | Literal["simulated"]
     path: str | None = None
     """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)
@@ -161,6 +187,16 @@ class SurveyConfig(Settings):
     extinction: Extinction | None = None
     primary: Primary | None = None
     simulation: SimulationSettings | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_nested(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "nested" in content:
+            raise ValueError(
+                f"nested columns ({', '.join(content['nested'])}) cannot be carried along yet (docs/design.md, 'Nested "
+                "columns'); take `nested` out: the other columns of the table are read as ever"
+            )
+        return content
 
     @model_validator(mode="after")
     def _complete(self) -> SurveyConfig:
@@ -189,14 +225,22 @@ class SurveyConfig(Settings):
                 raise ValueError(f"{key} lacks the bands {sorted(set(self.bands) - set(table))}")
         return self
 
+    def in_band(self, template: str, band: str) -> str:
+        """Name a column in one of the survey's bands."""
+        for placeholder, text in zip(PLACEHOLDERS, (band, band.upper(), str(self.bands.index(band))), strict=True):
+            template = template.replace(placeholder, text)
+        return template
+
     def expanded_values(self) -> dict[str, ValueColumn]:
         """`values` with `{band}` written out, in the order of the file."""
         expanded: dict[str, ValueColumn] = {}
         for name, value in self.values.items():
-            bands = self.bands if "{band}" in name else [""]
-            for band in bands:
-                column = value.column.replace("{band}", band)
-                expanded[name.replace("{band}", band)] = value.model_copy(update={"column": column})
+            if "{band}" not in name:
+                expanded[name] = value
+                continue
+            for band in self.bands:
+                column = self.in_band(value.column, band)
+                expanded[self.in_band(name, band)] = value.model_copy(update={"column": column})
         return expanded
 
     @field_validator("values")
@@ -205,6 +249,6 @@ class SurveyConfig(Settings):
         for name, value in values.items():
             if not re.fullmatch(r"(\{band\}_)?[A-Za-z][A-Za-z0-9_]*", name):
                 raise ValueError(f"'{name}' is not a name: letters, digits and _, or '{{band}}_' before them")
-            if ("{band}" in name) != ("{band}" in value.column):
+            if ("{band}" in name) != has_band(value.column):
                 raise ValueError(f"'{name}': '{{band}}' must stand in both the name and the column, or in neither")
         return values

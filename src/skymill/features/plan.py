@@ -45,7 +45,7 @@ def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:
         bands=schema.bands,
         colour_flux=colour_flux,
         size_flux=size_flux if size_flux != colour_flux else None,
-        has_errors=described is not None and described.error is not None,
+        has_errors=described is not None and described.has_errors,
         softening_nJy=_softening(survey, settings, colour_flux) if colour_flux else (),
         extinction=tuple(extinction[band] for band in schema.bands) if extinction else None,
         radius_unit=_radius_unit(schema),

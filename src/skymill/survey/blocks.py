@@ -83,13 +83,13 @@ class Part:
     name: str
     """Readable and unique in the survey: ``objects.parquet[0:500000]``."""
     n_rows: int | None
-    """Rows that will be read; None where that is known only after reading (simulated survey)."""
+    """Rows that will be read; None where that is known only after reading (simulated survey, CSV)."""
     digest: str
     """Of the file's bytes and the row range, not of its path."""
     file: str
     """File, relative to the survey's path; the cell of a simulated survey."""
     start: int = 0
     stop: int = 0
-    """Half-open range of rows in the file."""
+    """Half-open range of rows in the file; of bytes in a CSV file, unpacked: the lines that begin in it."""
     tile: Tile | None = None
     """The tile of a HATS input that holds all rows."""

@@ -14,7 +14,9 @@ from skymill.survey.errors import TableError
 
 Columns = Mapping[str, NDArray[np.generic]]
 """Raw columns as a reader gives them, (n,) each; masked arrays where rows are empty."""
-TypeKind = Literal["integer", "float", "boolean", "text", "other"]
+TypeKind = Literal["integer", "float", "boolean", "text", "untyped", "nested", "other"]
+"""`untyped` is what becomes of its role: the text of a CSV file; `nested` holds lists or tables of each source."""
+NESTED = "a nested column cannot be carried along yet; name one with one value per source, and leave this one out"
 Role = Literal["integer id", "hashed id", "packed id", "angle", "flux", "number", "mark", "class"]
 NUMPY_KINDS: dict[str, TypeKind] = {
     "i": "integer", "u": "integer", "f": "float", "b": "boolean", "U": "text", "S": "text", "O": "text",
@@ -38,16 +40,19 @@ class Demand(NamedTuple):
 
 DEMANDS: dict[Role, Demand] = {
     "integer id": Demand(
-        ("integer",), "integers", "a float cannot hold ids above 2^53: use another column, or `pack` or `hash`"
+        ("integer", "text"),
+        "integers",
+        "a float cannot hold ids above 2^53: use another column, or `pack` or `hash`",
     ),
     "packed id": Demand(("integer",), "integers", "pack only integer columns, or use `hash`"),
-    "hashed id": Demand(("text", "integer", "boolean", "float"), "text or numbers", "choose a scalar column"),
+    "mark": Demand(("boolean", "integer"), "booleans or integers", "store it as a boolean"),
     "angle": Demand(("float", "integer"), "numbers", "store angles as numbers; sexagesimal text is not read"),
     "flux": Demand(("float", "integer"), "numbers", "store fluxes and magnitudes as numbers, empty as null or NaN"),
     "number": Demand(("float", "integer", "boolean"), "numbers", "store it as a number, empty as null or NaN"),
-    "mark": Demand(("boolean", "integer"), "booleans or integers", "store it as a boolean"),
     "class": Demand(("text", "integer", "boolean"), "text or integers", "store classes as text or integers"),
+    "hashed id": Demand(("text", "integer", "boolean", "float"), "text or numbers", "choose a scalar column"),
 }
+"""In the order in which a column of several roles is read from a file without types: exact numbers before text."""
 
 
 def column_type(values: NDArray[np.generic]) -> ColumnType:
@@ -74,8 +79,8 @@ def source_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
     identifier, ra, dec = positions_of(config)
     roles: list[tuple[str, Role]] = [*id_roles(identifier), (ra.column, "angle"), (dec.column, "angle")]
     for photometry in config.photometry.values():
-        for template in filter(None, (photometry.column, photometry.error)):
-            roles += [(template.replace("{band}", band), "flux") for band in config.bands]
+        for template in photometry.columns:
+            roles += [(config.in_band(template, band), "flux") for band in config.bands]
     roles += [(value.column, "number") for value in config.expanded_values().values()]
     if config.extinction:
         roles.append((config.extinction.column, "number"))
@@ -96,6 +101,14 @@ def names(roles: list[tuple[str, Role]]) -> list[str]:
     return list(dict.fromkeys(name for name, _ in roles))
 
 
+def as_read(roles: list[tuple[str, Role]]) -> dict[str, Role]:
+    """Give each column once, with that of its roles that stands first in `DEMANDS`."""
+    wanted: dict[str, Role] = {}
+    for role in reversed(DEMANDS):
+        wanted |= {name: role for name, other in roles if other == role}
+    return {name: wanted[name] for name in names(roles)}
+
+
 def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]], *, where: str) -> None:
     """Check that every mapped column is there and holds what its role asks for.
 
@@ -114,9 +127,10 @@ def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]]
         )
     for name, role in dict.fromkeys(roles):
         demand = DEMANDS[role]
-        if name in found and found[name].kind not in demand.kinds:
+        if name in found and found[name].kind not in ("untyped", *demand.kinds):
+            mend = NESTED if found[name].kind == "nested" else demand.mend
             faults.append(
-                f"{where}: column '{name}' ({role}): expected {demand.words}, found {found[name].name}; {demand.mend}"
+                f"{where}: column '{name}' ({role}): expected {demand.words}, found {found[name].name}; {mend}"
             )
     if faults:
         raise TableError("\n".join(faults))

@@ -50,7 +50,9 @@ REASONS: dict[str, Reason] = {
     "not_primary": Reason("excluded", "the survey marks the row as not primary: another row is this source"),
     "primary_missing": Reason("quarantined", "the survey does not say whether the row is primary"),
     "id_missing": Reason("quarantined", "a column of the identifier is empty"),
-    "id_out_of_range": Reason("quarantined", "the identifier is above 2^63 - 1, or a packed part over its bits"),
+    "id_out_of_range": Reason(
+        "quarantined", "the identifier is above 2^63 - 1 or no whole number, or a packed part is over its bits"
+    ),
     "position_missing": Reason("quarantined", "right ascension or declination is empty, NaN or infinite"),
     "ra_out_of_range": Reason("quarantined", "right ascension is more than one turn outside [0, 360)"),
     "dec_out_of_range": Reason("quarantined", "declination is outside [-90, 90]"),

@@ -31,7 +31,7 @@ def fluxes(
     Parameters
     ----------
     values, errors : array or masked array, (n,)
-        In the unit of `photometry`; `errors` None where the survey gives none.
+        In the unit of `photometry`; `errors` are inverse variances where it says so, None where the survey gives none.
     photometry : Photometry
     band : str
 
@@ -39,13 +39,18 @@ def fluxes(
     -------
     Fluxes
         A code of `photometry.missing`, an empty, NaN, infinite or overflowing value gives NaN. A code of
-        `photometry.not_detected` gives flux 0 and error NaN. An error that is not positive and finite gives NaN.
+        `photometry.not_detected` gives flux 0 and error NaN. An error that is not positive and finite gives NaN; an
+        inverse variance of 0 means that nothing was observed, and gives NaN for both.
     """
     raw = np.ma.getdata(values)
     not_detected = is_code(raw, photometry.not_detected) & ~np.ma.getmaskarray(values)
     value = cleaned(values, photometry.missing)
     error = np.full(len(value), np.nan) if errors is None else cleaned(errors, photometry.missing)
     value[not_detected] = np.nan
+    if photometry.inverse_variance:
+        value[error == 0] = np.nan
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error = 1.0 / np.sqrt(error)
     with np.errstate(over="ignore", invalid="ignore"):
         flux64, error64 = _convert(value, error, photometry, band)
         flux, flux_error = flux64.astype(np.float32), error64.astype(np.float32)
@@ -74,15 +79,15 @@ def is_code(values: NDArray[np.generic], codes: list[float]) -> NDArray[np.bool_
 def _convert(
     value: NDArray[np.float64], error: NDArray[np.float64], photometry: Photometry, band: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    offset = 10.0 ** (-0.4 * photometry.ab_offset.get(band, 0.0))
+    factor = unit_factor(photometry, band)
+    if factor is not None:
+        return value * factor, error * factor
     if photometry.unit == "mag_ab":
         flux, error = ab_flux(value, error)
-    elif photometry.unit == "mag_asinh":
+    else:
         assert photometry.softening is not None  # the configuration demands it
         flux, error = asinh_flux(value, error, photometry.softening[band])
-    else:
-        factor = _linear_factor(photometry, band)
-        flux, error = value * factor, error * factor
+    offset = _ab_ratio(photometry, band)
     return flux * offset, error * offset
 
 
@@ -99,6 +104,17 @@ def asinh_flux(
     scale = 2.0 * softening * 10.0 ** (0.4 * AB_ZERO_POINT)
     argument = -magnitude / POGSON - np.log(softening)
     return scale * np.sinh(argument), scale * np.cosh(argument) * error / POGSON
+
+
+def unit_factor(photometry: Photometry, band: str) -> float | None:
+    """Give the nJy of one unit of a flux, its offset to AB included; None where the column holds magnitudes."""
+    if photometry.unit.startswith("mag"):
+        return None
+    return _linear_factor(photometry, band) * _ab_ratio(photometry, band)
+
+
+def _ab_ratio(photometry: Photometry, band: str) -> float:
+    return float(10.0 ** (-0.4 * photometry.ab_offset.get(band, 0.0)))
 
 
 def _linear_factor(photometry: Photometry, band: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 
 import numpy as np
@@ -11,6 +12,7 @@ from skymill.config.survey import IdColumn
 from skymill.survey.columns import Columns
 
 LARGEST = (1 << 63) - 1
+WHOLE_NUMBER = re.compile(r"\s*-?\d{1,19}")
 SEPARATOR = "\x1f"
 """ASCII unit separator, between the texts of several hashed columns."""
 
@@ -29,13 +31,14 @@ def object_ids(columns: Columns, column: IdColumn) -> tuple[NDArray[np.int64], N
     ids : ndarray of int64, (n,)
         0 where one of the masks below holds.
     missing, out_of_range : ndarray of bool, (n,)
-        Empty in a column; above 2^63 - 1, or a packed part negative or wider than its bits.
+        Empty in a column; above 2^63 - 1, text that is no whole number, or a packed part negative or wider than its
+        bits.
     """
     parts = [columns[name] for name in column.sources]
     missing = np.logical_or.reduce([np.ma.getmaskarray(part) for part in parts])
     raw = [np.ma.getdata(part) for part in parts]
+    missing |= np.logical_or.reduce([without_text(part) for part in raw])
     if column.hash:
-        missing |= np.logical_or.reduce([without_text(part) for part in raw])
         ids, out_of_range = _hashed(raw), np.zeros(len(missing), dtype=bool)
     elif column.pack:
         ids, out_of_range = _packed(raw, list(column.pack.values()))
@@ -48,10 +51,19 @@ def object_ids(columns: Columns, column: IdColumn) -> tuple[NDArray[np.int64], N
 
 def _taken(values: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     integers = np.asarray(values)
+    if integers.dtype.kind in "OUS":
+        return _parsed(integers)
     too_large = np.zeros(len(integers), dtype=bool)
     if integers.dtype.kind == "u":
         too_large = integers.astype(np.uint64) > np.uint64(LARGEST)
     return integers.astype(np.int64), too_large
+
+
+def _parsed(values: NDArray[np.generic]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read whole numbers written as text, such as SDSS's objID."""
+    found = [int(text) if WHOLE_NUMBER.fullmatch(text) else LARGEST + 1 for text in texts(values)]
+    too_large = np.fromiter((abs(number) > LARGEST for number in found), bool, len(found))
+    return np.array([0 if bad else number for number, bad in zip(found, too_large)], dtype=np.int64), too_large
 
 
 def _packed(parts: list[NDArray[np.generic]], bits: list[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -83,5 +95,5 @@ def without_text(values: NDArray[np.generic]) -> NDArray[np.bool_]:
     if values.dtype.kind == "f":
         return np.isnan(values)
     if values.dtype.kind in "OUS":
-        return np.fromiter((value is None or not str(value).strip() for value in values.tolist()), bool, len(values))
+        return np.fromiter((value is None or not value.strip() for value in values.tolist()), bool, len(values))
     return np.zeros(len(values), dtype=bool)

@@ -14,7 +14,7 @@ from skymill.config.run import LabelSettings
 from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.angles import degrees, positions
-from skymill.survey.columns import Columns, Role, check_columns, id_roles, names
+from skymill.survey.columns import Columns, Role, as_read, check_columns, id_roles, names
 from skymill.survey.flux import cleaned
 from skymill.survey.gate import first_reason
 from skymill.survey.ids import object_ids, texts, without_text
@@ -121,7 +121,7 @@ def _blocks(files: list[readers.TableFile], settings: LabelSettings) -> Iterator
     for file in files:
         shape = readers.shape(file, settings.format)
         check_columns(shape.columns, roles, where=file.path)
-        yield from readers.read(file, settings.format, names(roles), 0, shape.n_rows)
+        yield from readers.read(file, settings.format, as_read(roles), *shape.span)
 
 
 def _empty(settings: LabelSettings) -> Columns:

@@ -63,14 +63,14 @@ def _photometry(
     for name, photometry in config.photometry.items():
         flux, error = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         for index, band in enumerate(config.bands):
-            raw_error = columns[photometry.error.replace("{band}", band)] if photometry.error else None
-            one = fluxes(columns[photometry.column.replace("{band}", band)], raw_error, photometry, band)
+            raw, *errors = (columns[config.in_band(name, band)] for name in photometry.columns)
+            one = fluxes(raw, errors[0] if errors else None, photometry, band)
             flux[:, index], error[:, index] = one.flux, one.error
             missing = np.isnan(one.flux)
             measured |= ~missing
             _set(bits, flags.FLUX_MISSING, missing)
             _set(bits, flags.FLUX_NOT_DETECTED, one.not_detected)
-            if photometry.error:
+            if photometry.has_errors:
                 _set(bits, flags.FLUX_ERR_MISSING, np.isnan(one.error) & ~missing & ~one.not_detected)
         arrays[name], arrays[f"{name}Err"] = flux, error
     if config.photometry:
@@ -79,14 +79,15 @@ def _photometry(
 
 
 def _values(columns: Columns, config: SurveyConfig, n_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    sources = [(value.column, value.missing, flags.VALUE_MISSING) for value in config.expanded_values().values()]
+    given = config.expanded_values().values()
+    sources = [(value.column, value.missing, 1.0, flags.VALUE_MISSING) for value in given]
     if config.extinction:
-        sources.append((config.extinction.column, [], flags.EBV_MISSING))
+        sources.append((config.extinction.column, [], config.extinction.per_ebv, flags.EBV_MISSING))
     values = np.empty((n_rows, len(sources)), dtype=np.float32)
     bits = np.zeros(n_rows, dtype=np.int32)
-    for index, (column, codes, flag) in enumerate(sources):
+    for index, (column, codes, divisor, flag) in enumerate(sources):
         with np.errstate(over="ignore"):
-            values[:, index] = cleaned(columns[column], codes)
+            values[:, index] = cleaned(columns[column], codes) / divisor
         values[~np.isfinite(values[:, index]), index] = np.nan
         _set(bits, flag, np.isnan(values[:, index]))
     return values, bits

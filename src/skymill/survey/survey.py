@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import cast
 
-from skymill.config.survey import SurveyConfig
+from skymill.config.survey import SurveyConfig, TableFormat
 from skymill.sky import Tile
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.blocks import Gated, Part, SourceSchema
-from skymill.survey.columns import check_columns, names, source_roles
+from skymill.survey.columns import Columns, as_read, check_columns, source_roles
 from skymill.survey.errors import TableError
 from skymill.survey.gate import gate
 from skymill.survey.measurements import source_schema
 from skymill.survey.readers import TableFile
-from skymill.survey.readers.tables import TableFormat
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,38 @@ class Survey:
         if self.config.format == "simulated":
             return embedded.parts(self.config)
         files = self.files()
+        self._tell_of_nested(files)
         digests = inventory.file_digests(files, self.cache)
         return [part for file, digest in zip(files, digests, strict=True) for part in self._parts_of(file, digest)]
+
+    def first_rows(self, n_rows: int) -> Iterator[Gated]:
+        """Read the first rows, in the order of the files, through the gate; no file is hashed, none read further.
+
+        Raises
+        ------
+        TableError
+            If a file cannot be read, or does not hold the mapped columns in usable types.
+        """
+        for name, tile, blocks in self._opened():
+            for block in blocks:
+                some = {column: values[:n_rows] for column, values in block.items()}
+                gated = gate(some, self.config, part=name, tile=tile)
+                n_rows -= len(gated.block) + len(gated.rejected)
+                yield gated
+                if n_rows <= 0:
+                    return
+
+    def _opened(self) -> Iterator[tuple[str, Tile | None, Iterator[Columns]]]:
+        """Open one file after another, from its first row; a simulated survey, one cell after another."""
+        if self.config.format == "simulated":
+            yield from ((part.name, None, embedded.blocks(self.config, part)) for part in embedded.parts(self.config))
+            return
+        roles, files = source_roles(self.config), self.files()
+        self._tell_of_nested(files)
+        for file in files:
+            shape = readers.shape(file, self._format)
+            check_columns(shape.columns, roles, where=file.path)
+            yield file.name, file.tile, readers.read(file, self._format, as_read(roles), *shape.span)
 
     def blocks(self, part: Part) -> Iterator[Gated]:
         """Read a part, at most `BLOCK_ROWS` rows at a time, through the gate.
@@ -60,7 +92,7 @@ class Survey:
         else:
             folder = self._path.parent if self._path.is_file() else self._path
             file = TableFile(part.file, str(folder / part.file), tile=part.tile)
-            columns = names(source_roles(self.config))
+            columns = as_read(source_roles(self.config))
             blocks = readers.read(file, self._format, columns, part.start, part.stop)
         row = 0
         for block in blocks:
@@ -78,13 +110,24 @@ class Survey:
         """List the input files, sorted; none for a simulated survey."""
         return [] if self.config.format == "simulated" else readers.table_files(self._path, self._format)
 
+    def _tell_of_nested(self, files: list[TableFile]) -> None:
+        """Say which columns are left behind although they may be what a person looks for."""
+        shapes = [readers.shape(file, self._format) for file in files[:1]]
+        nested = [name for shape in shapes for name, (kind, _) in shape.columns.items() if kind == "nested"]
+        if nested:
+            logger.warning(
+                "survey '%s': nested columns are not read (%s): a source has one value of each column",
+                self.config.name,
+                ", ".join(nested),
+            )
+
     def _parts_of(self, file: TableFile, digest: str) -> list[Part]:
         shape = readers.shape(file, self._format)
         check_columns(shape.columns, source_roles(self.config), where=file.path)
         return [
             Part(
                 name=f"{file.name}[{start}:{stop}]",
-                n_rows=stop - start,
+                n_rows=shape.rows_in(start, stop),
                 digest=inventory.combined_digest([digest, str(start), str(stop)]),
                 file=file.name,
                 start=start,

@@ -16,6 +16,8 @@ from skymill.config import RunConfig, SurveyConfig
 from skymill.store import canonical_json, digest
 from skymill.store.durable import staged, sweep, write_bytes
 from skymill.survey import Survey
+from skymill.survey.summary import Summary
+from skymill.survey.suspicion import suspicions
 from skymill.tiling.adaptive import TileTable, add_counts, group_of
 from skymill.tiling.conflicts import find_conflicts
 from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
@@ -74,7 +76,10 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
             group.write(files)
         _write_tiles(tiles, run.tiling.group_order, files)
         _write_quarantine([files.part(item.key).rejected for item in keyed], files)
-        write_bytes(files.plan, canonical_json(_summary(run, survey.config, records, tiles, planned)) + b"\n")
+        content = _summary(run, survey.config, records, tiles, planned)
+        for warning in content["warnings"]:
+            logger.warning("survey '%s': %s", survey.config.name, warning)
+        write_bytes(files.plan, canonical_json(content) + b"\n")
 
 
 def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
@@ -112,6 +117,7 @@ def _summary(
             "quarantined": dict(quarantined),
             "excluded": dict(excluded),
         },
+        "warnings": suspicions(sum((record.summary for record in records), Summary()), survey),
         "n_tiles": len(tiles.order),
         "groups": {
             group.name: {"digest": group.digest, "n_tiles": len(group.tiles), "n_rows": group.n_rows}

@@ -51,7 +51,7 @@ def _read_part(item: KeyedPart, *, survey: Survey, files: TilingFiles, tiling: T
     record = spill_part(
         item.part.name,
         survey.blocks(item.part),
-        survey.schema,
+        survey.config,
         files=files,
         key=item.key,
         group_order=tiling.group_order,

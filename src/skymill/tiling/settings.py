@@ -8,12 +8,11 @@ from skymill.config.run import RunConfig, TilingSettings
 from skymill.config.survey import SurveyConfig
 from skymill.store.algorithm import algorithm_digest
 from skymill.store.keys import digest, short
+from skymill.survey.readers.tables import MODULES
 
 VERSION = 1
 """Raise it to make all tiles again although no code below the kernels has changed."""
 GATE = ("skymill.survey.gate", "skymill.tiling.rows")
-READERS = ("skymill.survey.readers.fits", "skymill.survey.readers.hats", "skymill.survey.readers.parquet")
-"""They decide on nulls, masks and scaling, and which files of a folder are data."""
 TILE = ("skymill.tiling.rows", "skymill.tiling.form")
 PLAN = ("skymill.tiling.crowding",)
 SPILL = ("skymill.tiling.spill",)
@@ -59,8 +58,11 @@ def column_map(survey: SurveyConfig) -> dict[str, Any]:
 
 
 def gate_modules(survey: SurveyConfig) -> tuple[str, ...]:
-    """Name the modules that turn a survey's tables into sources."""
-    return (*GATE, "skymill.survey.embedded") if survey.format == "simulated" else (*GATE, *READERS)
+    """Name the modules that turn a survey's tables into sources: readers decide on nulls, masks and scaling."""
+    if survey.format == "simulated":
+        return (*GATE, "skymill.survey.embedded")
+    reader = ("skymill.survey.readers.hats",) if survey.format == "hats" else ()
+    return (*GATE, *reader, MODULES[survey.format])
 
 
 def count_order(tiling: TilingSettings) -> int:

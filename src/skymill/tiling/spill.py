@@ -15,10 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from skymill.config import SurveyConfig
 from skymill.sky import at_order
 from skymill.store.durable import staged, write_bytes
 from skymill.store.keys import canonical_json
-from skymill.survey import Gated, Rejected, SourceSchema
+from skymill.survey import Gated, Rejected
+from skymill.survey.measurements import source_schema
+from skymill.survey.summary import Summary, summarise
 from skymill.tiling.adaptive import CountMap, count_pixels
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.identity import make_index
@@ -58,6 +61,8 @@ class PartRecord:
     quarantined: Mapping[str, int]
     excluded: Mapping[str, int]
     buckets: tuple[Bucket, ...]
+    summary: Summary
+    """What its rows look like."""
 
     def write(self, path: Path) -> None:
         """Write the record; it is whole or absent."""
@@ -68,13 +73,14 @@ class PartRecord:
         """Read what `write` wrote."""
         values: dict[str, Any] = json.loads(path.read_bytes())
         buckets = tuple(Bucket(**bucket) for bucket in values.pop("buckets"))
-        return cls(**values, buckets=buckets)
+        summary = Summary.from_dict(values.pop("summary"))
+        return cls(**values, buckets=buckets, summary=summary)
 
 
 def spill_part(
     name: str,
     gated: Iterable[Gated],
-    schema: SourceSchema,
+    survey: SurveyConfig,
     *,
     files: TilingFiles,
     key: str,
@@ -89,14 +95,14 @@ def spill_part(
         The part's name, for people.
     gated : iterable of Gated
         Its rows as they leave the gate; one part is held in memory.
-    schema : SourceSchema
+    survey : SurveyConfig
     files : TilingFiles
     key : str
         Digest of the part's content and of everything that decides what is written.
     group_order, count_order : int
         Orders of the buckets and of the count map.
     """
-    rows, rejected = _collect(gated, schema)
+    rows, rejected, summary = _collect(gated, survey)
     rows = sort_rows(rows)
     paths = files.part(key)
     buckets = [
@@ -112,7 +118,8 @@ def spill_part(
         for kind, reason in zip(batch.kind.tolist(), batch.reason.tolist()):
             reasons[kind][reason] += 1
     n_in = len(rows) + sum(len(batch) for batch in rejected)
-    record = PartRecord(name, n_in, len(rows), **{k: dict(v) for k, v in reasons.items()}, buckets=tuple(buckets))
+    counts_by_kind = {kind: dict(counter) for kind, counter in reasons.items()}
+    record = PartRecord(name, n_in, len(rows), **counts_by_kind, buckets=tuple(buckets), summary=summary)
     record.write(paths.record)
     return record
 
@@ -137,13 +144,15 @@ def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[in
         yield int(pixels[start]), rows[start:stop]
 
 
-def _collect(gated: Iterable[Gated], schema: SourceSchema) -> tuple[NDArray[np.void], list[Rejected]]:
+def _collect(gated: Iterable[Gated], survey: SurveyConfig) -> tuple[NDArray[np.void], list[Rejected], Summary]:
+    schema, summary = source_schema(survey), Summary()
     packed, rejected = [np.empty(0, row_dtype(schema))], []
-    for block, refused in gated:
-        packed.append(pack(block, schema))
-        if len(refused):
-            rejected.append(refused)
-    return np.concatenate(packed), rejected
+    for item in gated:
+        packed.append(pack(item.block, schema))
+        summary += summarise(item, survey)
+        if len(item.rejected):
+            rejected.append(item.rejected)
+    return np.concatenate(packed), rejected, summary
 
 
 def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:

@@ -7,7 +7,7 @@ scaled integers came out wrong (measured with astropy 8.0 and fitsio 1.4; see do
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,11 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from numpy.typing import NDArray
 
-from skymill.survey.columns import Columns, column_type
+from skymill.survey.columns import Columns, ColumnType, Role
 from skymill.survey.errors import TableError
-from skymill.survey.readers.base import Shape
+from skymill.survey.readers.base import Shape, column_types, even_cuts, stored_column
 
 SUFFIXES = (".fits", ".fit", ".fts")
-CUT_ROWS = 65_536
-"""A FITS table may be cut anywhere; parts are multiples of this."""
 
 
 def shape(path: Path) -> Shape:
@@ -35,13 +33,15 @@ def shape(path: Path) -> Shape:
         If the file is not FITS, was cut off, is compressed, or does not hold one binary table.
     """
     with _table(path) as table:
-        n_rows = int(table.header["NAXIS2"])
         empty = np.zeros(0, dtype=_stored_type(table))
-        types = {name: column_type(_physical(empty[name], table, name)) for name in table.columns.names}
-        return Shape(types, [*range(0, n_rows, CUT_ROWS), n_rows])
+        types: dict[str, ColumnType] = {}
+        for name in table.columns.names:
+            types |= column_types(name, _physical(empty[name], table, name))
+        units = {column.name: column.unit for column in table.columns if column.unit}
+        return Shape(types, even_cuts(int(table.header["NAXIS2"])), units=units)
 
 
-def read(path: Path, columns: list[str], start: int, stop: int, block_rows: int) -> Iterator[Columns]:
+def read(path: Path, columns: Mapping[str, Role], start: int, stop: int, block_rows: int) -> Iterator[Columns]:
     """Read a range of rows, block by block; integers are masked where they hold TNULL.
 
     Each block is mapped on its own: the pages of one mapping would add up to the whole table.
@@ -51,7 +51,7 @@ def read(path: Path, columns: list[str], start: int, stop: int, block_rows: int)
     for first in range(start, stop, block_rows):
         n_rows = min(block_rows, stop - first)
         rows = np.memmap(path, record, mode="r", offset=offset + first * record.itemsize, shape=n_rows)
-        yield {name: _physical(np.array(rows[name]), table, name) for name in columns}
+        yield {name: _column(rows, table, name) for name in columns}
 
 
 @contextmanager
@@ -86,6 +86,12 @@ def _only_table(file: Any, path: Path) -> Any:
             "write the table to a file of its own as a binary table, or fetch the file again if it was cut off"
         )
     return tables[0]
+
+
+def _column(rows: NDArray[np.void], table: Any, name: str) -> NDArray[np.generic]:
+    stored, index = stored_column(name, table.columns.names)
+    values = rows[stored] if index is None else rows[stored][:, index]
+    return _physical(np.array(values), table, stored)
 
 
 def _stored_type(table: Any) -> np.dtype[Any]:

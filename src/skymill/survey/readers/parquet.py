@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.survey.columns import Columns, ColumnType, TypeKind
+from skymill.survey.columns import Columns, ColumnType, Role, TypeKind
 from skymill.survey.errors import TableError
-from skymill.survey.readers.base import Shape
+from skymill.survey.readers.base import Shape, stored_column
 
 SUFFIXES = (".parquet", ".parq", ".pq")
 BUFFER_BYTES = 1 << 20
@@ -29,11 +30,14 @@ def shape(path: Path) -> Shape:
         If the file is not Parquet, or was cut off.
     """
     with _open(path) as file:
-        columns = {field.name: ColumnType(_kind(field.type), str(field.type)) for field in file.schema_arrow}
-        return Shape(columns, _cuts(file))
+        columns: dict[str, ColumnType] = {}
+        for field in file.schema_arrow:
+            columns |= _types(field.name, field.type)
+        declared = {field.name: (field.metadata or {}).get(b"unit", b"").decode() for field in file.schema_arrow}
+        return Shape(columns, _cuts(file), units={name: unit for name, unit in declared.items() if unit})
 
 
-def read(path: Path, columns: list[str], start: int, stop: int, block_rows: int) -> Iterator[Columns]:
+def read(path: Path, columns: Mapping[str, Role], start: int, stop: int, block_rows: int) -> Iterator[Columns]:
     """Read a range of rows, which begins at a row group, block by block.
 
     Raises
@@ -44,9 +48,10 @@ def read(path: Path, columns: list[str], start: int, stop: int, block_rows: int)
     with _open(path) as file:
         cuts = _cuts(file)
         groups = [index for index, first in enumerate(cuts[:-1]) if start <= first < stop]
-        batches = file.iter_batches(block_rows, row_groups=groups, columns=columns, use_threads=False)
-        for batch in batches:
-            yield {name: to_numpy(batch.column(name)) for name in columns}
+        stored = {name: stored_column(name, file.schema_arrow.names) for name in columns}
+        wanted = list(dict.fromkeys(name for name, _ in stored.values()))
+        for batch in file.iter_batches(block_rows, row_groups=groups, columns=wanted, use_threads=False):
+            yield {name: to_numpy(_element(batch.column(column), index)) for name, (column, index) in stored.items()}
 
 
 @contextmanager
@@ -70,6 +75,19 @@ def _cuts(file: pq.ParquetFile) -> list[int]:
     return [0, *np.cumsum(rows, dtype=int).tolist()]
 
 
+def _types(name: str, kind: pa.DataType) -> dict[str, ColumnType]:
+    """The type of a column and of its elements where it holds vectors of one length."""
+    types = {name: ColumnType(_kind(kind), str(kind))}
+    if pa.types.is_fixed_size_list(kind):
+        element = ColumnType(_kind(kind.value_type), str(kind.value_type))
+        types |= {f"{name}[{index}]": element for index in range(kind.list_size)}
+    return types
+
+
+def _element(column: pa.Array, index: int | None) -> pa.Array:
+    return column if index is None else pc.list_element(column, index)
+
+
 def _kind(kind: pa.DataType) -> TypeKind:
     if pa.types.is_dictionary(kind):
         return _kind(kind.value_type)
@@ -79,6 +97,8 @@ def _kind(kind: pa.DataType) -> TypeKind:
         return "float"
     if pa.types.is_boolean(kind):
         return "boolean"
+    if pa.types.is_nested(kind) and not pa.types.is_fixed_size_list(kind):
+        return "nested"
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
     return "text" if is_text else "other"
 

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from skymill.config.survey import TableFormat
 from skymill.survey.blocks import BLOCK_ROWS
-from skymill.survey.columns import Columns
+from skymill.survey.columns import Columns, Role
 from skymill.survey.errors import TableError
 from skymill.survey.readers.base import Shape, TableFile
 from skymill.survey.readers.listing import found, walk
 
-TableFormat = Literal["parquet", "fits", "hats"]
+MODULES: dict[TableFormat, str] = {
+    "parquet": "skymill.survey.readers.parquet",
+    "hats": "skymill.survey.readers.parquet",
+    "fits": "skymill.survey.readers.fits",
+    "csv": "skymill.survey.readers.csv",
+    "hdf5": "skymill.survey.readers.hdf5",
+    "votable": "skymill.survey.readers.votable",
+}
+"""What reads the files of a format; imported when it is needed, since each brings a library with it."""
 
 
 def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
@@ -22,7 +32,7 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
     ----------
     path : path
         A file, a folder of files (looked through to the bottom), or a HATS catalogue or collection.
-    table_format : {'parquet', 'fits', 'hats'}
+    table_format : {'parquet', 'hats', 'fits', 'csv', 'hdf5', 'votable'}
 
     Raises
     ------
@@ -38,31 +48,40 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
         return hats.table_files(path)
     if path.is_file():
         return [found(path.name, path)]
-    suffixes = _reader(table_format).SUFFIXES
-    files = [found(name, entry) for name, entry in walk(path, suffixes)]
+    files = [found(name, entry) for name, entry in walk(path, suffixes(table_format))]
     if not files:
-        raise TableError(f"{path}: expected files named {', '.join(suffixes)}, found none in this folder")
+        names = ", ".join(suffixes(table_format))
+        raise TableError(f"{path}: expected files named {names}, found none in this folder")
     return files
 
 
+def suffixes(table_format: TableFormat) -> tuple[str, ...]:
+    """Give the endings of the names of a format's files."""
+    endings: tuple[str, ...] = _reader(table_format).SUFFIXES
+    return endings
+
+
 def shape(file: TableFile, table_format: TableFormat) -> Shape:
-    """Read columns and number of rows from a file's header."""
+    """Read columns and extent of a file from its header."""
     found_shape: Shape = _reader(table_format).shape(Path(file.path))
     return found_shape
 
 
-def read(file: TableFile, table_format: TableFormat, columns: list[str], start: int, stop: int) -> Iterator[Columns]:
-    """Read some columns of a row range in blocks of at most `BLOCK_ROWS` rows; none for an empty range."""
+def read(
+    file: TableFile, table_format: TableFormat, columns: Mapping[str, Role], start: int, stop: int
+) -> Iterator[Columns]:
+    """Read some columns of a range in blocks of at most `BLOCK_ROWS` rows; none for an empty range.
+
+    Parameters
+    ----------
+    columns : mapping of name to Role
+        See `columns.as_read`.
+    start, stop : int
+        A range between two of the file's `Shape.cuts`.
+    """
     blocks: Iterator[Columns] = _reader(table_format).read(Path(file.path), columns, start, stop, BLOCK_ROWS)
     return blocks
 
 
 def _reader(table_format: TableFormat) -> Any:
-    """Load what reads a format when it is needed: FITS brings astropy with it, Parquet pyarrow."""
-    if table_format == "fits":
-        from skymill.survey.readers import fits
-
-        return fits
-    from skymill.survey.readers import parquet
-
-    return parquet
+    return import_module(MODULES[table_format])
