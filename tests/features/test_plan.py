@@ -9,8 +9,8 @@ import pytest
 
 from skymill.config import FeatureSettings, RunConfig, SurveyConfig
 from skymill.features import make_recipe, names, reference_band, settings_digest
-from skymill.features.plan import LSST_SOFTENING_nJy
 from skymill.features.registry import GROUPS, features_of, markdown
+from skymill.survey.flux import LSST_SOFTENING_nJy
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 

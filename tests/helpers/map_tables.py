@@ -12,7 +12,9 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from skymill.config import SurveyConfig, load_survey
+from skymill.config.survey import Photometry
 from skymill.survey.columns import as_read, source_roles
+from skymill.survey.flux import softening_nJy
 
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "surveys"
 VARIABLES = (
@@ -64,7 +66,7 @@ def map_table(config: SurveyConfig, rows: int, dtypes: dict[str, str], *, seed: 
         magnitude = rng.uniform(18, 21, rows)
         for band in config.bands:
             column = config.in_band(photometry.column, band)
-            value, error = _measured(magnitude, photometry.unit, photometry.zero_point, band)
+            value, error = _measured(magnitude, photometry, band)
             table[column] = value.astype(table[column].dtype)
             for template, values in ((photometry.error, error), (photometry.inverse_variance, error**-2.0)):
                 if template:
@@ -72,13 +74,14 @@ def map_table(config: SurveyConfig, rows: int, dtypes: dict[str, str], *, seed: 
     return table
 
 
-def _measured(magnitude: np.ndarray, unit: str, zero_point: object, band: str) -> tuple[np.ndarray, np.ndarray]:
-    """A brightness in a unit, and its error of 5 %."""
-    if unit.startswith("mag"):
-        return magnitude, np.full(len(magnitude), 0.05)
-    one = zero_point[band] if isinstance(zero_point, dict) else zero_point
-    flux = 10 ** (0.4 * ({"nJy": 31.4, "nanomaggy": 22.5}.get(unit, one) - magnitude))
-    return flux, 0.05 * flux
+def _measured(magnitude: np.ndarray, photometry: Photometry, band: str) -> tuple[np.ndarray, np.ndarray]:
+    """A brightness in the unit of a photometry, and its error: that of the sky, which softens the magnitudes."""
+    if photometry.unit.startswith("mag"):
+        return magnitude, 1.0857 * softening_nJy(photometry)[band] * 10 ** (0.4 * (magnitude - 31.4))
+    zero = photometry.zero_point[band] if isinstance(photometry.zero_point, dict) else photometry.zero_point
+    zero = {"nJy": 31.4, "nanomaggy": 22.5}.get(photometry.unit, zero)
+    sky = softening_nJy(photometry)[band] * 10 ** (0.4 * (zero - 31.4))
+    return 10 ** (0.4 * (zero - magnitude)), np.full(len(magnitude), sky)
 
 
 def write_map_table(config: SurveyConfig, table: dict[str, np.ndarray], folder: Path) -> SurveyConfig:

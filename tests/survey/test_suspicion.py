@@ -66,6 +66,10 @@ def without_errors(table: dict) -> None:
     table["r_fluxErr"] = np.zeros(ROWS, "f4")
 
 
+def shallow(table: dict) -> None:
+    table["r_fluxErr"] = table["r_fluxErr"] * np.float32(50)
+
+
 def without_light(table: dict) -> None:
     table["g_flux"] = -table["g_flux"]
 
@@ -83,6 +87,7 @@ FAULTS = [
     (far_too_faint, r"photometry\.psfFlux, g: the median AB magnitude \(4\d\.\d\) is outside 5 to 35"),
     (far_too_bright, r"photometry\.psfFlux, r: the median AB magnitude \(-1\d\.\d\) is outside 5 to 35"),
     (without_errors, r"photometry\.psfFlux, r: no flux has an error above zero"),
+    (shallow, r"psfFlux: the errors of faint sources are .* in nJy: r 1\d\d \(7\.6\); declare softening: \{g: "),
     (without_light, r"photometry\.psfFlux, g: hardly any flux is above zero"),
     (mostly_nowhere, r"266 of 400 rows are quarantined"),
 ]  # fmt: skip

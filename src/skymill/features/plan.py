@@ -13,13 +13,9 @@ from skymill.features.registry import features_of
 from skymill.store.algorithm import algorithm_digest
 from skymill.store.keys import digest, short
 from skymill.survey.blocks import SourceSchema
+from skymill.survey.flux import softening_nJy
 from skymill.survey.measurements import source_schema
 
-LSST_SOFTENING_nJy = {"u": 27.5, "g": 8.3, "r": 7.6, "i": 14.4, "z": 27.5, "y": 83.0}
-"""1.042 times the error of a point source in the ten-year coadds, 5-sigma depths 26.1, 27.4, 27.5, 26.8, 26.1, 24.9
-(Ivezic et al. 2019, ApJ 873, 111, table 2); 1.042 is the choice of Lupton et al. 1999, section 3."""
-ZERO_FLUX_nJy = 3.631e12
-"""Flux of AB magnitude 0."""
 REFERENCE_BANDS = ("i", "r")
 KERNEL = ["skymill.features.kernel"]
 
@@ -87,14 +83,8 @@ def _photometry(schema: SourceSchema, wanted: str | None, key: str, place: int) 
 
 
 def _softening(survey: SurveyConfig, settings: FeatureSettings, colour_flux: str) -> tuple[float, ...]:
-    """The settings' softenings, else the survey's own asinh magnitudes', else LSST's."""
-    described = survey.photometry[colour_flux]
-    if settings.softening_nJy is not None:
-        known = settings.softening_nJy
-    elif described.softening is not None:
-        known = {band: b * ZERO_FLUX_nJy for band, b in described.softening.items()}
-    else:
-        known = LSST_SOFTENING_nJy
+    """The settings' softenings, else the survey's own, else LSST's."""
+    known = settings.softening_nJy or softening_nJy(survey.photometry[colour_flux])
     lacking = [band for band in survey.bands if not known.get(band, 0.0) > 0]
     if lacking:
         raise ValueError(

@@ -13,6 +13,11 @@ AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (Oke & Gunn 1983: m = 8.90 - 2.5 log10(f/Jy))."""
 NJY_PER_UNIT = {"nJy": 1.0, "uJy": 1e3, "mJy": 1e6, "Jy": 1e9, "nanomaggy": 3631.0}
 POGSON = 2.5 / np.log(10.0)
+AB_FLUX_nJy = 3.631e12
+"""Flux of AB magnitude 0."""
+LSST_SOFTENING_nJy = {"u": 27.5, "g": 8.3, "r": 7.6, "i": 14.4, "z": 27.5, "y": 83.0}
+"""1.042 times the error of a point source in the ten-year coadds, 5-sigma depths 26.1, 27.4, 27.5, 26.8, 26.1, 24.9
+(Ivezic et al. 2019, ApJ 873, 111, table 2); 1.042 is the choice of Lupton et al. 1999, section 3."""
 
 
 class Fluxes(NamedTuple):
@@ -21,6 +26,13 @@ class Fluxes(NamedTuple):
     flux: NDArray[np.float32]  # nJy, NaN = not measured
     error: NDArray[np.float32]  # nJy, NaN = not known
     not_detected: NDArray[np.bool_]
+
+
+def softening_nJy(photometry: Photometry) -> dict[str, float]:
+    """Give the softening of asinh magnitudes per band: the survey's own, else that of LSST after ten years."""
+    if photometry.softening is None:
+        return dict(LSST_SOFTENING_nJy)
+    return {band: b * AB_FLUX_nJy for band, b in photometry.softening.items()}
 
 
 def fluxes(

@@ -30,6 +30,8 @@ class Brightness:
     """Fluxes whose number, in the unit of the table, could be a magnitude."""
     histogram: Mapping[str, int] = field(default_factory=dict)
     """Positive fluxes by AB magnitude, in bins of a fifth: the bin's number as text, for JSON."""
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """Errors, as AB magnitudes, in the same bins."""
 
     def __add__(self, other: Brightness) -> Brightness:
         return Brightness(
@@ -37,17 +39,18 @@ class Brightness:
             self.positive + other.positive,
             self.with_error + other.with_error,
             self.like_magnitudes + other.like_magnitudes,
-            dict(sorted((Counter(self.histogram) + Counter(other.histogram)).items())),
+            _added(self.histogram, other.histogram),
+            _added(self.errors, other.errors),
         )
 
     def median(self) -> float | None:
         """Median AB magnitude of the positive fluxes, to a tenth."""
-        seen = 0
-        for number in sorted(map(int, self.histogram)):
-            seen += self.histogram[str(number)]
-            if 2 * seen >= self.positive:
-                return (number + 0.5) / BINS_PER_MAGNITUDE
-        return None
+        return _quantile(self.histogram, 0.5)
+
+    def faint_error(self) -> float | None:
+        """A faint source's 1-sigma error in nJy, to 10 %: the lower quartile, since bright sources have larger ones."""
+        magnitude = _quantile(self.errors, 0.75)
+        return None if magnitude is None else float(10 ** (0.4 * (AB_ZERO_POINT - magnitude)))
 
 
 @dataclass(frozen=True)
@@ -125,16 +128,35 @@ def summarise(gated: Gated, config: SurveyConfig) -> Summary:
 def _brightness(flux: NDArray[np.float32], error: NDArray[np.float32], factor: float | None) -> Brightness:
     """In float32, and with as few passes as there are numbers, since every block of every survey comes here."""
     positive = flux[flux > 0]
-    bins = np.floor((AB_ZERO_POINT - 2.5 * np.log10(positive)) * BINS_PER_MAGNITUDE).astype(np.int64)
-    lowest = int(bins.min()) if len(bins) else 0
-    counts = enumerate(np.bincount(bins - lowest).tolist(), lowest)
     return Brightness(
         measured=int(np.count_nonzero(np.isfinite(flux))),
         positive=len(positive),
         with_error=int(np.count_nonzero(np.isfinite(error))),
         like_magnitudes=0 if factor is None else _count_within(positive, factor),
-        histogram={str(number): count for number, count in counts if count},
+        histogram=_histogram(positive),
+        errors=_histogram(error[error > 0]),
     )
+
+
+def _histogram(flux: NDArray[np.float32]) -> dict[str, int]:
+    """Positive fluxes by AB magnitude."""
+    bins = np.floor((AB_ZERO_POINT - 2.5 * np.log10(flux)) * BINS_PER_MAGNITUDE).astype(np.int64)
+    lowest = int(bins.min()) if len(bins) else 0
+    return {str(number): count for number, count in enumerate(np.bincount(bins - lowest).tolist(), lowest) if count}
+
+
+def _quantile(histogram: Mapping[str, int], share: float) -> float | None:
+    """The magnitude that a share of the counted values is brighter than; None where nothing was counted."""
+    total, seen = sum(histogram.values()), 0
+    for number in sorted(map(int, histogram)):
+        seen += histogram[str(number)]
+        if seen >= share * total:
+            return (number + 0.5) / BINS_PER_MAGNITUDE
+    return None
+
+
+def _added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted((Counter(one) + Counter(other)).items()))
 
 
 def _count_within(positive: NDArray[np.float32], factor: float) -> int:

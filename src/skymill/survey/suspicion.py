@@ -5,9 +5,10 @@ They warn and never stop a run: a small field near the origin looks like radians
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from skymill.config.survey import Photometry, SurveyConfig
+from skymill.survey.flux import AB_FLUX_nJy, softening_nJy
 from skymill.survey.summary import LIKE_MAGNITUDES, Brightness, Summary
 
 FEWEST = 20
@@ -16,6 +17,10 @@ BRIGHTEST, FAINTEST = 5.0, 35.0
 """Median AB magnitudes of any survey lie between."""
 ALMOST_ALL = 0.99
 SWAPPED_SHARE = 0.05
+FAR = 4.0
+"""Ratio of a faint source's error and the softening that is beyond what depth varies by."""
+SOFTENING_OF_ERROR = 1.042
+"""The choice of Lupton et al. 1999, section 3."""
 HOURS_DEC_SPREAD, HOURS_RA_SPREAD = 45.0, 6.0
 """Extent in degrees of a survey whose right ascensions, all below 24, are probably hours."""
 
@@ -81,6 +86,21 @@ def _photometry(summary: Summary, config: SurveyConfig) -> Iterator[str]:
                 medians = ", ".join(f"{brightness.median() or float('nan'):.1f}" for brightness in wrong.values())
                 where = f"photometry.{name}, {', '.join(wrong)}"
                 yield f"{where}: {text.format(unit=photometry.unit, medians=medians)}"
+        yield from _softening(name, photometry, measured)
+
+
+def _softening(name: str, photometry: Photometry, bands: Mapping[str, Brightness]) -> Iterator[str]:
+    """Say where asinh magnitudes would be mostly noise, or cut off what was measured."""
+    soft = softening_nJy(photometry)
+    errors = {band: error for band, brightness in bands.items() if (error := brightness.faint_error()) is not None}
+    wrong = [band for band, error in errors.items() if band in soft and not 1 / FAR < error / soft[band] < FAR]
+    if wrong:
+        found = ", ".join(f"{band} {errors[band]:.3g} ({soft[band]:.3g})" for band in wrong)
+        mend = ", ".join(f"{band}: {SOFTENING_OF_ERROR * error / AB_FLUX_nJy:.1e}" for band, error in errors.items())
+        yield (
+            f"photometry.{name}: the errors of faint sources are far from the softening of the asinh magnitudes, in "
+            f"nJy: {found}; declare softening: {{{mend}}}, or features.softening_nJy in the run's file"
+        )
 
 
 def _is_dark(brightness: Brightness, photometry: Photometry) -> bool:
