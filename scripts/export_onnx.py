@@ -1,7 +1,7 @@
 """Rule export_onnx: export one model and compare it with what was fitted."""
 
 from skymill import export
-from skymill.cli.job import start_job
+from skymill.cli.job import finish_job, start_job
 
 
 def main(snakemake):
@@ -9,6 +9,7 @@ def main(snakemake):
     chain = start_job(snakemake)
     model = chain.models[snakemake.wildcards.model]
     export.to_onnx(snakemake.input.get("fit"), output=chain.output, model=model)
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

@@ -26,6 +26,19 @@ def start_job(snakemake: Any) -> Chain:
     return Chain.from_config(snakemake.config)
 
 
+def finish_job(snakemake: Any, chain: Chain) -> None:
+    """Write the receipt of what the job has made: its ingredients and the digests of its input files."""
+    from skymill.cli.operating.ingredients import of_job
+    from skymill.cli.operating.receipts import Hasher, Receipt
+    from skymill.store import made_with
+
+    digest = Hasher()
+    inputs = {str(path): digest(str(path)) for path in snakemake.input}
+    decides, explains = of_job(chain, snakemake.rule, model=snakemake.wildcards.get("model", ""), inputs=inputs)
+    receipt = Receipt(snakemake.rule, str(snakemake.output[0]), decides, explains, inputs, made_with())
+    receipt.write(Path(chain.output))
+
+
 def files_of(named: Any) -> list[str]:
     """Give the files behind one name of a rule's input; Snakemake gives a single one as a plain string."""
     return [named] if isinstance(named, str) else list(named)
