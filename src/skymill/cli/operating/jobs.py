@@ -18,6 +18,7 @@ from skymill.cli.operating.ingredients import (
     inference_run,
     training_fit,
 )
+from skymill.sky import Tile
 
 PARTITION = {"sources": "tiling_partition", "features": "features_compute"}
 STAGES = {
@@ -70,6 +71,16 @@ class Job:
     def stage(self) -> str:
         """The stage it belongs to."""
         return STAGES[self.rule]
+
+    @property
+    def stem(self) -> str:
+        """The name of its log and its benchmark, without folder and suffix."""
+        folder = Path(self.output).parent.name
+        if self.rule == "inference_run":
+            return f"{self.rule}/{self.subject}-{folder}/{self.group}"
+        if self.rule == "training_fit":
+            return f"{self.rule}/{self.subject}-{folder}"
+        return "/".join([self.rule, *([self.group or self.subject] if self.group or self.subject else [])])
 
 
 class Workflow:
@@ -127,6 +138,14 @@ class Workflow:
         manifest = _read(self.results / "models" / model / "manifest.json")
         return manifest["onnx"] if manifest else ""
 
+    def group_of(self, tile: Tile) -> str:
+        """Give the group that a tile belongs to; empty where the plan has none."""
+        for group in self.groups or {}:
+            order, pixel = (int(number) for number in group[1:].split("p"))
+            if tile.order >= order and tile.pixel >> 2 * (tile.order - order) == pixel:
+                return group
+        return ""
+
     @cached_property
     def training_set(self) -> dict[str, Any] | None:
         """What the training set says of itself; None before it is made."""
@@ -171,13 +190,17 @@ class Workflow:
         )
         for model in self.chain.trained_models:
             waiting = Job("training_fit", model, after=("tiling_plan", "training_set"))
-            yield waiting if made is None else Job(
-                "training_fit",
-                model,
-                output=f"{root}/{model}/{self.chain.fit_digest(model, made['sha256'])}/manifest.json",
-                inputs=(f"{root}/{made['file']}",),
-                after=waiting.after,
-                ingredients=training_fit(self.chain, model, made["sha256"]),
+            yield (
+                waiting
+                if made is None
+                else Job(
+                    "training_fit",
+                    model,
+                    output=f"{root}/{model}/{self.chain.fit_digest(model, made['sha256'])}/manifest.json",
+                    inputs=(f"{root}/{made['file']}",),
+                    after=waiting.after,
+                    ingredients=training_fit(self.chain, model, made["sha256"]),
+                )
             )
 
     def _export(self, model: str) -> Job:
@@ -198,14 +221,18 @@ class Workflow:
         for group in self.groups or {}:
             after = ("tiling_plan", f"export_onnx {model}", f"features_compute features {group}")
             features = self.manifest("features", self.chain.features_settings, group)
-            yield Job("inference_run", model, group, after=after) if not onnx else Job(
-                "inference_run",
-                model,
-                group,
-                output=self.manifest(model, settings, group),
-                inputs=(features, f"{self.chain.output}/models/{model}/{onnx}.onnx"),
-                after=after,
-                ingredients=known,
+            yield (
+                Job("inference_run", model, group, after=after)
+                if not onnx
+                else Job(
+                    "inference_run",
+                    model,
+                    group,
+                    output=self.manifest(model, settings, group),
+                    inputs=(features, f"{self.chain.output}/models/{model}/{onnx}.onnx"),
+                    after=after,
+                    ingredients=known,
+                )
             )
 
     def _seals(self) -> Iterator[Job]:

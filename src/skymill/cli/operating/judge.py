@@ -97,9 +97,11 @@ def _own_reasons(job: Job, workflow: Workflow, hasher: Hasher) -> tuple[list[Dif
     if not Path(job.output).is_file():
         earlier = _earlier(job, workflow)
         if earlier is None:
-            return [Difference("missing", "not made yet")], True
+            unsigned = _was_made(job, workflow)
+            text = "changed, no receipt says how" if unsigned else "not made yet"
+            return [Difference("settings or code" if unsigned else "missing", text)], not unsigned
         differences = _differences(earlier, job)
-        return differences or [Difference("missing", f"{job.output} is gone")], not differences
+        return differences or [Difference("missing", "it is gone")], not differences
     receipt = Receipt.read(receipt_path(workflow.results, job.output))
     if receipt is None:
         return [], False
@@ -123,15 +125,20 @@ def _changed_inputs(receipt: Receipt, job: Job, hasher: Hasher) -> list[Differen
 
 def _earlier(job: Job, workflow: Workflow) -> Receipt | None:
     """Find what was last made in the place of an output that is not there: the same with other digests in its path."""
-    root = workflow.results / FOLDER
-    patterns = {
-        "training_fit": f"training/{job.subject}/*/manifest.json",
-        "inference_run": f"catalogues/{job.subject}/groups/*/{job.group}.json",
-        "tiling_partition": f"catalogues/sources/groups/*/{job.group}.json",
-        "features_compute": f"catalogues/features/groups/*/{job.group}.json",
-    }
-    if job.rule in patterns:
-        paths = sorted(root.glob(patterns[job.rule]), key=lambda path: path.stat().st_mtime_ns)
-    else:
-        paths = [path for path in [receipt_path(workflow.results, job.output)] if path.is_file()]
+    pattern = _pattern(job, workflow)
+    paths = sorted((workflow.results / FOLDER).glob(pattern), key=lambda path: path.stat().st_mtime_ns)
     return Receipt.read(paths[-1]) if paths else None
+
+
+def _was_made(job: Job, workflow: Workflow) -> bool:
+    """Tell whether the same was made with other digests in its path, by a skymill that wrote no receipts."""
+    return any(workflow.results.glob(_pattern(job, workflow)))
+
+
+def _pattern(job: Job, workflow: Workflow) -> str:
+    """Give the place of a job's output below the folder of a run, whatever digests stand in its path."""
+    if job.rule == "training_fit":
+        return f"training/{job.subject}/*/manifest.json"
+    if job.group:
+        return f"catalogues/{job.subject}/groups/*/{job.group}.json"
+    return str(receipt_path(workflow.results, job.output).relative_to(workflow.results / FOLDER))

@@ -42,8 +42,8 @@ class CatalogueStatus:
     """Empty where none is sealed."""
     tiles: int
     rows: int
-    is_current: bool
-    """Whether it is what the present settings, data and models ask for."""
+    state: str
+    """`done` where it is what the present settings, data and models ask for; else as of a job."""
     why: str
 
 
@@ -171,11 +171,10 @@ def _catalogue(name: str, workflow: Workflow, verdicts: Mapping[str, Verdict]) -
     root = workflow.results / "catalogues" / name
     verdict = verdicts[f"release_seal {name}"]
     if not (root / CURRENT).is_file():
-        return CatalogueStatus(name, "", 0, 0, False, verdict.words or "not sealed yet")
+        return CatalogueStatus(name, "", 0, 0, verdict.state, verdict.words)
     version = json.loads((root / CURRENT).read_bytes())["version"]
     content = json.loads((root / VERSIONS / version / MANIFEST).read_bytes())["content"]
-    is_current = verdict.state == "done"
-    return CatalogueStatus(name, version, content["n_tiles"], content["n_rows"], is_current, verdict.words)
+    return CatalogueStatus(name, version, content["n_tiles"], content["n_rows"], verdict.state, verdict.words)
 
 
 def _disk(results: Path, tiles: int) -> dict[str, int]:
