@@ -41,7 +41,7 @@ def cache_path(models: list[ModelConfig]) -> Path:
 
 
 def measure(models: list[ModelConfig], tell: Callable[[str], None]) -> dict[str, Rate]:
-    """Measure every stage that works on rows or labels; a few seconds each, and as long as a model takes to fit on a few thousand labels.
+    """Measure every stage that works on rows or labels; fits take as long as they take on a few thousand labels.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ class _Bench:
     def __init__(self, folder: Path, tell: Callable[[str], None]) -> None:
         from skymill.survey import open_survey
 
-        self.output, self.tell, self.rates = folder, tell, dict[str, Rate]()
+        self.output, self.tell = folder, tell
+        self.rates: dict[str, Rate] = {}
         config = SurveyConfig(name="measure", format="simulated", bands=BANDS, simulation=SIMULATION)
         labels = {"format": "simulated", "column": "class", "classes": ["GALAXY", "QSO", "STAR"]}
         self.run = RunConfig(
@@ -84,10 +85,10 @@ class _Bench:
 
     def tiling(self) -> None:
         """Read, count and spill the parts; then plan, and gather and write each tile."""
-        from skymill import tiling
         from skymill.tiling.files import TilingFiles
         from skymill.tiling.grouping import Group
         from skymill.tiling.partitioning import spilled_pieces
+        from skymill.tiling.planning import plan
         from skymill.tiling.reading import key_parts
         from skymill.tiling.settings import count_order, tile_algorithm
         from skymill.tiling.spill import spill_part
@@ -108,7 +109,7 @@ class _Bench:
                     group_order=group_order,
                     count_order=counted,
                 )
-        tiling.plan(self.run, self.survey, self.output, workers=1)
+        plan(self.run, self.survey, self.output, workers=1)
         groups = [Group.read(path) for path in sorted((files.root / "groups").glob("*.json"))]
         made: dict[str, list[TileEntry]] = {}
         with self._timed("tiling_partition", ROWS):

@@ -49,11 +49,11 @@ DOCUMENTED: Mapping[str, Rate] = {
     "tiling_plan": Rate("rows", 4.4e5, 2.5, 570),
     "tiling_partition": Rate("rows", 6.0e5, 2.0, 570),
     "features_compute": Rate("rows", 5.4e5, 1.8, 440),
-    "training_set": Rate("labels", 5.0e3, 3.0, 340),
+    "training_set": Rate("labels", 2.9e3, 3.0, 340),
     "training_fit": Rate("labels", 7.7e2, 3.0, 760),
-    "export_onnx": Rate("labels", 2.0e3, 3.0, 610),
+    "export_onnx": Rate("labels", 1.7e3, 3.0, 610),
     "inference_run": Rate("rows", 1.7e5, 2.2, 230),
-    "release_seal": Rate("tiles", 2.0e3, 1.0, 240),
+    "release_seal": Rate("tiles", 9.0e3, 1.0, 240),
     "report_page": Rate("job", 0.2, 1.6, 480),
 }
 """Figures of docs/operating.md, where the machine is named; of fit, export and inference those of the slower model."""
