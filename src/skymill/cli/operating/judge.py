@@ -42,8 +42,9 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """Why, in words."""
-        own = "; ".join(str(reason) for reason in self.reasons)
+        """Why, in words; inputs that differ because of a job before it are that job's story."""
+        told = [reason for reason in self.reasons if not (self.cause and reason.ingredient == "inputs")]
+        own = "; ".join(str(reason) for reason in told)
         return own or (f"follows from {summary(self.cause)}" if self.cause else "")
 
 

@@ -173,7 +173,12 @@ def _catalogue(name: str, workflow: Workflow, verdicts: Mapping[str, Verdict]) -
     if not (root / CURRENT).is_file():
         return CatalogueStatus(name, "", 0, 0, verdict.state, verdict.words)
     version = json.loads((root / CURRENT).read_bytes())["version"]
-    content = json.loads((root / VERSIONS / version / MANIFEST).read_bytes())["content"]
+    manifest = root / VERSIONS / version / MANIFEST
+    if not manifest.is_file():
+        return CatalogueStatus(
+            name, version, 0, 0, "missing", f"its folder is gone; delete {root / CURRENT} to seal it"
+        )
+    content = json.loads(manifest.read_bytes())["content"]
     return CatalogueStatus(name, version, content["n_tiles"], content["n_rows"], verdict.state, verdict.words)
 
 

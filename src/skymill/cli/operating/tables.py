@@ -45,7 +45,8 @@ def show_status(status: Status, console: Console) -> None:
     for item in status.catalogues:
         sealed = f"version {item.version}, {item.tiles:,} tiles, {item.rows:,} rows" if item.version else "not sealed"
         verdict = VERDICTS[item.state]
-        console.print(f"[bold]{item.name}[/]: {sealed}, {verdict}", highlight=False)
+        why = f" ({escape(item.why)})" if item.state == "missing" else ""
+        console.print(f"[bold]{item.name}[/]: {sealed}, {verdict}{why}", highlight=False)
     if status.quarantined:
         console.print(f"\n[red]{len(status.quarantined)} quarantined tiles[/]")
         _show_quarantined(status.quarantined, console)
@@ -112,14 +113,14 @@ def size_of(n_bytes: float) -> str:
 
 def _stage_table(stages: Sequence[StageStatus], *, narrow: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("jobs of")
+    table.add_column("jobs of", no_wrap=not narrow)
     for heading in ("done", "stale", "missing", "perhaps"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in () if narrow else ("tiles", "quarantined", "rows"):
+    for heading in () if narrow else ("tiles", "rows"):
         table.add_column(heading, justify="right", no_wrap=True)
     for stage in stages:
         numbers = [stage.done, stage.stale, stage.missing, stage.perhaps]
-        counts = [] if narrow else [stage.tiles, stage.quarantined, stage.rows]
+        counts = [] if narrow else [stage.tiles, stage.rows]
         cells = [f"{n:,}" if n else "·" for n in [*numbers, *counts]]
         table.add_row(_job(stage), *cells)
     return table
