@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +34,9 @@ def finish_job(snakemake: Any, chain: Chain) -> None:
     from skymill.store import made_with
 
     digest = Hasher()
-    inputs = {str(path): digest(str(path)) for path in snakemake.input}
+    inputs = {path: digest(path) for path in map(os.path.normpath, snakemake.input)}
     decides, explains = of_job(chain, snakemake.rule, model=snakemake.wildcards.get("model", ""), inputs=inputs)
-    receipt = Receipt(snakemake.rule, str(snakemake.output[0]), decides, explains, inputs, made_with())
+    receipt = Receipt(snakemake.rule, os.path.normpath(snakemake.output[0]), decides, explains, inputs, made_with())
     receipt.write(Path(chain.output))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -93,7 +94,8 @@ class Workflow:
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
-        self.results = Path(chain.output)
+        self.root = os.path.normpath(chain.output)
+        self.results = Path(self.root)
         self._shared = cache(lambda rule: SHARED[rule](chain))
 
     @cached_property
@@ -117,7 +119,7 @@ class Workflow:
 
     def manifest(self, catalogue: str, settings: str, group: str) -> str:
         """Give a group's manifest, spelt as in the workflow."""
-        return f"{self.chain.output}/catalogues/{catalogue}/groups/{settings}/{group}.json"
+        return f"{self.root}/catalogues/{catalogue}/groups/{settings}/{group}.json"
 
     def manifests(self, catalogue: str) -> list[str]:
         """Give the manifests that the present settings ask for; none while it is not known which."""
@@ -152,7 +154,7 @@ class Workflow:
         return _read(self.results / "training" / "set.json")
 
     def _tiling(self) -> Iterator[Job]:
-        root = self.chain.output
+        root = self.root
         yield Job("tiling_plan", output=f"{root}/tiling/plan.json", ingredients=self._shared("tiling_plan"))
         for group, about in (self.groups or {}).items():
             yield Job(
@@ -180,7 +182,7 @@ class Workflow:
     def _training(self) -> Iterator[Job]:
         if not self.chain.trained_models:
             return
-        root, made = f"{self.chain.output}/training", self.training_set
+        root, made = f"{self.root}/training", self.training_set
         yield Job(
             "training_set",
             output=f"{root}/set.json",
@@ -209,8 +211,8 @@ class Workflow:
         return Job(
             "export_onnx",
             model,
-            output=f"{self.chain.output}/models/{model}/manifest.json",
-            inputs=(f"{self.chain.output}/training/{model}/{fit}/manifest.json",) if fit else (),
+            output=f"{self.root}/models/{model}/manifest.json",
+            inputs=(f"{self.root}/training/{model}/{fit}/manifest.json",) if fit else (),
             after=("tiling_plan", "training_set", f"training_fit {model}") if trained else (),
             ingredients=export_onnx(self.chain, model),
         )
@@ -229,14 +231,14 @@ class Workflow:
                     model,
                     group,
                     output=self.manifest(model, settings, group),
-                    inputs=(features, f"{self.chain.output}/models/{model}/{onnx}.onnx"),
+                    inputs=(features, f"{self.root}/models/{model}/{onnx}.onnx"),
                     after=after,
                     ingredients=known,
                 )
             )
 
     def _seals(self) -> Iterator[Job]:
-        root = self.chain.output
+        root = self.root
         for catalogue in self.chain.catalogues:
             model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.models else []
             files = {*self.manifests(catalogue), *self.manifests("sources"), f"{root}/tiling/plan.json", *model}
@@ -250,7 +252,7 @@ class Workflow:
             )
 
     def _report(self) -> Job:
-        root, catalogues, models = self.chain.output, self.chain.catalogues, self.chain.models
+        root, catalogues, models = self.root, self.chain.catalogues, self.chain.models
         return Job(
             "report_page",
             output=f"{root}/report/index.html",

@@ -7,13 +7,15 @@ which ingredient differs.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skymill.store.durable import write_bytes
+from skymill.store.durable import staged
 from skymill.store.keys import file_sha256
+from skymill.store.paths import STAGING
 
 FOLDER = "receipts"
 SHOWN = 3
@@ -59,7 +61,8 @@ class Receipt:
     def write(self, results: Path) -> None:
         """Write it to its place below the folder of a run."""
         text = json.dumps(asdict(self), sort_keys=True, indent=1, ensure_ascii=False)
-        write_bytes(receipt_path(results, self.output), text.encode() + b"\n")
+        with staged(receipt_path(results, self.output), staging=results / FOLDER / STAGING) as file:
+            file.write(text.encode() + b"\n")
 
     @classmethod
     def read(cls, path: Path) -> Receipt | None:
@@ -93,8 +96,8 @@ class Hasher:
 
 def receipt_path(results: Path, output: str | Path) -> Path:
     """Give the place of the receipt of a file below `results`."""
-    inside = Path(output).relative_to(results)
-    return results / FOLDER / inside.with_suffix(".json")
+    inside = os.path.relpath(output, results)
+    return (results / FOLDER / inside).with_suffix(".json")
 
 
 def compare(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
