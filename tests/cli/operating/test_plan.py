@@ -91,7 +91,7 @@ def test_jobs_are_those_of_the_plan(fresh):
 
 
 def test_benchmarks_count_only_where_jobs_did_all_their_work_and_enough(fresh):
-    groups = {f"o0p{n}": {"digest": "0" * 64, "n_tiles": 1, "n_rows": 200_000} for n in range(2)}
+    groups = {f"o0p{n}": {"digest": "0" * 64, "n_tiles": 1, "n_rows": 600_000} for n in range(2)}
     Path("results/tiling").mkdir(parents=True)
     Path("results/tiling/plan.json").write_text(json.dumps({"groups": groups}))
     for folder in ("logs", "benchmarks"):
@@ -105,7 +105,7 @@ def test_benchmarks_count_only_where_jobs_did_all_their_work_and_enough(fresh):
     def rate():
         return find_rates(_workflow(fresh / "config.yaml"), {})["tiling_plan"]
 
-    assert (rate().source, rate().per_core_s) == ("benchmarks", pytest.approx(100_000))
+    assert (rate().source, rate().per_core_s) == ("benchmarks", pytest.approx(300_000))
     log.write_text("INFO skymill.tiling.planning: 1 of 2 parts are new\n")
     assert rate().source == "documented"
     log.write_text("INFO skymill.tiling.planning: 2 of 2 parts are new\n")

@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skymill.cli.operating.jobs import Job, Workflow
@@ -57,10 +57,14 @@ DOCUMENTED: Mapping[str, Rate] = {
     "report_page": Rate("job", 0.2, 1.6, 480),
 }
 """Figures of docs/operating.md, where the machine is named; of fit, export and inference those of the slower model."""
-ENOUGH: Mapping[str, int] = {"rows": 100_000, "labels": 1_000, "tiles": 50, "job": 1}
+SIMULATED = 1.77e5
+"""Rows of the embedded survey that a core generates and reads in a second."""
+ENOUGH: Mapping[str, int] = {"rows": 1_000_000, "labels": 5_000, "tiles": 50, "job": 1}
 """Units in all that benchmarks must have seen before a rate is taken from them."""
-TELLS = 0.3
+TELLS = 0.6
 """Share of the time beyond starting that benchmarks must hold: small jobs say nothing of the work."""
+ENOUGH_BYTES = 100_000
+"""Rows from which a catalogue tells the bytes of a row."""
 MADE = re.compile(r"(?P<made>\d+) of (?P<all>\d+) (?:tiles to make|parts are new)")
 
 
@@ -81,9 +85,15 @@ def find_rates(workflow: Workflow, measured: Mapping[str, Rate]) -> dict[str, Ra
     found: dict[str, Rate] = {}
     for key, jobs in jobs_by_rule(workflow).items():
         rule = key.split(" ")[0]
-        known = measured.get(key) or measured.get(rule) or DOCUMENTED[rule]
+        known = measured.get(key) or measured.get(rule) or _documented(rule, workflow)
         found[key] = _from_benchmarks(jobs, known, workflow) or known
     return found
+
+
+def _documented(rule: str, workflow: Workflow) -> Rate:
+    """Give a documented rate; a simulated survey is not only read but generated."""
+    simulated = rule == "tiling_plan" and workflow.chain.survey.config.format == "simulated"
+    return replace(DOCUMENTED[rule], per_core_s=SIMULATED) if simulated else DOCUMENTED[rule]
 
 
 def jobs_by_rule(workflow: Workflow) -> dict[str, list[Job]]:
@@ -148,7 +158,7 @@ def row_bytes(workflow: Workflow) -> Iterator[tuple[str, float, str]]:
     for catalogue in workflow.chain.catalogues:
         counts = [read_counts(Path(path)) for path in workflow.manifests(catalogue) if Path(path).is_file()]
         rows = sum(count.rows for count in counts)
-        if rows >= ENOUGH["rows"]:
+        if rows >= ENOUGH_BYTES:
             yield catalogue, sum(count.n_bytes for count in counts) / rows, "benchmarks"
         else:
             yield catalogue, _width(workflow, catalogue, survey.schema.row_bytes), "documented"

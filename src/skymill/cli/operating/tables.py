@@ -43,10 +43,12 @@ def show_status(status: Status, console: Console) -> None:
             console.print(f"[yellow]{_job(stage)}[/]: and for {len(reasons) - REASONS} more reasons")
     console.print()
     for item in status.catalogues:
-        sealed = f"version {item.version}, {item.tiles:,} tiles, {item.rows:,} rows" if item.version else "not sealed"
-        verdict = VERDICTS[item.state]
+        if not item.version:
+            console.print(f"[bold]{item.name}[/]: not sealed yet", highlight=False)
+            continue
         why = f" ({escape(item.why)})" if item.state == "missing" else ""
-        console.print(f"[bold]{item.name}[/]: {sealed}, {verdict}{why}", highlight=False)
+        sealed = f"version {item.version}, {item.tiles:,} tiles, {item.rows:,} rows"
+        console.print(f"[bold]{item.name}[/]: {sealed}, {VERDICTS[item.state]}{why}", highlight=False)
     if status.quarantined:
         console.print(f"\n[red]{len(status.quarantined)} quarantined tiles[/]")
         _show_quarantined(status.quarantined, console)
@@ -128,15 +130,16 @@ def _stage_table(stages: Sequence[StageStatus], *, narrow: bool) -> Table:
 
 def _cost_table(costs: Costs, *, narrow: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("jobs of")
+    table.add_column("jobs of", no_wrap=not narrow)
     headings = ["jobs", "rows", "core time", "by the clock"]
-    wide = [] if narrow else ["GPU time", "tiles", "files", "bytes", "memory"]
+    gpu = ["GPU time"] if costs.total("gpu_hours") else []
+    wide = [] if narrow else [*gpu, "tiles", "files", "bytes", "memory"]
     for heading in [*headings, *wide, "rate from"]:
         table.add_column(heading, justify="left" if heading == "rate from" else "right", no_wrap=True)
     for stage in costs.stages:
         times = [_hours(stage.core_hours), _hours(stage.wall_hours)]
         more = [
-            _hours(stage.gpu_hours),
+            *([_hours(stage.gpu_hours)] if gpu else []),
             f"{stage.tiles:,}" if stage.tiles else "·",
             f"{stage.files:,}",
             size_of(stage.n_bytes),
@@ -151,10 +154,13 @@ def _rates(costs: Costs) -> dict[str, list[str]]:
     """Give each rate in words, and what it is of."""
     found: dict[str, list[str]] = {}
     for stage in costs.stages:
-        sizes = f"; bytes of a row: {stage.bytes_from}" if stage.bytes_from else ""
-        name = stage.rule if stage.rate_from == "documented" else _job(stage)
-        jobs = found.setdefault(f"{stage.rate_from}, {stage.rate}{sizes}", [])
+        documented = stage.rate_from == "documented"
+        words = "documented, see docs/operating.md" if documented else f"{stage.rate_from}, {stage.rate}"
+        name = stage.rule if documented else _job(stage)
+        jobs = found.setdefault(words, [])
         jobs.extend([name] if name not in jobs else [])
+        if stage.bytes_from:
+            found.setdefault(f"bytes of a row {stage.bytes_from}", []).append(stage.subject)
     return found
 
 
