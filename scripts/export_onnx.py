@@ -1,7 +1,7 @@
 """Rule export_onnx: export one model and compare it with what was fitted."""
 
 from skymill import export, features
-from skymill.cli.job import start_job
+from skymill.cli.job import finish_job, start_job
 
 
 def main(snakemake):
@@ -13,6 +13,7 @@ def main(snakemake):
         model=chain.models[snakemake.wildcards.model],
         recipe=features.make_recipe(chain.survey.config, chain.run.features),
     )
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

@@ -1,7 +1,7 @@
 """Rule features_compute: compute the features of one group's sources."""
 
 from skymill import features
-from skymill.cli.job import check_output, start_job
+from skymill.cli.job import check_output, finish_job, start_job
 
 
 def main(snakemake):
@@ -16,6 +16,7 @@ def main(snakemake):
         workers=snakemake.threads,
     )
     check_output(written, snakemake.output.manifest)
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

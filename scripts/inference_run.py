@@ -1,7 +1,7 @@
 """Rule inference_run: classify one group's sources with one model."""
 
 from skymill import inference
-from skymill.cli.job import check_output, start_job
+from skymill.cli.job import check_output, finish_job, start_job
 
 
 def main(snakemake):
@@ -17,6 +17,7 @@ def main(snakemake):
         workers=snakemake.threads,
     )
     check_output(written, snakemake.output.manifest)
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

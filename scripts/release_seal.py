@@ -1,7 +1,7 @@
 """Rule release_seal: seal one catalogue."""
 
 from skymill import release
-from skymill.cli.job import files_of, start_job
+from skymill.cli.job import files_of, finish_job, start_job
 
 
 def main(snakemake):
@@ -13,6 +13,7 @@ def main(snakemake):
         sources=files_of(snakemake.input.sources),
         output=chain.output,
     )
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

@@ -1,7 +1,7 @@
 """Rule tiling_partition: sort one group's sources into its tiles."""
 
 from skymill import tiling
-from skymill.cli.job import check_output, start_job
+from skymill.cli.job import check_output, finish_job, start_job
 
 
 def main(snakemake):
@@ -9,6 +9,7 @@ def main(snakemake):
     chain = start_job(snakemake)
     written = tiling.partition(chain.run, chain.survey, snakemake.input.group, chain.output, workers=snakemake.threads)
     check_output(written, snakemake.output.manifest)
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

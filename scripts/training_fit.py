@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from skymill import training
-from skymill.cli.job import start_job
+from skymill.cli.job import finish_job, start_job
 
 
 def main(snakemake):
@@ -16,6 +16,7 @@ def main(snakemake):
         output_folder=Path(snakemake.output.manifest).parent,
         threads=snakemake.threads,
     )
+    finish_job(snakemake, chain)
 
 
 if "snakemake" in globals():

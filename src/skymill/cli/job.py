@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,19 @@ def start_job(snakemake: Any) -> Chain:
     guard_ancestors()
     configure_logging(Path(snakemake.log[0]))
     return Chain.from_config(snakemake.config)
+
+
+def finish_job(snakemake: Any, chain: Chain) -> None:
+    """Write the receipt of what the job has made: its ingredients and the digests of its input files."""
+    from skymill.cli.operating.ingredients import of_job
+    from skymill.cli.operating.receipts import Hasher, Receipt
+    from skymill.store import made_with
+
+    digest = Hasher()
+    inputs = {path: digest(path) for path in map(os.path.normpath, snakemake.input)}
+    decides, explains = of_job(chain, snakemake.rule, model=snakemake.wildcards.get("model", ""), inputs=inputs)
+    receipt = Receipt(snakemake.rule, os.path.normpath(snakemake.output[0]), decides, explains, inputs, made_with())
+    receipt.write(Path(chain.output))
 
 
 def files_of(named: Any) -> list[str]:

@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 
 from skymill.cli import config, survey
+from skymill.cli.operating import commands
+from skymill.compute import GroupLockedError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
+for command in (commands.plan, commands.status, commands.why, commands.retry):
+    app.command()(command)
 console = Console(stderr=True)
 
 
@@ -27,7 +31,7 @@ def main() -> None:
     """Run the command; an error is one readable line, not a traceback."""
     try:
         app()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, GroupLockedError) as error:
         console.print("[bold red]skymill:[/]", end=" ")
         console.print(str(error), markup=False, highlight=False)
         sys.exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from skymill.config import ModelConfig
 from skymill.store import algorithm_digest, digest, file_sha256, short
@@ -14,9 +15,13 @@ VERSION = 1
 
 def settings_digest(model: ModelConfig) -> str:
     """Give 12 digits that change with the parity limits, the code and, for kind `onnx`, the file and its names."""
+    return short(digest({**ingredients(model), "algorithm": algorithm_digest(VERSION, KERNELS)}))
+
+
+def ingredients(model: ModelConfig) -> dict[str, Any]:
+    """Give what decides the export of a model besides its fit and the code."""
     external = {}
     if model.path is not None:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
         external = {"file": found, "features": model.features, "settings": model.settings}
-    algorithm = algorithm_digest(VERSION, KERNELS)
-    return short(digest({"parity": model.parity.model_dump(), "algorithm": algorithm, **external}))
+    return {"parity": model.parity.model_dump(), **external}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from skymill.config.run import InferenceSettings
 from skymill.store import algorithm_digest, digest, short
 
@@ -25,8 +27,9 @@ def settings_digest(onnx: str, settings: InferenceSettings) -> str:
         SHA-256 of the model's file, or its first 12 digits.
     settings : InferenceSettings
     """
-    return short(
-        digest(
-            {"onnx": short(onnx), "settings": settings.model_dump(), "precision": PRECISION, "algorithm": algorithm()}
-        )
-    )
+    return short(digest({**ingredients(onnx, settings), "algorithm": algorithm()}))
+
+
+def ingredients(onnx: str, settings: InferenceSettings) -> dict[str, Any]:
+    """Give what decides a model's catalogue besides features and code; `onnx` as in `settings_digest`."""
+    return {"onnx": short(onnx), "settings": settings.model_dump(), "precision": PRECISION}

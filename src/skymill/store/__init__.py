@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from skymill.store.accounting import Accounting, AccountingError
-from skymill.store.algorithm import algorithm_digest
+from skymill.store.algorithm import algorithm_digest, module_digests
 from skymill.store.errors import CorruptTile, FormatError, StoreError
 from skymill.store.keys import canonical_json, digest, file_sha256
 from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
@@ -47,6 +47,7 @@ __all__ = [
     "file_sha256",
     "group_file",
     "made_with",
+    "module_digests",
     "open_catalogue",
     "open_tile",
     "read_tile",

@@ -43,6 +43,17 @@ def algorithm_digest(version: int | str, modules: Iterable[str], *, root: Path =
     ModuleNotFoundError
         If a module does not exist.
     """
+    return digest({"version": str(version), "modules": module_digests(modules, root=root)})
+
+
+def module_digests(modules: Iterable[str], *, root: Path = ROOT) -> dict[str, str]:
+    """Give the digest of each module that decides what some modules compute: theirs and those of what they import.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If a module does not exist.
+    """
     waiting = list(modules)
     found: dict[str, str] = {}
     while waiting:
@@ -53,7 +64,7 @@ def algorithm_digest(version: int | str, modules: Iterable[str], *, root: Path =
                 raise ModuleNotFoundError(f"algorithm digest: expected a module below {root}, found no '{module}'")
             found[module] = _read(path, path.stat().st_mtime_ns).sha256
             waiting.extend(_imports(module, root))
-    return digest({"version": str(version), "modules": found})
+    return found
 
 
 class _Parsed:

@@ -11,7 +11,7 @@ from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
 
 if TYPE_CHECKING:
     from skymill.survey.labels import Labels, labels_digest, read_labels
-    from skymill.survey.survey import Survey, inventory_digest, open_survey
+    from skymill.survey.survey import Survey, file_list, inventory_digest, open_survey
 
 __all__ = [
     "BLOCK_ROWS",
@@ -27,6 +27,7 @@ __all__ = [
     "SourceSchema",
     "Survey",
     "TableError",
+    "file_list",
     "inventory_digest",
     "labels_digest",
     "open_survey",
@@ -35,7 +36,7 @@ __all__ = [
 
 _LATE = {
     "labels": ("Labels", "labels_digest", "read_labels"),
-    "survey": ("Survey", "inventory_digest", "open_survey"),
+    "survey": ("Survey", "file_list", "inventory_digest", "open_survey"),
 }
 
 

@@ -171,3 +171,11 @@ def _identities(
         "ra_out_of_range": place.ra_out_of_range,
         "dec_out_of_range": place.dec_out_of_range,
     }
+
+
+def count_labels(settings: LabelSettings) -> int:
+    """Give the rows of a label table from the headers of its files; 0 where it is simulated."""
+    if settings.format == "simulated" or settings.path is None:
+        return 0
+    files = readers.table_files(settings.path, settings.format)
+    return sum(readers.shape(file, settings.format).n_rows for file in files)

@@ -186,3 +186,11 @@ def inventory_digest(survey: Survey) -> str:
     return inventory.combined_digest(
         text for file, digest in zip(files, digests, strict=True) for text in (file.name, digest)
     )
+
+
+def file_list(survey: Survey) -> dict[str, str]:
+    """Give the SHA-256 of each file of the input, or the digest of a simulation, by name."""
+    if survey.config.format == "simulated":
+        return {"simulation": embedded.digest(survey.config)}
+    files = survey.files()
+    return {file.name: digest for file, digest in zip(files, inventory.file_digests(files, survey.cache), strict=True)}

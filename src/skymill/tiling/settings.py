@@ -22,9 +22,24 @@ COUNT_ORDER = 10
 
 def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
     """Give the settings12 of the source catalogue: what all its tiles share; the data are not part of it."""
+    algorithm = algorithm_digest(VERSION, tile_modules(survey))
+    return short(digest({**tile_settings(run, survey), "algorithm": algorithm}))
+
+
+def tile_settings(run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
+    """Give the settings that decide the tiles of the source catalogue."""
     bounds = run.tiling.model_dump(mode="json", exclude={"part_rows"})
-    algorithm = algorithm_digest(VERSION, (*gate_modules(survey), *PLAN, *TILE))
-    return short(digest({"tiling": bounds, "survey": column_map(survey), "algorithm": algorithm}))
+    return {"tiling": bounds, "survey": column_map(survey)}
+
+
+def tile_modules(survey: SurveyConfig) -> tuple[str, ...]:
+    """Name the modules that decide the tiles of the source catalogue."""
+    return (*gate_modules(survey), *PLAN, *TILE)
+
+
+def plan_modules(survey: SurveyConfig) -> tuple[str, ...]:
+    """Name the modules that decide a plan."""
+    return (*tile_modules(survey), *SPILL)
 
 
 def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:

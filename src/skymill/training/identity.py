@@ -34,5 +34,10 @@ def identity(model: ModelConfig, *, set_sha256: str, seed: int) -> dict[str, Any
 
 def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int) -> str:
     """Give the SHA-256 that names a fit: of its training set, settings, seed and the code of its kind."""
-    code = algorithm_digest(VERSION, ["skymill.training.fitting", f"skymill.models.{model.kind}"])
+    code = algorithm_digest(VERSION, modules(model))
     return digest({"identity": identity(model, set_sha256=set_sha256, seed=seed), "algorithm": code})
+
+
+def modules(model: ModelConfig) -> list[str]:
+    """Name the modules that decide a fit."""
+    return ["skymill.training.fitting", f"skymill.models.{model.kind}"]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from skymill.config import RunConfig
 from skymill.store.algorithm import algorithm_digest
 from skymill.store.keys import digest
 from skymill.survey import Survey
 from skymill.survey.labels import labels_digest as digest_of_table
 
+SET = ("skymill.training.training_set",)
 VERSION = 1
 """Raise it to make the training set again although no code has changed."""
 
 
 def set_settings_digest(run: RunConfig) -> str:
     """Give the digest of what decides the training set, besides features and labels."""
+    return digest({**set_settings(run), "algorithm": algorithm_digest(VERSION, SET)})
+
+
+def set_settings(run: RunConfig) -> dict[str, Any]:
+    """Give the settings that decide the training set."""
     labels = run.labels.model_dump(mode="json", exclude={"path"}) if run.labels else None
-    code = algorithm_digest(VERSION, ["skymill.training.training_set"])
-    return digest({"labels": labels, "split": run.split.model_dump(mode="json"), "seed": run.seed, "algorithm": code})
+    return {"labels": labels, "split": run.split.model_dump(mode="json"), "seed": run.seed}
 
 
 def labels_digest(run: RunConfig, survey: Survey) -> str:

@@ -1,0 +1,145 @@
+"""What decides the outputs of each rule, besides its input files: the digests, and the same in full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from skymill import export
+from skymill.cli.chain import Chain
+from skymill.export import settings as export_settings
+from skymill.features.plan import KERNEL, make_recipe
+from skymill.inference import settings as inference_settings
+from skymill.store import module_digests
+from skymill.survey import file_list
+from skymill.tiling.settings import plan_modules, tile_modules, tile_settings
+from skymill.training.identity import identity, modules
+from skymill.training.settings import SET, set_settings
+
+
+class Ingredients(NamedTuple):
+    """What decides an output."""
+
+    decides: Mapping[str, str]
+    """Digests, as the workflow uses them in paths and `params`."""
+    explains: Mapping[str, Any]
+    """The same by ingredient, in full."""
+
+
+def tiling_plan(chain: Chain) -> Ingredients:
+    """The survey's bytes, its column map, the bounds of tiles, and the code that reads and counts."""
+    config = chain.survey.config
+    simulation = {"simulation": config.simulation.model_dump(mode="json")} if config.simulation else {}
+    return Ingredients(
+        {"data": chain.survey_digest, "settings": chain.plan_settings},
+        {
+            "data": file_list(chain.survey),
+            "settings": tile_settings(chain.run, config) | simulation,
+            "code": _code(plan_modules(config)),
+        },
+    )
+
+
+def tiling_partition(chain: Chain) -> Ingredients:
+    """The bounds of tiles, the column map, and the code that makes a tile."""
+    config = chain.survey.config
+    explains = {"settings": tile_settings(chain.run, config), "code": _code(tile_modules(config))}
+    return Ingredients({"settings": chain.sources_settings}, explains)
+
+
+def features_compute(chain: Chain) -> Ingredients:
+    """The recipe and the code of the features."""
+    recipe = asdict(make_recipe(chain.survey.config, chain.run.features))
+    explains = {"settings": {"features": _plain(recipe)}, "code": _code(KERNEL)}
+    return Ingredients({"settings": chain.features_settings}, explains)
+
+
+def training_set(chain: Chain) -> Ingredients:
+    """The labels' bytes, how they are joined and split, and the code that does it."""
+    table = chain.run.labels.path if chain.run.labels and chain.run.labels.path else "simulated"
+    return Ingredients(
+        {"labels": chain.labels_digest, "settings": chain.training_set_settings},
+        {
+            "labels": {table: chain.labels_digest},
+            "settings": set_settings(chain.run),
+            "code": _code(SET),
+        },
+    )
+
+
+def training_fit(chain: Chain, model: str, set_sha256: str) -> Ingredients:
+    """The model's file, the seed, the training set and the code of its kind."""
+    config = chain.models[model]
+    known = identity(config, set_sha256=set_sha256, seed=chain.run.seed)
+    explains = {
+        "model": {**known["model"], "settings": known["settings"]},
+        "settings": {"seed": known["seed"]},
+        "training set": set_sha256,
+        "code": _code(modules(config)),
+    }
+    return Ingredients({"fit": chain.fit_digest(model, set_sha256)}, explains)
+
+
+def export_onnx(chain: Chain, model: str) -> Ingredients:
+    """The limits of the parity gate, the code of the export and, for kind `onnx`, the file."""
+    known = export_settings.ingredients(chain.models[model])
+    return Ingredients(
+        {"settings": export.settings_digest(chain.models[model])},
+        {"model": known, "code": _code(export_settings.KERNELS)},
+    )
+
+
+def inference_run(chain: Chain, model: str, onnx: str) -> Ingredients:
+    """The ONNX file, how it is run, and the code that runs it."""
+    known = inference_settings.ingredients(onnx, chain.run.inference)
+    return Ingredients(
+        {"settings": chain.inference_settings(model, onnx)},
+        {
+            "onnx": known["onnx"],
+            "settings": {"inference": known["settings"], "precision": known["precision"]},
+            "code": _code(inference_settings.KERNELS),
+        },
+    )
+
+
+NOTHING = Ingredients({}, {})
+"""Of rules that depend on their input files alone: `release_seal`, `report_page`."""
+SHARED: Mapping[str, Callable[[Chain], Ingredients]] = {
+    "tiling_plan": tiling_plan,
+    "tiling_partition": tiling_partition,
+    "features_compute": features_compute,
+    "training_set": training_set,
+}
+"""Rules whose ingredients are the same for all their jobs."""
+
+
+def of_job(chain: Chain, rule: str, *, model: str, inputs: Mapping[str, str]) -> Ingredients:
+    """Give the ingredients of a job that has ended; `inputs` are its input files and their SHA-256."""
+    if rule in SHARED:
+        return SHARED[rule](chain)
+    if rule == "training_fit":
+        return training_fit(chain, model, next(iter(inputs.values())))
+    if rule == "export_onnx":
+        return export_onnx(chain, model)
+    if rule == "inference_run":
+        return inference_run(chain, model, next(Path(path).stem for path in inputs if path.endswith(".onnx")))
+    return NOTHING
+
+
+def _code(names: Iterable[str]) -> dict[str, str]:
+    return _module_digests(tuple(names))
+
+
+@cache
+def _module_digests(names: tuple[str, ...]) -> dict[str, str]:
+    return module_digests(names)
+
+
+def _plain(value: Any) -> Any:
+    """Give tuples as lists, as JSON gives them back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,281 @@
+"""The jobs of a run as the Snakefile makes them, and what each reads; `tests/cli/operating` holds both together."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from skymill.cli.chain import RESERVED, Chain
+from skymill.cli.operating.ingredients import (
+    NOTHING,
+    SHARED,
+    Ingredients,
+    export_onnx,
+    inference_run,
+    training_fit,
+)
+from skymill.sky import Tile
+
+PARTITION = {"sources": "tiling_partition", "features": "features_compute"}
+STAGES = {
+    "tiling_plan": "tiling",
+    "tiling_partition": "tiling",
+    "features_compute": "features",
+    "training_set": "training",
+    "training_fit": "training",
+    "export_onnx": "export",
+    "inference_run": "inference",
+    "release_seal": "release",
+    "report_page": "report",
+}
+"""The stage of each rule, in the order of the chain."""
+CHECKPOINTS = ("tiling_plan", "training_set", "export_onnx")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of the workflow.
+
+    Attributes
+    ----------
+    rule, subject, group : str
+        The rule, the catalogue or model it works for, its group; empty where there is none.
+    output : str
+        The file it declares; empty while a checkpoint has to tell its name.
+    inputs : tuple of str
+        Files it reads, without the survey's and the labels'.
+    after : tuple of str
+        Names of the jobs that make the inputs, or that tell which they are.
+    ingredients : Ingredients
+        What decides its output besides the inputs.
+    """
+
+    rule: str
+    subject: str = ""
+    group: str = ""
+    output: str = ""
+    inputs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    ingredients: Ingredients = NOTHING
+
+    @property
+    def name(self) -> str:
+        """Rule, subject and group: unlike that of any other job."""
+        return " ".join(word for word in (self.rule, self.subject, self.group) if word)
+
+    @property
+    def stage(self) -> str:
+        """The stage it belongs to."""
+        return STAGES[self.rule]
+
+    @property
+    def stem(self) -> str:
+        """The name of its log and its benchmark, without folder and suffix."""
+        folder = Path(self.output).parent.name
+        if self.rule == "inference_run":
+            return f"{self.rule}/{self.subject}-{folder}/{self.group}"
+        if self.rule == "training_fit":
+            return f"{self.rule}/{self.subject}-{folder}"
+        return "/".join([self.rule, *([self.group or self.subject] if self.group or self.subject else [])])
+
+
+class Workflow:
+    """All jobs of a run, as far as the finished checkpoints tell them.
+
+    Parameters
+    ----------
+    chain : Chain
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.root = os.path.normpath(chain.output)
+        self.results = Path(self.root)
+        self._shared = cache(lambda rule: SHARED[rule](chain))
+
+    @cached_property
+    def groups(self) -> dict[str, dict[str, Any]] | None:
+        """The plan's groups with digest, tiles and rows; None before the plan is made."""
+        plan = _read(self.results / "tiling" / "plan.json")
+        return None if plan is None else dict(sorted(plan["groups"].items()))
+
+    @cached_property
+    def jobs(self) -> dict[str, Job]:
+        """Every job by name, each after those it waits for."""
+        made = [*self._tiling(), *self._features(), *self._training()]
+        for model in self.chain.models:
+            made += [self._export(model), *self._inference(model)]
+        return {job.name: job for job in [*made, *self._seals(), self._report()]}
+
+    def find(self, output: str | Path) -> Job | None:
+        """Give the job that makes a file."""
+        wanted = Path(output).absolute()
+        return next((job for job in self.jobs.values() if job.output and Path(job.output).absolute() == wanted), None)
+
+    def manifest(self, catalogue: str, settings: str, group: str) -> str:
+        """Give a group's manifest, spelt as in the workflow."""
+        return f"{self.root}/catalogues/{catalogue}/groups/{settings}/{group}.json"
+
+    def manifests(self, catalogue: str) -> list[str]:
+        """Give the manifests that the present settings ask for; none while it is not known which."""
+        settings = self.settings(catalogue)
+        return [self.manifest(catalogue, settings, group) for group in self.groups or {}] if settings else []
+
+    def settings(self, catalogue: str) -> str:
+        """Give the settings12 that the present configuration asks for; empty while a model is not exported."""
+        if catalogue == "sources":
+            return self.chain.sources_settings
+        if catalogue == "features":
+            return self.chain.features_settings
+        onnx = self.onnx(catalogue)
+        return self.chain.inference_settings(catalogue, onnx) if onnx else ""
+
+    def onnx(self, model: str) -> str:
+        """Give the digest of the exported model; empty before the export."""
+        manifest = _read(self.results / "models" / model / "manifest.json")
+        return manifest["onnx"] if manifest else ""
+
+    def group_of(self, tile: Tile) -> str:
+        """Give the group that a tile belongs to; empty where the plan has none."""
+        for group in self.groups or {}:
+            order, pixel = (int(number) for number in group[1:].split("p"))
+            if tile.order >= order and tile.pixel >> 2 * (tile.order - order) == pixel:
+                return group
+        return ""
+
+    @cached_property
+    def training_set(self) -> dict[str, Any] | None:
+        """What the training set says of itself; None before it is made."""
+        return _read(self.results / "training" / "set.json")
+
+    def _tiling(self) -> Iterator[Job]:
+        root = self.root
+        yield Job("tiling_plan", output=f"{root}/tiling/plan.json", ingredients=self._shared("tiling_plan"))
+        for group, about in (self.groups or {}).items():
+            yield Job(
+                "tiling_partition",
+                "sources",
+                group,
+                output=self.manifest("sources", self.chain.sources_settings, group),
+                inputs=(f"{root}/tiling/groups/{group}-{about['digest'][:12]}.json",),
+                after=("tiling_plan",),
+                ingredients=self._shared("tiling_partition"),
+            )
+
+    def _features(self) -> Iterator[Job]:
+        for group in self.groups or {}:
+            yield Job(
+                "features_compute",
+                "features",
+                group,
+                output=self.manifest("features", self.chain.features_settings, group),
+                inputs=(self.manifest("sources", self.chain.sources_settings, group),),
+                after=("tiling_plan", f"tiling_partition sources {group}"),
+                ingredients=self._shared("features_compute"),
+            )
+
+    def _training(self) -> Iterator[Job]:
+        if not self.chain.trained_models:
+            return
+        root, made = f"{self.root}/training", self.training_set
+        yield Job(
+            "training_set",
+            output=f"{root}/set.json",
+            inputs=tuple(self.manifests("features")),
+            after=("tiling_plan", *self._names("features")),
+            ingredients=self._shared("training_set"),
+        )
+        for model in self.chain.trained_models:
+            waiting = Job("training_fit", model, after=("tiling_plan", "training_set"))
+            yield (
+                waiting
+                if made is None
+                else Job(
+                    "training_fit",
+                    model,
+                    output=f"{root}/{model}/{self.chain.fit_digest(model, made['sha256'])}/manifest.json",
+                    inputs=(f"{root}/{made['file']}",),
+                    after=waiting.after,
+                    ingredients=training_fit(self.chain, model, made["sha256"]),
+                )
+            )
+
+    def _export(self, model: str) -> Job:
+        made, trained = self.training_set, model in self.chain.trained_models
+        fit = self.chain.fit_digest(model, made["sha256"]) if made and trained else ""
+        return Job(
+            "export_onnx",
+            model,
+            output=f"{self.root}/models/{model}/manifest.json",
+            inputs=(f"{self.root}/training/{model}/{fit}/manifest.json",) if fit else (),
+            after=("tiling_plan", "training_set", f"training_fit {model}") if trained else (),
+            ingredients=export_onnx(self.chain, model),
+        )
+
+    def _inference(self, model: str) -> Iterator[Job]:
+        onnx, settings = self.onnx(model), self.settings(model)
+        known = inference_run(self.chain, model, onnx) if onnx else NOTHING
+        for group in self.groups or {}:
+            after = ("tiling_plan", f"export_onnx {model}", f"features_compute features {group}")
+            features = self.manifest("features", self.chain.features_settings, group)
+            yield (
+                Job("inference_run", model, group, after=after)
+                if not onnx
+                else Job(
+                    "inference_run",
+                    model,
+                    group,
+                    output=self.manifest(model, settings, group),
+                    inputs=(features, f"{self.root}/models/{model}/{onnx}.onnx"),
+                    after=after,
+                    ingredients=known,
+                )
+            )
+
+    def _seals(self) -> Iterator[Job]:
+        root = self.root
+        for catalogue in self.chain.catalogues:
+            model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.models else []
+            files = {*self.manifests(catalogue), *self.manifests("sources"), f"{root}/tiling/plan.json", *model}
+            export = [f"export_onnx {catalogue}"] if model else []
+            yield Job(
+                "release_seal",
+                catalogue,
+                output=f"{root}/catalogues/{catalogue}/current.json",
+                inputs=tuple(sorted(files)),
+                after=("tiling_plan", *export, *self._names("sources"), *self._names(catalogue)),
+            )
+
+    def _report(self) -> Job:
+        root, catalogues, models = self.root, self.chain.catalogues, self.chain.models
+        return Job(
+            "report_page",
+            output=f"{root}/report/index.html",
+            inputs=(
+                *(f"{root}/catalogues/{name}/current.json" for name in catalogues),
+                *(f"{root}/models/{model}/manifest.json" for model in models),
+            ),
+            after=(
+                *(f"release_seal {name}" for name in catalogues),
+                *(f"export_onnx {model}" for model in models),
+            ),
+        )
+
+    def _names(self, catalogue: str) -> Iterable[str]:
+        rule = PARTITION[catalogue] if catalogue in RESERVED else "inference_run"
+        return [f"{rule} {catalogue} {group}" for group in self.groups or {}]
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path}: expected JSON, found {error}; delete it and run snakemake again") from error
+    return content
