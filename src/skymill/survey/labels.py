@@ -174,8 +174,8 @@ def _identities(
 
 
 def count_labels(settings: LabelSettings) -> int:
-    """Give the rows of a label table from the headers of its files; 0 where it is simulated."""
+    """Give about the rows of a label table from the headers of its files; 0 where it is simulated."""
     if settings.format == "simulated" or settings.path is None:
         return 0
     files = readers.table_files(settings.path, settings.format)
-    return sum(readers.shape(file, settings.format).n_rows for file in files)
+    return sum(readers.shape(file, settings.format).about_rows for file in files)

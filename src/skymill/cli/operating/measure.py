@@ -103,7 +103,7 @@ class _Bench:
                 spill_part(
                     part.name,
                     blocks,
-                    self.survey.schema,
+                    self.survey.config,
                     files=files,
                     key=key,
                     group_order=group_order,

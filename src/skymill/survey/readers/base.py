@@ -51,6 +51,11 @@ class Shape:
         """The range of all rows."""
         return self.cuts[0], self.cuts[-1]
 
+    @property
+    def about_rows(self) -> int:
+        """Rows in the file, to within the scatter of line lengths where it is text."""
+        return round((self.cuts[-1] - self.cuts[0]) / (self.line_bytes or 1.0))
+
     def rows_in(self, start: int, stop: int) -> int | None:
         """Rows of a range; None where only reading tells."""
         return stop - start if self.line_bytes is None else None
