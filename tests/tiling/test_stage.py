@@ -224,6 +224,20 @@ def test_spilled_rows_can_be_deleted_at_any_time(tmp_path: Path, compute: Comput
     assert pool(output) == pool(plain)
 
 
+def test_a_bit_that_flips_in_the_spill_changes_no_tile(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 2)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, output, workers=2)
+    for path in (output / "tiling" / "spill").glob("*.npy"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0x40
+        path.write_bytes(content)
+    for group in group_files(output):
+        tiling.partition(run, survey, group, output, workers=2)
+    assert pool(output) == pool(plain)
+
+
 def test_a_survey_that_changed_after_the_plan_is_noticed(tmp_path: Path, compute: ComputeSettings) -> None:
     write_parts(toy_table(N), tmp_path / "in", 1)
     run, output = run_config(compute), tmp_path / "out"

@@ -13,8 +13,9 @@ from skymill.sky import Tile, order29
 from skymill.store import open_tile
 from skymill.survey import Gated, Rejected, SourceBlock, SourceSchema
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.spill import spill_part
-from skymill.tiling.tile import GroupWork, Piece, even_chunks, make_tile
+from skymill.tiling.rows import row_dtype
+from skymill.tiling.spill import pieces_of, spill_part
+from skymill.tiling.tile import GroupWork, even_chunks, make_tile
 
 SCHEMA = SourceSchema(bands=("g",), fluxes=("psfFlux",), values={})
 NONE = Rejected("", *(np.empty(0, kind) for kind in ("i8", "i8", "f8", "f8", "U1", "U1")))
@@ -46,8 +47,8 @@ def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int) -> tuple[
             group_order=buckets,
             count_order=8,
         )
-        path = str(files.rows(f"{number:064d}"[::-1]))
-        pieces += [Piece(path, Tile(bucket.order, bucket.pixel)) for bucket in record.buckets]
+        path = files.rows(f"{number:064d}"[::-1])
+        pieces += [piece for _, piece in pieces_of(record, path, row_dtype(SCHEMA))]
     work = GroupWork(folder / "sources", tuple(pieces), np.empty(0, np.int64), SCHEMA, "0" * 64)
     entry = make_tile(WHOLE, sum(len(rows) for blocks in parts for rows in blocks), work).entry
     (path,) = (folder / "sources" / "tiles").rglob("*.zarr.zip")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,15 @@ class Bucket:
     order: int
     pixel: int
     sha256: str
+    n_rows: int
+
+
+class Piece(NamedTuple):
+    """Where a bucket's rows lie: a stretch of a file of sorted rows."""
+
+    path: str
+    offset: int
+    """Bytes before the first row."""
     n_rows: int
 
 
@@ -123,10 +132,18 @@ def read_counts(path: Path) -> CountMap:
     return CountMap(counts["pixel"].copy(), counts["n_rows"].copy())
 
 
-def is_spilled(key: str, record: PartRecord, dtype: np.dtype[np.void], files: TilingFiles) -> bool:
-    """Tell whether a part's rows stand in the cache, whole."""
-    path = files.rows(key)
-    return path.is_file() and path.stat().st_size == _file_size(record.n_rows, dtype)
+def pieces_of(record: PartRecord, path: Path, dtype: np.dtype[np.void]) -> Iterator[tuple[Bucket, Piece]]:
+    """Say where in a part's file of rows each bucket lies; nothing where the file is absent or cut off."""
+    offset = _header_size(record.n_rows, dtype)
+    if path.is_file() and path.stat().st_size == offset + record.n_rows * dtype.itemsize:
+        for bucket in record.buckets:
+            yield bucket, Piece(str(path), offset, bucket.n_rows)
+            offset += bucket.n_rows * dtype.itemsize
+
+
+def read_piece(piece: Piece, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Map a bucket's rows into memory; pages are read when they are used."""
+    return np.memmap(piece.path, dtype, "r", piece.offset, piece.n_rows)
 
 
 def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[int, NDArray[np.void]]]:
@@ -151,12 +168,12 @@ def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _file_size(n_rows: int, dtype: np.dtype[np.void]) -> int:
-    """Bytes of the file of so many rows: its header and the rows."""
+def _header_size(n_rows: int, dtype: np.dtype[np.void]) -> int:
+    """Bytes that stand before the rows in the file of so many."""
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_rows,)}
     np.lib.format.write_array_header_1_0(header, description)
-    return header.tell() + n_rows * dtype.itemsize
+    return header.tell()
 
 
 def _write_rejected(path: Path, rejected: list[Rejected], files: TilingFiles) -> None:

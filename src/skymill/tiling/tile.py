@@ -17,18 +17,12 @@ from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileFile, Til
 from skymill.survey import SOURCE_FLAGS, SourceSchema
 from skymill.tiling.form import variables
 from skymill.tiling.rows import Rows, Settled, content_digest, row_dtype, settle_copies, sort_rows
+from skymill.tiling.spill import Piece, read_piece
 
 CATALOGUE = "sources"
 LEFT_OUT = np.dtype([("objectId", "<i8"), ("coord_ra", "<f8"), ("coord_dec", "<f8")])
 EXACT_DUPLICATE = "exact_duplicate"
 CONFLICTING_ID = "conflicting_id"
-
-
-class Piece(NamedTuple):
-    """Some of a group's rows: those of a file of sorted rows that lie in one pixel."""
-
-    path: str
-    pixel: Tile
 
 
 @dataclass(frozen=True)
@@ -96,13 +90,12 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
 
 
 def gather(pieces: Iterable[Piece], tile: Tile, schema: SourceSchema) -> Rows:
-    """Take a tile's rows out of files of sorted rows, reading only the pages that hold them."""
-    slices = [np.empty(0, row_dtype(schema))]
-    low, high = tile_range(tile)
-    for path, pixel in pieces:
-        first, last = tile_range(pixel)
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        start, stop = (bisect_left(rows["_healpix_29"], edge) for edge in (max(low, first), min(high, last)))
+    """Take a tile's rows out of stretches of sorted rows, reading only the pages that hold them."""
+    dtype = row_dtype(schema)
+    slices = [np.empty(0, dtype)]
+    for piece in pieces:
+        rows = read_piece(piece, dtype)
+        start, stop = (bisect_left(rows["_healpix_29"], edge) for edge in tile_range(tile))
         slices.append(rows[start:stop])
     return np.concatenate(slices)
 
