@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from skymill.sky import order29
 from skymill.store import open_tile
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.files import TilingFiles
+from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.settings import gate_modules
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
@@ -236,6 +238,17 @@ def test_a_bit_that_flips_in_the_spill_changes_no_tile(tmp_path: Path, compute: 
     for group in group_files(output):
         tiling.partition(run, survey, group, output, workers=2)
     assert pool(output) == pool(plain)
+
+
+def test_a_reader_that_loses_rows_is_noticed(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 1)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    (item,) = key_parts(survey, run.tiling)
+    longer = item._replace(part=replace(item.part, n_rows=N + 1))
+    with pytest.raises(RuntimeError, match=rf"part0\.parquet.*expected {N + 1} rows, found {N}"):
+        read_parts([longer], run, survey, TilingFiles(output), workers=1)
+    assert not _records(output)
 
 
 def test_a_survey_that_changed_after_the_plan_is_noticed(tmp_path: Path, compute: ComputeSettings) -> None:

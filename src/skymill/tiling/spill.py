@@ -89,6 +89,7 @@ def spill_part(
     key: str,
     group_order: int,
     count_order: int,
+    n_rows: int | None = None,
 ) -> PartRecord:
     """Write everything that is kept of a part, its record last.
 
@@ -104,8 +105,20 @@ def spill_part(
         Digest of the part's content and of everything that decides what is written.
     group_order, count_order : int
         Orders of the buckets and of the count map.
+    n_rows : int, optional
+        Rows that the part has, where that is known.
+
+    Raises
+    ------
+    ValueError
+        If it gave fewer or more; nothing is then kept of it.
     """
     rows, rejected = _collect(gated, schema)
+    n_in = len(rows) + sum(len(batch) for batch in rejected)
+    if n_rows is not None and n_in != n_rows:
+        raise ValueError(
+            f"{name}: expected {n_rows} rows, found {n_in}: the reader lost or doubled some, or the file changed"
+        )
     rows = sort_rows(rows)
     paths = files.part(key)
     buckets = [
@@ -120,7 +133,6 @@ def spill_part(
     for batch in rejected:
         for kind, reason in zip(batch.kind.tolist(), batch.reason.tolist()):
             reasons[kind][reason] += 1
-    n_in = len(rows) + sum(len(batch) for batch in rejected)
     record = PartRecord(name, n_in, len(rows), **{k: dict(v) for k, v in reasons.items()}, buckets=tuple(buckets))
     record.write(paths.record)
     return record
