@@ -117,6 +117,14 @@ def test_a_missing_group_is_noticed(made: Made) -> None:
     assert not (made.catalogue / "current.json").exists()
 
 
+@pytest.mark.parametrize("table", ["tiling/quarantine.parquet", "catalogues/sources/groups/*/*.quarantine.parquet"])
+def test_a_table_of_refused_rows_that_lost_some_is_noticed(made: Made, table: str) -> None:
+    path = max(made.output.glob(table), key=lambda path: len(pq.read_table(path)))
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(AccountingError, match=r"expected the quarantined rows of the account in quarantined_rows"):
+        made.seal()
+
+
 def test_a_missing_tile_is_noticed(made: Made) -> None:
     next(made.catalogue.glob("tiles/*/*/*/*.zarr.zip")).unlink()
     with pytest.raises(StoreError, match=r"expected every tile .* in the pool, found 1 missing or truncated"):

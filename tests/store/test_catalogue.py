@@ -26,7 +26,7 @@ from skymill.store import (
 )
 from skymill.store.paths import MANIFEST, TILE_TABLE, pool_file, version_file
 from skymill.store.sealing import as_json
-from skymill.store.tables import tile_table, to_parquet
+from skymill.store.tables import tile_table, write_rows
 
 
 def random_cones(n: int, seed: int) -> list[tuple[float, float, float]]:
@@ -190,7 +190,7 @@ def test_a_hundred_thousand_tiles_open_in_about_a_second(tmp_path, sky, tiles_of
     tile = folder / version_file(Tile(7, 0))
     tile.parent.mkdir(parents=True)
     tile.symlink_to(tmp_path / pool_file(entry.tile, entry.key))
-    (folder / TILE_TABLE).write_bytes(to_parquet(tile_table(entries)))
+    write_rows(folder / TILE_TABLE, tile_table(entries))
     content = {"catalogue": "demo", "n_tiles": 100_000, "n_rows": 100_000_000}
     (folder / MANIFEST).write_bytes(as_json({"skymill_format": 1, "version": "v", "content": content}))
     start = time.process_time()

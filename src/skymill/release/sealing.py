@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from skymill import store
 from skymill.store import Accounting, GroupManifest
 
 SOURCES = "sources"
+BATCH_ROWS = 65_536
 ROWS = pa.schema(
     [
         ("objectId", pa.int64()),
@@ -53,7 +54,7 @@ def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[s
     Raises
     ------
     AccountingError
-        If rows are missing or counted twice.
+        If rows are missing or counted twice, or those put aside are not listed.
     StoreError
         If tiles are missing or overlap.
     """
@@ -70,27 +71,41 @@ def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[s
         unplaced=Accounting.total(unplaced),
         n_in=gate["n_in"],
         about={"survey": plan["survey"]},
-        quarantined_rows=_quarantined_rows(source_manifests, Path(output)) if catalogue == SOURCES else None,
+        quarantined_rows=QuarantinedRows(Path(output), source_manifests) if catalogue == SOURCES else None,
     )
 
 
-def _quarantined_rows(sources: Iterable[Path], output: Path) -> pa.Table:
-    """Put the rows refused by the gate and those with an ambiguous id into one table, in one order."""
-    refused = pq.read_table(output / "tiling" / "quarantine.parquet")
-    tables = [refused.filter(pc.equal(refused["kind"], "quarantined"))]
-    tables += [pq.read_table(path.with_suffix(".quarantine.parquet")) for path in sources]
-    # The version must not depend on the order in which the groups are given.
-    order = [(name, "ascending") for name in ("part", "row", "tile", "objectId", "coord_ra", "coord_dec")]
-    return pa.concat_tables([_as_rows(table) for table in tables]).sort_by(order)
+class QuarantinedRows:
+    """The rows refused by the gate and those with an ambiguous id, in one order; never all in memory.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the run.
+    sources : iterable of Path
+        The source catalogue's manifests.
+    """
+
+    schema = ROWS
+
+    def __init__(self, output: Path, sources: Iterable[Path]) -> None:
+        # The version must not depend on the order in which the groups are given.
+        ambiguous = sorted(path.with_suffix(".quarantine.parquet") for path in sources)
+        self._tables = [output / "tiling" / "quarantine.parquet", *ambiguous]
+
+    def to_batches(self) -> Iterator[pa.RecordBatch]:
+        """Read the tables; what one does not know is null."""
+        for path in self._tables:
+            for batch in pq.ParquetFile(path).iter_batches(BATCH_ROWS):
+                if "kind" in batch.schema.names:
+                    batch = batch.filter(pc.equal(batch.column("kind"), "quarantined"))
+                yield pa.record_batch([_column(batch, field) for field in ROWS], schema=ROWS)
 
 
-def _as_rows(table: pa.Table) -> pa.Table:
-    """Bring a table to `ROWS`; what it does not know is null."""
-    columns = [
-        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
-        for field in ROWS
-    ]
-    return pa.table(columns, schema=ROWS)
+def _column(batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
+    if field.name not in batch.schema.names:
+        return pa.nulls(len(batch), field.type)
+    return batch.column(field.name).cast(field.type)
 
 
 def _put_aside(sources: GroupManifest) -> Accounting:
