@@ -157,7 +157,7 @@ def write_results(folder: Path, n_tiles: int) -> None:
             write_json(results / "models" / model / "manifest.json", {"onnx": onnx})
             write_manifests(model, chain.inference_settings(model, onnx), groups, results)
         for catalogue in chain.catalogues:
-            write_json(results / "catalogues" / catalogue / "current.json", {"version": "made up"})
+            write_json(results / "catalogues" / catalogue / "seal.json", {"version": "made up"})
         write_bytes(results / "report" / "index.html", b"made up")
 
 

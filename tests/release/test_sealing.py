@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,15 @@ def test_a_missing_tile_is_noticed(made: Made) -> None:
     next(made.catalogue.glob("tiles/*/*/*/*.zarr.zip")).unlink()
     with pytest.raises(StoreError, match=r"expected every tile .* in the pool, found 1 missing or truncated"):
         made.seal()
+
+
+def test_a_seal_that_fails_leaves_the_former_version_published(made: Made) -> None:
+    version = made.seal()
+    assert json.loads((made.catalogue / "seal.json").read_text()) == {"catalogue": "sources", "version": version}
+    next(made.catalogue.glob("tiles/*/*/*/*.zarr.zip")).unlink()
+    with pytest.raises(StoreError):
+        made.seal()
+    assert open_catalogue(made.catalogue).version == version
 
 
 def test_equal_content_is_the_same_version_whatever_the_order(made: Made) -> None:

@@ -116,5 +116,5 @@ def catalogue_manifests(wildcards):
 
 def seals(wildcards):
     return [
-        f"{CHAIN.output}/catalogues/{name}/current.json" for name in CHAIN.catalogues
+        f"{CHAIN.output}/catalogues/{name}/seal.json" for name in CHAIN.catalogues
     ]

@@ -12,8 +12,11 @@ import pyarrow.parquet as pq
 
 from skymill import store
 from skymill.store import Accounting, GroupManifest
+from skymill.store.durable import write_bytes
 
 SOURCES = "sources"
+SEAL = "seal.json"
+"""What the rule declares. Snakemake deletes it at will, so readers follow another file."""
 BATCH_ROWS = 65_536
 ROWS = pa.schema(
     [
@@ -30,7 +33,7 @@ ROWS = pa.schema(
 
 
 def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[str | Path], output: str | Path) -> str:
-    """Seal a catalogue of a run.
+    """Seal a catalogue of a run, make the version its current one, and name it in `seal.json`.
 
     Every catalogue accounts for every row of the survey: rows that never reached a tile (no position, not primary) and
     rows that the source catalogue put aside (duplicates) are counted with it.
@@ -65,14 +68,17 @@ def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[s
     unplaced = [Accounting(n_in=gate["n_in"] - gate["n_rows"], **refused)]
     if catalogue != SOURCES:
         unplaced += [_put_aside(GroupManifest.read(path)) for path in source_manifests]
-    return store.seal(
-        Path(output) / "catalogues" / catalogue,
+    root = Path(output) / "catalogues" / catalogue
+    version = store.seal(
+        root,
         [GroupManifest.read(path) for path in manifests],
         unplaced=Accounting.total(unplaced),
         n_in=gate["n_in"],
         about={"survey": plan["survey"]},
         quarantined_rows=QuarantinedRows(Path(output), source_manifests) if catalogue == SOURCES else None,
     )
+    write_bytes(root / SEAL, store.canonical_json({"catalogue": catalogue, "version": version}) + b"\n")
+    return version
 
 
 class QuarantinedRows:
