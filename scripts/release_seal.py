@@ -12,6 +12,7 @@ def main(snakemake):
         files_of(snakemake.input.manifests),
         sources=files_of(snakemake.input.sources),
         output=chain.output,
+        settings=chain.catalogue_settings(snakemake.wildcards.catalogue),
     )
 
 

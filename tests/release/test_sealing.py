@@ -148,3 +148,22 @@ def test_equal_content_is_the_same_version_whatever_the_order(made: Made) -> Non
     assert release.seal("sources", backwards, sources=backwards, output=made.output) == first
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert [path.name for path in (made.catalogue / "versions").iterdir()] == [first]
+
+
+@pytest.mark.parametrize(("n", "refused"), [(0, {}), (50, {"position_missing": 50})])
+def test_a_survey_without_sources_is_sealed(
+    tmp_path: Path, compute: ComputeSettings, n: int, refused: dict[str, int]
+) -> None:
+    columns = {"id": np.arange(n), "ra": np.full(n, np.nan), "dec": np.zeros(n)}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    survey = {
+        "name": "none", "format": "parquet", "path": str(tmp_path / "table.parquet"), "bands": ["g"],
+        "id": {"column": "id"}, "ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"},
+    }  # fmt: skip
+    made = make(tmp_path / "results", SurveyConfig.model_validate(survey), compute)
+    for catalogue, manifests in (("sources", made.sources), ("features", made.features())):
+        release.seal(catalogue, manifests, sources=made.sources, output=made.output, settings="0" * 12)
+        opened = open_catalogue(made.output / "catalogues" / catalogue)
+        assert opened.manifest["accounting"]["quarantined"] == refused
+        assert opened.manifest["accounting"]["n_in"] == n and opened.cone(0, 0, 180)["objectId"].size == 0
+    assert verify(made.output).ok

@@ -5,6 +5,7 @@ It is built each time the Snakefile is read, so nothing here opens a table or im
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -103,3 +104,12 @@ class Chain:
     def inference_settings(self, model: str, onnx: str) -> str:
         """The `settings12` of a model's catalogue."""
         return short(inference.settings_digest(onnx, self.run.inference))
+
+    def catalogue_settings(self, name: str) -> str:
+        """The `settings12` of a catalogue; of a model's once it has been exported."""
+        if name == "sources":
+            return self.sources_settings
+        if name == "features":
+            return self.features_settings
+        manifest = json.loads((Path(self.output) / "models" / name / "manifest.json").read_text())
+        return self.inference_settings(name, manifest["onnx"])

@@ -32,7 +32,14 @@ ROWS = pa.schema(
 """A quarantined source: where it stood in the input (refused by the gate) or in which tile it would be (duplicates)."""
 
 
-def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[str | Path], output: str | Path) -> str:
+def seal(
+    catalogue: str,
+    manifests: Iterable[str | Path],
+    *,
+    sources: Iterable[str | Path],
+    output: str | Path,
+    settings: str | None = None,
+) -> str:
     """Seal a catalogue of a run, make the version its current one, and name it in `seal.json`.
 
     Every catalogue accounts for every row of the survey: rows that never reached a tile (no position, not primary) and
@@ -48,6 +55,8 @@ def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[s
         The source catalogue's manifests, of all groups.
     output : Path
         Folder of the run.
+    settings : str, optional
+        The catalogue's `settings12`; needed where the survey has no source, hence no group.
 
     Returns
     -------
@@ -72,6 +81,7 @@ def seal(catalogue: str, manifests: Iterable[str | Path], *, sources: Iterable[s
     version = store.seal(
         root,
         [GroupManifest.read(path) for path in manifests],
+        settings=settings,
         unplaced=Accounting.total(unplaced),
         n_in=gate["n_in"],
         about={"survey": plan["survey"]},

@@ -44,6 +44,7 @@ def seal(
     catalogue: str | Path,
     manifests: Iterable[GroupManifest],
     *,
+    settings: str | None = None,
     unplaced: Accounting | None = None,
     n_in: int | None = None,
     about: Mapping[str, Any] | None = None,
@@ -57,6 +58,8 @@ def seal(
         The catalogue's folder.
     manifests : iterable of GroupManifest
         Of all its groups, of one settings digest.
+    settings : str, optional
+        That digest; needed where the catalogue has no groups.
     unplaced : Accounting, optional
         Sources that belong to no tile, e.g. those without a position.
     n_in : int, optional
@@ -82,7 +85,7 @@ def seal(
     groups = list(manifests)
     tiles = [entry for group in groups for entry in group.tiles]
     failures = [entry for group in groups for entry in group.quarantined]
-    _check_groups(root, groups)
+    name, settings = _kind(root, groups, settings)
     _check_sky(root, [entry.tile for entry in tiles] + [entry.tile for entry in failures])
     _check_pool(root, tiles)
     accounting = account(root, tiles, failures, unplaced or Accounting(), n_in)
@@ -93,8 +96,8 @@ def seal(
         name: digest_table(root, name, rows.to_batches(), rows.schema, accounting) for name, rows in tables.items()
     }
     content = {
-        "catalogue": groups[0].catalogue,
-        "settings": groups[0].settings,
+        "catalogue": name,
+        "settings": settings,
         "n_tiles": len(tiles),
         "n_rows": sum(entry.n_rows for entry in tiles),
         "accounting": accounting.as_dict(),
@@ -107,7 +110,7 @@ def seal(
     if not folder.is_dir():
         with staged_folder(folder, staging=root / STAGING) as staging:
             _fill(staging, tiles, tables, {"version": version, "content": content})
-    current = {"skymill_format": VERSION_FORMAT, "catalogue": groups[0].catalogue, "version": version}
+    current = {"skymill_format": VERSION_FORMAT, "catalogue": name, "version": version}
     write_bytes(root / CURRENT, as_json(current))
     return version
 
@@ -134,10 +137,12 @@ def as_json(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _check_groups(root: Path, groups: Sequence[GroupManifest]) -> None:
-    kinds = sorted({(group.catalogue, group.settings) for group in groups})
+def _kind(root: Path, groups: Sequence[GroupManifest], settings: str | None) -> tuple[str, str]:
+    """Give the name and the settings digest that all manifests share."""
+    kinds = {(group.catalogue, group.settings) for group in groups} | ({(root.name, settings)} if settings else set())
     if len(kinds) != 1:
-        raise StoreError(f"{root}: expected manifests of one catalogue and one settings digest, found {kinds}")
+        raise StoreError(f"{root}: expected manifests of one catalogue and one settings digest, found {sorted(kinds)}")
+    return kinds.pop()
 
 
 def _check_sky(root: Path, tiles: Sequence[Tile]) -> None:
