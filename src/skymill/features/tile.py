@@ -57,7 +57,7 @@ def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
     Raises
     ------
     CorruptTile
-        If the source tile is damaged, or the finished one.
+        If the source tile is damaged.
     ValueError
         If it does not hold what the recipe needs.
     """

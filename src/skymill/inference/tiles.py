@@ -79,7 +79,7 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     ModelFileError, ProviderError
         If the model cannot be run.
     CorruptTile
-        If the feature tile is damaged, or the finished one.
+        If the feature tile is damaged.
     """
     pool = Pool(run.catalogue)
     done = pool.entry(job.tile, job.key)

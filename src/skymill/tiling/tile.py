@@ -59,8 +59,6 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
     ------
     ValueError
         If the spill does not hold the rows that the plan counted.
-    CorruptTile
-        If the tile that stands in the pool is damaged.
     """
     schema = work.schema
     rows = sort_rows(gather(work.pieces, tile, schema))
