@@ -25,7 +25,7 @@ from skymill.store import open_tile
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.settings import gate_modules
+from skymill.tiling.settings import gate_modules, part_key
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
 
@@ -285,6 +285,29 @@ def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, 
     assert tiling.settings_digest(run_config(compute, max_rows=301), here) != digest
     renamed = toy_survey(tmp_path, run, values={"radius": {"column": "size", "unit": "arcsec"}}).config
     assert tiling.settings_digest(run, renamed) != digest
+
+
+BASE = {"extinction": {"column": "size", "coefficients": {"g": 3.65, "r": 2.7}}}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "changes", "same_parts", "same_tiles"),
+    [
+        ({"highest_order": 7}, BASE, False, True),  # the count map of a part is another
+        ({}, {"extinction": {"column": "size", "coefficients": {"g": 3.3, "r": 2.7}}}, True, True),
+        ({}, BASE | {"epoch": 2015.5, "name": "other"}, True, True),
+        ({}, {"extinction": {"column": "g_err", "coefficients": {"g": 3.65, "r": 2.7}}}, False, False),
+        ({}, BASE | {"values": {"size": {"column": "r_err", "unit": "arcsec"}}}, False, False),
+    ],
+)
+def test_settings_that_change_no_source_read_and_write_nothing_again(
+    tmp_path: Path, compute: ComputeSettings, bounds: dict, changes: dict, same_parts: bool, same_tiles: bool
+) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    before, after = run_config(compute), run_config(compute, **bounds)
+    old, new = (toy_survey(tmp_path / "in", before, **each).config for each in (BASE, changes))
+    assert (part_key("", old, before.tiling) == part_key("", new, after.tiling)) == same_parts
+    assert (tiling.settings_digest(before, old) == tiling.settings_digest(after, new)) == same_tiles
 
 
 @pytest.mark.parametrize("module", ["readers/parquet.py", "readers/fits.py", "readers/hats.py", "gate.py"])

@@ -14,8 +14,9 @@ from skymill.store import open_tile
 from skymill.survey import Gated, Rejected, SourceBlock, SourceSchema
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.rows import row_dtype
+from skymill.tiling.settling import even_chunks
 from skymill.tiling.spill import pieces_of, spill_part
-from skymill.tiling.tile import GroupWork, even_chunks, make_tile
+from skymill.tiling.tile import GroupWork, make_tile
 
 SCHEMA = SourceSchema(bands=("g",), fluxes=("psfFlux",), values={})
 NONE = Rejected("", *(np.empty(0, kind) for kind in ("i8", "i8", "f8", "f8", "U1", "U1")))

@@ -10,7 +10,7 @@ from skymill.features.kernel import VERSION
 from skymill.features.measured import MOMENTS
 from skymill.features.recipe import Recipe
 from skymill.features.registry import features_of
-from skymill.store.algorithm import algorithm_digest
+from skymill.store.algorithm import TILE_FILE, algorithm_digest
 from skymill.store.keys import digest, short
 from skymill.survey.blocks import SourceSchema
 from skymill.survey.measurements import source_schema
@@ -21,7 +21,7 @@ LSST_SOFTENING_nJy = {"u": 27.5, "g": 8.3, "r": 7.6, "i": 14.4, "z": 27.5, "y": 
 ZERO_FLUX_nJy = 3.631e12
 """Flux of AB magnitude 0."""
 REFERENCE_BANDS = ("i", "r")
-KERNEL = ["skymill.features.kernel"]
+KERNEL = ["skymill.features.kernel", TILE_FILE]
 
 
 def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:

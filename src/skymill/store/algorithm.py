@@ -17,6 +17,8 @@ from skymill.store.keys import digest
 PACKAGE = "skymill"
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package."""
+TILE_FILE = "skymill.store.encode"
+"""What turns arrays into the bytes of a tile file: a part of every stage that writes tiles."""
 UNSPELT = {"kind", "type_comment", "ctx"}
 """Fields of the syntax tree that follow from the others or do not matter."""
 

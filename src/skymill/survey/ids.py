@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import IdColumn
 from skymill.survey.columns import Columns
+
+if TYPE_CHECKING:
+    from skymill.config.survey import IdColumn
 
 LARGEST = (1 << 63) - 1
 SEPARATOR = "\x1f"

@@ -16,7 +16,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from skymill.store.paths import short
+from skymill.store.keys import short
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from skymill.sky import Tile
 from skymill.store import TileEntry
 from skymill.store.durable import staged
 from skymill.survey import Survey
+from skymill.tiling.content import Bucket
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.rows import content_digest, row_dtype
 from skymill.tiling.settings import settings_digest, tile_algorithm
-from skymill.tiling.spill import Bucket, PartRecord, Piece, pieces_of, read_piece
-from skymill.tiling.tile import CATALOGUE, CONFLICTING_ID, GroupWork, TileResult, make_tile
+from skymill.tiling.settling import CONFLICTING_ID
+from skymill.tiling.spill import PartRecord, Piece, pieces_of, read_piece
+from skymill.tiling.tile import CATALOGUE, GroupWork, TileResult, make_tile
 
 logger = logging.getLogger(__name__)
 QUARANTINED = pa.schema(

@@ -1,10 +1,9 @@
-"""Read one part of the survey through the gate, once: count its sources, index their ids, spill their rows sorted."""
+"""The files of one part of the survey: record, count map, index of ids, refused rows, and its sorted rows."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.sky import at_order
 from skymill.store.durable import staged, write_bytes
 from skymill.store.keys import canonical_json
 from skymill.survey import Gated, Rejected, SourceSchema
-from skymill.tiling.adaptive import CountMap, count_pixels
+from skymill.tiling.adaptive import CountMap
+from skymill.tiling.content import Bucket, part_content
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.identity import make_index
-from skymill.tiling.rows import content_digest, pack, row_dtype, sort_rows
 
 COUNTS = np.dtype([("pixel", "<i8"), ("n_rows", "<i8")])
 REJECTED = pa.schema(
@@ -36,16 +33,6 @@ REJECTED = pa.schema(
         ("kind", pa.string()),
     ]
 )
-
-
-@dataclass(frozen=True)
-class Bucket:
-    """Rows of one part in one pixel of the group order: a stretch of the part's sorted rows."""
-
-    order: int
-    pixel: int
-    sha256: str
-    n_rows: int
 
 
 class Piece(NamedTuple):
@@ -113,27 +100,16 @@ def spill_part(
     ValueError
         If it gave fewer or more; nothing is then kept of it.
     """
-    rows, rejected = _collect(gated, schema)
-    n_in = len(rows) + sum(len(batch) for batch in rejected)
-    if n_rows is not None and n_in != n_rows:
-        raise ValueError(
-            f"{name}: expected {n_rows} rows, found {n_in}: the reader lost or doubled some, or the file changed"
-        )
-    rows = sort_rows(rows)
+    content = part_content(gated, schema, group_order=group_order, count_order=count_order)
+    if n_rows is not None and content.n_in != n_rows:
+        raise ValueError(f"{name}: expected {n_rows} rows, found {content.n_in}: the reader lost or doubled some")
     paths = files.part(key)
-    buckets = [
-        Bucket(group_order, pixel, content_digest(some), len(some)) for pixel, some in split_buckets(rows, group_order)
-    ]
-    _save(files.rows(key), rows, files)
-    counts = count_pixels(at_order(rows["_healpix_29"], count_order))
-    _save(paths.index, make_index(rows), files)
-    _save(paths.counts, np.rec.fromarrays(list(counts), dtype=COUNTS).view(COUNTS), files)
-    _write_rejected(paths.rejected, rejected, files)
-    reasons: dict[str, Counter[str]] = {"quarantined": Counter(), "excluded": Counter()}
-    for batch in rejected:
-        for kind, reason in zip(batch.kind.tolist(), batch.reason.tolist()):
-            reasons[kind][reason] += 1
-    record = PartRecord(name, n_in, len(rows), **{k: dict(v) for k, v in reasons.items()}, buckets=tuple(buckets))
+    _save(files.rows(key), content.rows, files)
+    _save(paths.index, content.index, files)
+    _save(paths.counts, np.rec.fromarrays(list(content.counts), dtype=COUNTS).view(COUNTS), files)
+    _write_rejected(paths.rejected, content.rejected, files)
+    refused = {kind: content.refused(kind) for kind in ("quarantined", "excluded")}
+    record = PartRecord(name, content.n_in, len(content.rows), **refused, buckets=content.buckets)
     record.write(paths.record)
     return record
 
@@ -156,23 +132,6 @@ def pieces_of(record: PartRecord, path: Path, dtype: np.dtype[np.void]) -> Itera
 def read_piece(piece: Piece, dtype: np.dtype[np.void]) -> NDArray[np.void]:
     """Map a bucket's rows into memory; pages are read when they are used."""
     return np.memmap(piece.path, dtype, "r", piece.offset, piece.n_rows)
-
-
-def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[int, NDArray[np.void]]]:
-    """Cut rows, sorted by position, at the pixels of the group order."""
-    pixels = at_order(rows["_healpix_29"], group_order)
-    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]])[: len(rows)])
-    for start, stop in zip(starts, [*starts[1:], len(rows)]):
-        yield int(pixels[start]), rows[start:stop]
-
-
-def _collect(gated: Iterable[Gated], schema: SourceSchema) -> tuple[NDArray[np.void], list[Rejected]]:
-    packed, rejected = [np.empty(0, row_dtype(schema))], []
-    for block, refused in gated:
-        packed.append(pack(block, schema))
-        if len(refused):
-            rejected.append(refused)
-    return np.concatenate(packed), rejected
 
 
 def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
