@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import shutil
@@ -29,6 +30,7 @@ from skymill.store import (
 )
 from skymill.store.paths import MANIFEST, TILE_TABLE, pool_file, version_file
 from skymill.store.sealing import as_json
+from skymill.store.source import WebSource
 from skymill.store.tables import tile_table, write_rows
 
 
@@ -124,6 +126,15 @@ def test_the_lazy_dataset_equals_all_tiles(sealed, sky):
 def test_the_lazy_dataset_comes_over_http(sealed, sky, serve):
     lazy = open_catalogue(f"{serve(sealed)}").to_xarray(["objectId"])
     np.testing.assert_array_equal(lazy["objectId"].values, sky.object_id)
+
+
+def test_whole_files_of_a_server_without_ranges_do_not_stay_in_memory(sealed, sky, serve):
+    catalogue = open_catalogue(serve(sealed, ranges=False))
+    assert catalogue.cone(0, 0, 180, ["objectId"]).sizes["source"] == len(sky.ra)
+    np.testing.assert_array_equal(catalogue.to_xarray(["objectId"])["objectId"].values, sky.object_id)
+    held = [len(each._whole or b"") for each in gc.get_objects() if isinstance(each, WebSource)]
+    assert len(held) >= 48
+    assert sum(held) <= catalogue.tiles["n_bytes"].max()
 
 
 def test_a_tile_is_plain_xarray(sealed, sky):

@@ -182,7 +182,7 @@ class Catalogue:
                 f"{self.location}: expected one of its {len(self.tiles):,} tiles (see .tiles), "
                 f"found no {Tile(order, pixel)}"
             )
-        return self._reader(row).dataset()
+        return self._open_tile(row).dataset()  # a reader of its own, which goes with it
 
     def to_xarray(self, columns: Sequence[str] | None = None) -> xr.Dataset:
         """Give all tiles as one lazy Dataset; nothing but the form of one tile is read before values are used.
@@ -236,9 +236,17 @@ class Catalogue:
             return self._nothing(columns)
         names = self._first.select(columns)
         with ThreadPoolExecutor(WEB_READERS if is_url(self.location) else 1) as readers:
-            found = readers.map(lambda row: cone.rows(self._reader(row), names), touched)
+            found = readers.map(lambda row: self._rows_of(row, cone, names), touched)
             parts = [self._first.rows(0, 0, names), *chain.from_iterable(found)]
         return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
+
+    def _rows_of(self, row: int, cone: Cone, names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Read a tile's sources in a cone; of the tile, only directory and metadata are kept."""
+        reader = self._reader(row)
+        try:
+            return cone.rows(reader, names)
+        finally:
+            reader.store.source.forget()
 
     def _nothing(self, columns: Sequence[str] | None) -> xr.Dataset:
         """Give no sources, for a catalogue without a tile."""
