@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 
 from skymill import release
 from skymill.config import ComputeSettings, SurveyConfig
-from skymill.store import AccountingError, StoreError, open_catalogue, verify
+from skymill.store import AccountingError, GroupManifest, StoreError, open_catalogue, verify
 
 from .conftest import Made, make
 
@@ -124,6 +125,24 @@ def test_a_table_of_refused_rows_that_lost_some_is_noticed(made: Made, table: st
     pq.write_table(pq.read_table(path).slice(1), path)
     with pytest.raises(AccountingError, match=r"expected the quarantined rows of the account in quarantined_rows"):
         made.seal()
+
+
+def test_a_plan_of_other_tables_and_groups_of_other_inputs_are_noticed(made: Made) -> None:
+    plan = made.output / "tiling" / "plan.json"
+    [named] = plan.parent.glob("plan-*.json")
+    assert named.read_bytes() == plan.read_bytes()
+    common = {"sources": made.sources, "output": made.output}
+    release.seal("sources", made.sources, **common, data=made.plan["data"])
+    with pytest.raises(
+        StoreError, match=r"plan\.json: expected the plan of a survey of digest 0000.*forcerun tiling_plan"
+    ):
+        release.seal("sources", made.sources, **common, data="0" * 64)
+    features, first = made.features(), GroupManifest.read(made.sources[0])
+    replace(first, inputs={"group": "0" * 64}).write(made.sources[0])
+    with pytest.raises(StoreError, match=r"sources: group \w+ was made from group of digest 0000"):
+        made.seal()
+    with pytest.raises(StoreError, match=r"features: group \w+ was made from sources of digest"):
+        release.seal("features", features, **common)
 
 
 def test_a_missing_tile_is_noticed(made: Made) -> None:

@@ -69,6 +69,14 @@ def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, O
 
     code.edit("src/skymill/features/kernel.py", "from __future__ import annotations\n", EDITED_CODE)
     told["code"] = run(folder, checkout=code)
+
+    # A table changes, its time does not, and what Snakemake knew of the files is lost.
+    table = folder / "tables" / "wrap.parquet"
+    before = table.stat()
+    pq.write_table(patch_table("wrap", rows=3100, seed=5).drop_columns(["class"]), table)
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.rmtree(folder / ".snakemake")
+    told["records lost"] = run(folder, "-n", checkout=code)
     return told
 
 
@@ -144,6 +152,10 @@ def test_changed_code_runs_its_stage_and_what_follows(story):
     assert jobs["tiling_plan"] == jobs["tiling_partition"] == 0
     # The features came out the same, so the training set did, so nothing was fitted.
     assert jobs["training_fit"] == 0
+
+
+def test_a_changed_survey_is_planned_again_without_the_records_of_snakemake(story):
+    assert story["records lost"].jobs["tiling_plan"] == 1
 
 
 def test_the_last_catalogue_is_whole(story, folder):

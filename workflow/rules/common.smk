@@ -114,7 +114,9 @@ def catalogue_manifests(wildcards):
     return model_manifests(wildcards.catalogue)
 
 
+def upstream_features(wildcards):
+    return feature_manifests(wildcards) if wildcards.catalogue in CHAIN.models else []
+
+
 def seals(wildcards):
-    return [
-        f"{CHAIN.output}/catalogues/{name}/seal.json" for name in CHAIN.catalogues
-    ]
+    return [f"{CHAIN.output}/catalogues/{name}/seal.json" for name in CHAIN.catalogues]

@@ -8,6 +8,7 @@ rule release_seal:
     input:
         manifests=catalogue_manifests,
         sources=source_manifests,
+        features=upstream_features,
         plan="<results>/tiling/plan.json",
         # Not read: it makes Snakemake look again at the manifests once the model has been exported.
         model=own_export_manifest,

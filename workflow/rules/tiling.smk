@@ -1,12 +1,14 @@
 # tiling: count the survey's sources, plan HEALPix tiles and groups, sort the sources into them.
 #   reads   the survey's tables
-#   writes  tiling/plan.json, catalogues/sources/
+#   writes  tiling/plan.json, tiling/plan-{digest12}.json, catalogues/sources/
 
 
 checkpoint tiling_plan:
     """Read the survey once: count sources, plan tiles and groups, spill rows by group."""
     output:
         plan="<results>/tiling/plan.json",
+        # Named by survey and settings, so that a change of these is seen even where Snakemake's records are lost.
+        named=f"<results>/tiling/plan-{CHAIN.plan_name}.json",
     log:
         "<logs>/tiling_plan.log",
     benchmark:

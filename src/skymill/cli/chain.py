@@ -74,6 +74,11 @@ class Chain:
         return short(tiling.plan_digest(self.run, self.survey.config))
 
     @cached_property
+    def plan_name(self) -> str:
+        """Digest of all that decides the plan; stands in the name of its copy."""
+        return tiling.plan_name(self.run, self.survey.config, self.survey_digest)
+
+    @cached_property
     def sources_settings(self) -> str:
         """The `settings12` of the source catalogue."""
         return short(tiling.settings_digest(self.run, self.survey.config))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from skymill import store
-from skymill.store import Accounting, GroupManifest
+from skymill.store import Accounting, GroupManifest, StoreError
 from skymill.store.durable import write_bytes
 
 SOURCES = "sources"
@@ -38,7 +38,9 @@ def seal(
     *,
     sources: Iterable[str | Path],
     output: str | Path,
+    features: Iterable[str | Path] = (),
     settings: str | None = None,
+    data: str | None = None,
 ) -> str:
     """Seal a catalogue of a run, make the version its current one, and name it in `seal.json`.
 
@@ -55,8 +57,12 @@ def seal(
         The source catalogue's manifests, of all groups.
     output : Path
         Folder of the run.
+    features : iterable of Path, optional
+        The feature catalogue's manifests, of all groups: what a model's catalogue was made from.
     settings : str, optional
         The catalogue's `settings12`; needed where the survey has no source, hence no group.
+    data : str, optional
+        Digest of the survey's tables as they are now.
 
     Returns
     -------
@@ -68,10 +74,19 @@ def seal(
     AccountingError
         If rows are missing or counted twice, or those put aside are not listed.
     StoreError
-        If tiles are missing or overlap.
+        If tiles are missing or overlap, if the survey is not the one that was planned, or if a group was not made from
+        what its manifest's neighbours hold now.
     """
     source_manifests = [Path(path) for path in sources]
     plan = json.loads((Path(output) / "tiling" / "plan.json").read_text())
+    if data is not None and plan["data"] != data:
+        raise StoreError(
+            f"{output}/tiling/plan.json: expected the plan of a survey of digest {data}, found that of {plan['data']}: "
+            "the tables changed since; run `snakemake --forcerun tiling_plan`"
+        )
+    groups = [GroupManifest.read(path) for path in manifests]
+    planned = {name: group["digest"] for name, group in plan["groups"].items()}
+    _check_inputs(groups, {"group": planned, "sources": _digests(source_manifests), "features": _digests(features)})
     gate = plan["gate"]
     refused = {"quarantined": gate["quarantined"], "excluded": gate["excluded"]}
     unplaced = [Accounting(n_in=gate["n_in"] - gate["n_rows"], **refused)]
@@ -80,7 +95,7 @@ def seal(
     root = Path(output) / "catalogues" / catalogue
     version = store.seal(
         root,
-        [GroupManifest.read(path) for path in manifests],
+        groups,
         settings=settings,
         unplaced=Accounting.total(unplaced),
         n_in=gate["n_in"],
@@ -89,6 +104,23 @@ def seal(
     )
     write_bytes(root / SEAL, store.canonical_json({"catalogue": catalogue, "version": version}) + b"\n")
     return version
+
+
+def _digests(manifests: Iterable[str | Path]) -> dict[str, str]:
+    """Give the SHA-256 of group manifests, by group."""
+    return {Path(path).stem: store.file_sha256(path) for path in manifests}
+
+
+def _check_inputs(groups: Iterable[GroupManifest], upstream: Mapping[str, Mapping[str, str]]) -> None:
+    """Hold what each group was made from against what stands upstream, as far as that is known."""
+    for group in groups:
+        for name, found in group.inputs.items():
+            expected = upstream.get(name, {}).get(group.group, found)
+            if found != expected:
+                raise StoreError(
+                    f"{group.catalogue}: group {group.group} was made from {name} of digest {found}, found {expected}; "
+                    f"delete its manifest (groups/{group.settings}/{group.group}.json) and run again"
+                )
 
 
 class QuarantinedRows:

@@ -15,14 +15,14 @@ from skymill.compute import group_lock
 from skymill.config import RunConfig, SurveyConfig
 from skymill.store import canonical_json, digest
 from skymill.store.durable import staged, sweep, write_bytes
-from skymill.survey import Survey
+from skymill.survey import Survey, inventory_digest
 from skymill.tiling.adaptive import TileTable, add_counts, group_of
 from skymill.tiling.conflicts import find_conflicts
 from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group, make_groups
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.settings import column_map, count_order, max_rows
+from skymill.tiling.settings import column_map, count_order, max_rows, plan_name
 from skymill.tiling.spill import REJECTED, PartRecord, read_counts
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ FORMAT = 1
 def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) -> None:
     """Plan the tiles of a survey; only parts that have not been read before are read.
 
-    Writes `tiling/plan.json`, `tiles.parquet`, `quarantine.parquet` and one file a group.
+    Writes `tiling/plan.json`, its copy named by survey and settings, `tiles.parquet`, `quarantine.parquet` and one file
+    a group.
 
     Parameters
     ----------
@@ -61,6 +62,7 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         )
     with group_lock(files.root / ".lock"):
         sweep(files.staging)
+        data = inventory_digest(survey)
         keyed = key_parts(survey, run.tiling)
         fresh = [item for item in keyed if not files.part(item.key).record.is_file()]
         logger.info("%d of %d parts are new", len(fresh), len(keyed))
@@ -74,7 +76,8 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
             group.write(files)
         _write_tiles(tiles, run.tiling.group_order, files)
         _write_quarantine([files.part(item.key).rejected for item in keyed], files)
-        write_bytes(files.plan, canonical_json(_summary(run, survey.config, records, tiles, planned)) + b"\n")
+        summary = _summary(run, survey.config, records, tiles, planned) | {"data": data}
+        _write_plan(canonical_json(summary) + b"\n", plan_name(run, survey.config, data), files)
 
 
 def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
@@ -118,6 +121,15 @@ def _summary(
             for group in planned
         },
     }
+
+
+def _write_plan(content: bytes, name: str, files: TilingFiles) -> None:
+    """Write the plan and its copy; those of former plans go."""
+    write_bytes(files.plan, content)
+    named = files.named_plan(name)
+    write_bytes(named, content)
+    for former in set(files.root.glob(files.named_plan("*").name)) - {named}:
+        former.unlink()
 
 
 def _write_tiles(tiles: TileTable, group_order: int, files: TilingFiles) -> None:

@@ -37,6 +37,11 @@ def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
     return digest({"survey": survey.name, "parts": parts, "tiles": tiles})
 
 
+def plan_name(run: RunConfig, survey: SurveyConfig, data: str) -> str:
+    """Give the 12 digits that name the plan of a survey whose tables have the digest `data`."""
+    return short(digest({"data": data, "settings": plan_digest(run, survey)}))
+
+
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
     """Give the digest of everything that decides what is kept of a part."""
     return digest(
