@@ -100,3 +100,17 @@ def test_output_elsewhere_means_that_code_changed():
     check_output(Path("a/../a/b.json"), "a/b.json")
     with pytest.raises(RuntimeError, match="changed while the workflow was running"):
         check_output(Path("a/c.json"), "a/b.json")
+
+
+def test_a_job_is_done_by_one_run_at_a_time(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from skymill.cli.job import lock_job;"
+        "lock_job(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "logs" / "release_seal" / "sources.log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "locked\n"
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode == 1 and f"being computed by process {first.pid} on" in second.stderr
+        first.communicate("")
+    assert subprocess.run(command, input="", capture_output=True, text=True, check=False).returncode == 0

@@ -76,6 +76,15 @@ def test_leftover_folders_are_swept(tmp_path):
     assert len(sweep(tmp_path / ".staging")) == 1 and files(tmp_path) == []
 
 
+def test_two_writers_of_one_folder_leave_one_whole_folder(tmp_path):
+    target = tmp_path / "versions" / "v1"
+    with staged_folder(target, staging=tmp_path / ".s") as slow:
+        (slow / "manifest").write_text("same")
+        with staged_folder(target, staging=tmp_path / ".s") as fast:
+            (fast / "manifest").write_text("same")
+    assert files(tmp_path) == ["versions/v1/manifest"]
+
+
 def test_an_error_while_writing_leaves_nothing(tmp_path):
     with pytest.raises(RuntimeError, match="halfway"), staged(tmp_path / "x") as file:
         file.write(b"half")
