@@ -79,6 +79,16 @@ def test_chain_refuses_a_model_named_like_a_catalogue(tmp_path):
         Chain.from_config(content)
 
 
+def test_the_workflow_refuses_what_config_check_refuses(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"name": "m", "kind": "forest"}))
+    content = {**read_yaml("config/config.yaml"), "models": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}
+    with pytest.raises(ConfigError, match=r"run 'embedded': models: two models are named 'm'; rename one"):
+        Chain.from_config(content)
+    with pytest.raises(ConfigError, match="labels: needed to train"):
+        Chain.from_config({**content, "models": content["models"][:1], "labels": None})
+
+
 def test_chain_loads_nothing_that_learns_or_draws():
     program = (
         "import sys; from skymill.cli.chain import Chain; from skymill.config import read_yaml;"

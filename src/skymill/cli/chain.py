@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skymill import export, features, inference, tiling, training
-from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, load_model, load_run, load_survey
+from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run
 from skymill.models import read_settings
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
@@ -44,9 +44,8 @@ class Chain:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Chain:
-        """Check the mapping Snakemake made of its config files, and the files it names."""
-        run = load_run(config)
-        return cls(run, load_survey(run.survey), [load_model(path) for path in run.models])
+        """Check what Snakemake made of its config files, and the files it names, as `skymill config check` does."""
+        return cls(*check_run(config))
 
     @property
     def output(self) -> str:
