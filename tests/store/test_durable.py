@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -62,6 +63,15 @@ def test_leftovers_of_another_machine_are_swept_after_a_day(tmp_path):
     os.utime(old, (time.time() - FOREIGN_AGE - 1,) * 2)
     assert sweep(tmp_path) == [old]
     assert files(tmp_path) == [new.name]
+
+
+def test_a_machine_whose_name_begins_like_ours_is_another(tmp_path):
+    rest = f"4711-{'0' * 32}-tile"
+    other, ours = tmp_path / f"{socket.gethostname()}-2-{rest}", tmp_path / f"{socket.gethostname()}-{rest}"
+    other.touch()
+    ours.touch()
+    assert sweep(tmp_path) == [ours]
+    assert files(tmp_path) == [other.name]
 
 
 def test_leftover_folders_are_swept(tmp_path):

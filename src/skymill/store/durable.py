@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import socket
 import time
@@ -159,12 +160,13 @@ def sweep(staging: Path) -> list[Path]:
         The files deleted.
     """
     swept = []
+    here = re.compile(rf"{re.escape(socket.gethostname())}-\d+-[0-9a-f]{{32}}-")  # as `_claim` names what it writes
     for path in sorted(staging.iterdir()) if staging.is_dir() else []:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ours = path.name.startswith(f"{socket.gethostname()}-")
+                ours = here.match(path.name) is not None
                 if ours or time.time() - path.stat().st_mtime > FOREIGN_AGE:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                     swept.append(path)
