@@ -220,6 +220,15 @@ def test_verify_names_what_is_wrong_and_how_to_mend_it(small, spoil, kind):
     assert report.lines()[-1].startswith(f"{len(report.problems)} problem")
 
 
+def test_verify_blames_a_link_and_not_the_tile_it_leads_to(small):
+    one, other = sorted(small.glob("versions/*/Norder=0/Dir=0/*.zarr.zip"))[:2]
+    target = other.readlink()
+    one.unlink()
+    one.symlink_to(target)
+    (problem,) = verify(small).problems
+    assert (problem.kind, problem.path) == ("wrong", one) and f"found one to {target}" in problem.found
+
+
 def test_verify_notes_what_nobody_names_and_is_content(small):
     extra = small / "tiles" / "Norder=0" / "Dir=0" / "Npix=0" / "aaaaaaaaaaaa.zarr.zip"
     extra.write_bytes(b"left over")

@@ -148,7 +148,11 @@ def _read_version(folder: Path, claims: Claims, report: Report) -> None:
         report.add("corrupt", folder, f"its tables are not those sealed ({error})", RESEAL)
         return
     for entry in entries:
-        claims[(folder / version_file(entry.tile)).resolve()].append((entry, folder / MANIFEST))
+        file, tile = folder / version_file(entry.tile), pool_file(entry.tile, entry.key)
+        if file.is_symlink() and not file.resolve().as_posix().endswith(f"/{tile}"):
+            report.add("wrong", file, f"expected a link to {tile}, found one to {file.readlink()}", RESEAL)
+        else:
+            claims[file.resolve()].append((entry, folder / MANIFEST))
 
 
 def _check_tiles(claims: Claims, report: Report) -> None:
