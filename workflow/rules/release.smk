@@ -9,7 +9,7 @@ rule release_seal:
         manifests=catalogue_manifests,
         sources=source_manifests,
         features=upstream_features,
-        plan="<results>/tiling/plan.json",
+        plan=named_plan,
         # Not read: it makes Snakemake look again at the manifests once the model has been exported.
         model=own_export_manifest,
     output:

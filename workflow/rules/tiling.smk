@@ -7,8 +7,7 @@ checkpoint tiling_plan:
     """Read the survey once: count sources, plan tiles and groups, spill rows by group."""
     output:
         plan="<results>/tiling/plan.json",
-        # Named by survey and settings, so that a change of these is seen even where Snakemake's records are lost.
-        named=f"<results>/tiling/plan-{CHAIN.plan_name}.json",
+        named=named_plan,
     log:
         "<logs>/tiling_plan.log",
     benchmark:
