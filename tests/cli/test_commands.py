@@ -66,6 +66,15 @@ def test_an_unknown_schema_lists_the_known():
     assert "run, survey, model" in done.stderr
 
 
+def test_clean_deletes_the_spill_and_nothing_else(tmp_path):
+    for name in ("tiling/spill/a.npy", "tiling/parts/a.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(2_000_000))
+    assert "2.0 MB freed" in skymill("clean", str(tmp_path)).stdout
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.json"]
+    assert "0.0 MB freed" in skymill("clean", str(tmp_path)).stdout
+
+
 def test_where_without_a_run_says_what_to_do(tmp_path):
     done = skymill("where", str(tmp_path))
     assert done.returncode == 1

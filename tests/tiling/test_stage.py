@@ -21,7 +21,7 @@ import pytest
 from skymill import tiling
 from skymill.config import ComputeSettings
 from skymill.sky import order29
-from skymill.store import open_tile
+from skymill.store import Accounting, open_tile
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.reading import key_parts, read_parts
@@ -103,10 +103,7 @@ def test_accounting_closes_with_copies_conflicts_and_refused_rows(tmp_path: Path
     plan = json.loads((tmp_path / "out" / "tiling" / "plan.json").read_bytes())
     assert plan["gate"]["n_in"] == N + len(extra)
     assert plan["gate"]["quarantined"] == {"position_missing": 1, "ra_out_of_range": 1}
-    total = manifests[0].accounting
-    for manifest in manifests[1:]:
-        total = total + manifest.accounting
-    total.check()
+    total = Accounting.total(manifest.accounting for manifest in manifests).check()
     assert total.n_in == plan["gate"]["n_rows"] == N + 8
     assert total.excluded == {"exact_duplicate": 2}
     assert total.quarantined == {"conflicting_id": 6}

@@ -80,12 +80,12 @@ class Chain:
     @cached_property
     def sources_settings(self) -> str:
         """The `settings12` of the source catalogue."""
-        return short(tiling.settings_digest(self.run, self.survey.config))
+        return tiling.settings_digest(self.run, self.survey.config)
 
     @cached_property
     def features_settings(self) -> str:
         """The `settings12` of the feature catalogue."""
-        return short(features.settings_digest(self.run, self.survey.config))
+        return features.settings_digest(self.run, self.survey.config)
 
     @cached_property
     def labels_digest(self) -> str:
@@ -107,7 +107,7 @@ class Chain:
 
     def inference_settings(self, model: str, onnx: str) -> str:
         """The `settings12` of a model's catalogue."""
-        return short(inference.settings_digest(onnx, self.run.inference))
+        return inference.settings_digest(onnx, self.run.inference)
 
     def catalogue_settings(self, name: str) -> str:
         """The `settings12` of a catalogue; of a model's once it has been exported."""

@@ -66,7 +66,6 @@ class _Parsed:
         words: list[str] = []
         _spell(tree, words)
         self.sha256 = hashlib.sha256("\n".join(words).encode()).hexdigest()
-        self.exports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         self.imports = [node for node in _runtime(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
         self.offers = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         """Where a package takes its names from, those it loads late included."""
