@@ -24,6 +24,7 @@ rule all:
     default_target: True
     input:
         "<results>/tiling/plan.json",
+        named_plan,
         source_manifests,
         feature_manifests,
         training_manifests,

@@ -140,7 +140,7 @@ def write_results(folder: Path, n_tiles: int) -> None:
         chain = Chain.from_config(yaml.safe_load(Path("config.yaml").read_text()))
         results = Path(chain.output)
         groups = list(make_groups(n_tiles))
-        write_plan(groups, results)
+        write_plan(groups, results, chain.plan_name)
         write_manifests("sources", chain.sources_settings, groups, results)
         write_manifests("features", chain.features_settings, groups, results)
         training_set = digest({"made_up": "training set"})
@@ -157,7 +157,7 @@ def write_results(folder: Path, n_tiles: int) -> None:
             write_json(results / "models" / model / "manifest.json", {"onnx": onnx})
             write_manifests(model, chain.inference_settings(model, onnx), groups, results)
         for catalogue in chain.catalogues:
-            write_json(results / "catalogues" / catalogue / "current.json", {"version": "made up"})
+            write_json(results / "catalogues" / catalogue / "seal.json", {"version": "made up"})
         write_bytes(results / "report" / "index.html", b"made up")
 
 
@@ -172,7 +172,7 @@ def make_groups(n_tiles: int) -> Iterator[Group]:
         yield Group(f"o{GROUP_ORDER}p{parent}", tiles, (Bucket(GROUP_ORDER, parent, "0" * 64, rows),), ())
 
 
-def write_plan(groups: list[Group], results: Path) -> None:
+def write_plan(groups: list[Group], results: Path, name: str) -> None:
     """Write the plan and the file of each group."""
     files = TilingFiles(results)
     for group in groups:
@@ -180,7 +180,8 @@ def write_plan(groups: list[Group], results: Path) -> None:
     described = {
         group.name: {"digest": group.digest, "n_tiles": len(group.tiles), "n_rows": group.n_rows} for group in groups
     }
-    write_json(files.plan, {"format": 1, "groups": described})
+    for path in (files.plan, files.named_plan(name)):
+        write_json(path, {"format": 1, "groups": described})
 
 
 def write_manifests(catalogue: str, settings: str, groups: list[Group], results: Path) -> None:

@@ -12,6 +12,9 @@ def main(snakemake):
         files_of(snakemake.input.manifests),
         sources=files_of(snakemake.input.sources),
         output=chain.output,
+        features=files_of(snakemake.input.features),
+        data=chain.survey_digest,
+        settings=chain.catalogue_settings(snakemake.wildcards.catalogue),
     )
     finish_job(snakemake, chain)
 

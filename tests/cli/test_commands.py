@@ -69,6 +69,15 @@ def test_an_unknown_schema_lists_the_known():
     assert "run, survey, model" in done.stderr
 
 
+def test_clean_deletes_the_spill_and_nothing_else(tmp_path):
+    for name in ("tiling/spill/a.npy", "tiling/parts/a.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(2_000_000))
+    assert "2.0 MB freed" in skymill("clean", str(tmp_path)).stdout
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.json"]
+    assert "0.0 MB freed" in skymill("clean", str(tmp_path)).stdout
+
+
 def test_where_without_a_run_says_what_to_do(tmp_path):
     done = skymill("where", str(tmp_path))
     assert done.returncode == 1
@@ -80,6 +89,16 @@ def test_chain_refuses_a_model_named_like_a_catalogue(tmp_path):
     content = {**read_yaml("config/config.yaml"), "models": [str(tmp_path / "m.yaml")]}
     with pytest.raises(ConfigError, match="'features' is a catalogue of skymill's own"):
         Chain.from_config(content)
+
+
+def test_the_workflow_refuses_what_config_check_refuses(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"name": "m", "kind": "forest"}))
+    content = {**read_yaml("config/config.yaml"), "models": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}
+    with pytest.raises(ConfigError, match=r"run 'embedded': models: two models are named 'm'; rename one"):
+        Chain.from_config(content)
+    with pytest.raises(ConfigError, match="labels: needed to train"):
+        Chain.from_config({**content, "models": content["models"][:1], "labels": None})
 
 
 def test_chain_loads_nothing_that_learns_or_draws():
@@ -103,6 +122,20 @@ def test_output_elsewhere_means_that_code_changed():
     check_output(Path("a/../a/b.json"), "a/b.json")
     with pytest.raises(RuntimeError, match="changed while the workflow was running"):
         check_output(Path("a/c.json"), "a/b.json")
+
+
+def test_a_job_is_done_by_one_run_at_a_time(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from skymill.cli.job import lock_job;"
+        "lock_job(Path(sys.argv[1])); print('locked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "logs" / "release_seal" / "sources.log")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout.readline() == "locked\n"
+        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert second.returncode == 1 and f"being computed by process {first.pid} on" in second.stderr
+        first.communicate("")
+    assert subprocess.run(command, input="", capture_output=True, text=True, check=False).returncode == 0
 
 
 class TestSurvey:

@@ -128,3 +128,8 @@ def test_schema_accepts_what_the_code_accepts():
     jsonschema.validate(content, json_schemas()["run"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**content, "tilings": {}}, json_schemas()["run"])
+
+
+@pytest.mark.parametrize("output", ["results/", "./results", "results/."])
+def test_a_folder_has_one_spelling(output):
+    assert load_run({"name": "r", "survey": "s.yaml", "output": output}).output == "results"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from skymill import release
 from skymill.config import ComputeSettings, SurveyConfig
-from skymill.store import AccountingError, StoreError, open_catalogue, verify
+from skymill.store import AccountingError, GroupManifest, StoreError, open_catalogue, verify
 
 from .conftest import Made, make
 
@@ -117,10 +119,45 @@ def test_a_missing_group_is_noticed(made: Made) -> None:
     assert not (made.catalogue / "current.json").exists()
 
 
+@pytest.mark.parametrize("table", ["tiling/quarantine.parquet", "catalogues/sources/groups/*/*.quarantine.parquet"])
+def test_a_table_of_refused_rows_that_lost_some_is_noticed(made: Made, table: str) -> None:
+    path = max(made.output.glob(table), key=lambda path: len(pq.read_table(path)))
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(AccountingError, match=r"expected the quarantined rows of the account in quarantined_rows"):
+        made.seal()
+
+
+def test_a_plan_of_other_tables_and_groups_of_other_inputs_are_noticed(made: Made) -> None:
+    plan = made.output / "tiling" / "plan.json"
+    [named] = plan.parent.glob("plan-*.json")
+    assert named.read_bytes() == plan.read_bytes()
+    common = {"sources": made.sources, "output": made.output}
+    release.seal("sources", made.sources, **common, data=made.plan["data"])
+    with pytest.raises(
+        StoreError, match=r"plan\.json: expected the plan of a survey of digest 0000.*forcerun tiling_plan"
+    ):
+        release.seal("sources", made.sources, **common, data="0" * 64)
+    features, first = made.features(), GroupManifest.read(made.sources[0])
+    replace(first, inputs={"group": "0" * 64}).write(made.sources[0])
+    with pytest.raises(StoreError, match=r"sources: group \w+ was made from group of digest 0000"):
+        made.seal()
+    with pytest.raises(StoreError, match=r"features: group \w+ was made from sources of digest"):
+        release.seal("features", features, **common)
+
+
 def test_a_missing_tile_is_noticed(made: Made) -> None:
     next(made.catalogue.glob("tiles/*/*/*/*.zarr.zip")).unlink()
     with pytest.raises(StoreError, match=r"expected every tile .* in the pool, found 1 missing or truncated"):
         made.seal()
+
+
+def test_a_seal_that_fails_leaves_the_former_version_published(made: Made) -> None:
+    version = made.seal()
+    assert json.loads((made.catalogue / "seal.json").read_text()) == {"catalogue": "sources", "version": version}
+    next(made.catalogue.glob("tiles/*/*/*/*.zarr.zip")).unlink()
+    with pytest.raises(StoreError):
+        made.seal()
+    assert open_catalogue(made.catalogue).version == version
 
 
 def test_equal_content_is_the_same_version_whatever_the_order(made: Made) -> None:
@@ -130,3 +167,22 @@ def test_equal_content_is_the_same_version_whatever_the_order(made: Made) -> Non
     assert release.seal("sources", backwards, sources=backwards, output=made.output) == first
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert [path.name for path in (made.catalogue / "versions").iterdir()] == [first]
+
+
+@pytest.mark.parametrize(("n", "refused"), [(0, {}), (50, {"position_missing": 50})])
+def test_a_survey_without_sources_is_sealed(
+    tmp_path: Path, compute: ComputeSettings, n: int, refused: dict[str, int]
+) -> None:
+    columns = {"id": np.arange(n), "ra": np.full(n, np.nan), "dec": np.zeros(n)}
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    survey = {
+        "name": "none", "format": "parquet", "path": str(tmp_path / "table.parquet"), "bands": ["g"],
+        "id": {"column": "id"}, "ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"},
+    }  # fmt: skip
+    made = make(tmp_path / "results", SurveyConfig.model_validate(survey), compute)
+    for catalogue, manifests in (("sources", made.sources), ("features", made.features())):
+        release.seal(catalogue, manifests, sources=made.sources, output=made.output, settings="0" * 12)
+        opened = open_catalogue(made.output / "catalogues" / catalogue)
+        assert opened.manifest["accounting"]["quarantined"] == refused
+        assert opened.manifest["accounting"]["n_in"] == n and opened.cone(0, 0, 180)["objectId"].size == 0
+    assert verify(made.output).ok

@@ -27,6 +27,24 @@ def test_every_position_of_a_cone_is_covered(ra, dec, radius, share, angle):
     assert covered(cone_ranges(ra, dec, radius), order29([inside.ra.deg % 360], [inside.dec.deg])).all()
 
 
+@pytest.mark.parametrize("radius", [60, 89, 90, 91, 130, 135, 150, 170, 179, 180])
+@pytest.mark.parametrize("centre", [(0, 90), (0, 0), (45, 41.8), (53.1, -27.8), (301, 5)])
+def test_wide_cones_cover_a_whole_sky_of_sources(centre, radius):
+    random = np.random.default_rng(3)
+    ra, dec = random.uniform(0, 360, 50_000), np.degrees(np.arcsin(random.uniform(-1, 1, 50_000)))
+    inside = separation_arcsec(ra, dec, *centre) <= radius * 3600
+    assert inside.mean() == pytest.approx((1 - np.cos(np.radians(radius))) / 2, abs=0.01)
+    assert covered(cone_ranges(*centre, radius), order29(ra, dec)[inside]).all()
+
+
+@pytest.mark.parametrize("radius", [0.0, 1e-13, 1e-10, 1e-7])
+@pytest.mark.parametrize("ra", [0.0, 45.0, 90.0, 22.5, 359.9999999999])
+@pytest.mark.parametrize("dec", [0.0, 90.0, -90.0, np.degrees(np.arcsin(2 / 3)), -np.degrees(np.arcsin(2 / 3))])
+def test_tiny_cones_cover_their_centre_and_edge_where_pixels_meet(ra, dec, radius):
+    edge = np.clip([dec - radius, dec, dec + radius], -90, 90)
+    assert covered(cone_ranges(ra, dec, radius), order29(np.full(3, ra), edge)).all()
+
+
 @given(ra, dec, st.floats(0, 180))
 def test_ranges_are_sorted_and_disjoint(ra, dec, radius):
     ranges = cone_ranges(ra, dec, radius)

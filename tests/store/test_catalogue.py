@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import shutil
@@ -17,16 +18,20 @@ from skymill.store import (
     Accounting,
     FormatError,
     GroupManifest,
+    Pool,
     Quarantined,
     StoreError,
     TileEntry,
     open_catalogue,
     open_tile,
     seal,
+    verify,
+    write_tile,
 )
 from skymill.store.paths import MANIFEST, TILE_TABLE, pool_file, version_file
 from skymill.store.sealing import as_json
-from skymill.store.tables import tile_table, to_parquet
+from skymill.store.source import WebSource
+from skymill.store.tables import tile_table, write_rows
 
 
 def random_cones(n: int, seed: int) -> list[tuple[float, float, float]]:
@@ -123,6 +128,15 @@ def test_the_lazy_dataset_comes_over_http(sealed, sky, serve):
     np.testing.assert_array_equal(lazy["objectId"].values, sky.object_id)
 
 
+def test_whole_files_of_a_server_without_ranges_do_not_stay_in_memory(sealed, sky, serve):
+    catalogue = open_catalogue(serve(sealed, ranges=False))
+    assert catalogue.cone(0, 0, 180, ["objectId"]).sizes["source"] == len(sky.ra)
+    np.testing.assert_array_equal(catalogue.to_xarray(["objectId"])["objectId"].values, sky.object_id)
+    held = [len(each._whole or b"") for each in gc.get_objects() if isinstance(each, WebSource)]
+    assert len(held) >= 48
+    assert sum(held) <= catalogue.tiles["n_bytes"].max()
+
+
 def test_a_tile_is_plain_xarray(sealed, sky):
     catalogue = open_catalogue(sealed)
     order, pixel, n = catalogue.tiles[["order", "pixel", "n_rows"]].iloc[3]
@@ -190,10 +204,38 @@ def test_a_hundred_thousand_tiles_open_in_about_a_second(tmp_path, sky, tiles_of
     tile = folder / version_file(Tile(7, 0))
     tile.parent.mkdir(parents=True)
     tile.symlink_to(tmp_path / pool_file(entry.tile, entry.key))
-    (folder / TILE_TABLE).write_bytes(to_parquet(tile_table(entries)))
+    write_rows(folder / TILE_TABLE, tile_table(entries))
     content = {"catalogue": "demo", "n_tiles": 100_000, "n_rows": 100_000_000}
     (folder / MANIFEST).write_bytes(as_json({"skymill_format": 1, "version": "v", "content": content}))
     start = time.process_time()
     lazy = open_catalogue(folder).to_xarray()
     assert lazy.sizes["source"] == 100_000_000
     assert time.process_time() - start < 4  # about one on a quiet machine
+
+
+def test_a_catalogue_without_tiles_is_open_and_empty(tmp_path):
+    root = tmp_path / "none"
+    with pytest.raises(StoreError, match="expected manifests of one catalogue"):
+        seal(root, [])
+    seal(root, [], settings="s" * 12, unplaced=Accounting(n_in=5, quarantined={"no_position": 5}), n_in=5)
+    catalogue = open_catalogue(root)
+    assert (catalogue.name, catalogue.n_rows, catalogue.manifest["accounting"]["n_in"]) == ("none", 0, 5)
+    assert "0 sources in 0 tiles" in repr(catalogue)
+    for found in (catalogue.cone(10, 20, 5), catalogue.to_xarray(["objectId", "coord_ra"])):
+        assert found["objectId"].dtype == np.int64 and found.sizes["source"] == 0
+    with pytest.raises(KeyError, match=r"without a tile only .* found \['probabilities'\]"):
+        catalogue.cone(10, 20, 5, ["probabilities"])
+    assert verify(root).ok
+
+
+def test_tiles_without_rows_are_open_and_empty(tmp_path, sky):
+    root = tmp_path / "hollow"
+    pool = Pool(root)
+    nothing = Accounting()
+    file = write_tile(pool.path(Tile(0, 4), "k" * 64), sky.variables(slice(0)), staging=pool.staging)
+    entry = TileEntry(0, 4, "k" * 64, file.sha256, file.n_bytes, 0, nothing)
+    seal(root, [GroupManifest("hollow", "s" * 12, "g", {}, (entry,))])
+    catalogue = open_catalogue(root)
+    everything = catalogue.to_xarray().load()
+    assert everything.sizes == {"source": 0, "class": 3}
+    assert everything["probabilities"].dtype == catalogue.cone(0, 0, 180)["probabilities"].dtype == np.float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -64,6 +65,15 @@ def test_leftovers_of_another_machine_are_swept_after_a_day(tmp_path):
     assert files(tmp_path) == [new.name]
 
 
+def test_a_machine_whose_name_begins_like_ours_is_another(tmp_path):
+    rest = f"4711-{'0' * 32}-tile"
+    other, ours = tmp_path / f"{socket.gethostname()}-2-{rest}", tmp_path / f"{socket.gethostname()}-{rest}"
+    other.touch()
+    ours.touch()
+    assert sweep(tmp_path) == [ours]
+    assert files(tmp_path) == [other.name]
+
+
 def test_leftover_folders_are_swept(tmp_path):
     code = """
         import os, sys; from pathlib import Path; from skymill.store.durable import staged_folder
@@ -74,6 +84,15 @@ def test_leftover_folders_are_swept(tmp_path):
     assert start(code, tmp_path).wait() == -9
     assert not (tmp_path / "version").exists() and len(files(tmp_path)) == 1
     assert len(sweep(tmp_path / ".staging")) == 1 and files(tmp_path) == []
+
+
+def test_two_writers_of_one_folder_leave_one_whole_folder(tmp_path):
+    target = tmp_path / "versions" / "v1"
+    with staged_folder(target, staging=tmp_path / ".s") as slow:
+        (slow / "manifest").write_text("same")
+        with staged_folder(target, staging=tmp_path / ".s") as fast:
+            (fast / "manifest").write_text("same")
+    assert files(tmp_path) == ["versions/v1/manifest"]
 
 
 def test_an_error_while_writing_leaves_nothing(tmp_path):

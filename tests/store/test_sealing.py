@@ -26,6 +26,7 @@ from skymill.store import (
     seal,
     verify,
 )
+from skymill.store.tables import table_digest
 
 REASONS = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(1, 9), max_size=3)
 
@@ -42,7 +43,7 @@ def closed(draw):
 
 @given(closed(), closed())
 def test_sums_of_closed_accountings_close(one, other):
-    total = (one + other).check()
+    total = Accounting.total((one, other)).check()
     assert total.n_in == one.n_in + other.n_in and total.n_rows == one.n_rows + other.n_rows
     assert Accounting.from_dict(json.loads(json.dumps(total.as_dict()))) == total
 
@@ -219,6 +220,15 @@ def test_verify_names_what_is_wrong_and_how_to_mend_it(small, spoil, kind):
     assert report.lines()[-1].startswith(f"{len(report.problems)} problem")
 
 
+def test_verify_blames_a_link_and_not_the_tile_it_leads_to(small):
+    one, other = sorted(small.glob("versions/*/Norder=0/Dir=0/*.zarr.zip"))[:2]
+    target = other.readlink()
+    one.unlink()
+    one.symlink_to(target)
+    (problem,) = verify(small).problems
+    assert (problem.kind, problem.path) == ("wrong", one) and f"found one to {target}" in problem.found
+
+
 def test_verify_notes_what_nobody_names_and_is_content(small):
     extra = small / "tiles" / "Norder=0" / "Dir=0" / "Npix=0" / "aaaaaaaaaaaa.zarr.zip"
     extra.write_bytes(b"left over")
@@ -249,13 +259,46 @@ def test_group_files_are_named_by_settings_and_group(tmp_path):
     assert group_file(tmp_path, "s" * 64, "7-3") == tmp_path / "groups" / "ssssssssssss" / "7-3.json"
 
 
+NO_POSITION = Accounting(n_in=2, quarantined={"no_position": 2})
+
+
+def put_aside(ra: float | None = None, n: int = 2) -> pa.Table:
+    columns = {"objectId": range(n), "coord_ra": pa.array([ra] * n, pa.float64()), "reason": ["no_position"] * n}
+    return pa.table(columns)
+
+
 def test_rows_put_aside_for_having_no_position_are_sealed(tmp_path, sky, tiles_of):
     manifest = tiles_of(tmp_path, sky)
     versions = set()
     for ra in (float("nan"), float("inf"), None, 0.0):
-        rows = pa.table({"objectId": [1, 2], "coord_ra": pa.array([ra, 5.88e8])})
-        version = seal(tmp_path, [manifest], quarantined_rows=rows)
+        rows = put_aside(ra)
+        version = seal(tmp_path, [manifest], unplaced=NO_POSITION, quarantined_rows=rows)
         assert pq.read_table(tmp_path / "versions" / version / "quarantined_rows.parquet")["objectId"].equals(rows[0])
         versions.add(version)
     assert len(versions) == 4
     assert verify(tmp_path).ok
+
+
+def test_the_rows_put_aside_are_those_of_the_account(small):
+    manifest = GroupManifest.read(next(small.glob("groups/*/*.json")))
+    other = put_aside().set_column(2, "reason", pa.array(["no_position", "absurd"]))
+    for rows in (put_aside(n=1), put_aside(n=3), put_aside(n=0), other):
+        with pytest.raises(AccountingError, match=r"expected the quarantined rows .*\{'no_position': 2\}, found"):
+            seal(small, [manifest], unplaced=NO_POSITION, quarantined_rows=rows)
+    failure = Quarantined(5, 12 * 4**5 - 1, "k" * 64, "out of memory", 5)
+    tiles = manifest.tiles[:-1]
+    seal(
+        small,
+        [replace(manifest, tiles=tiles, quarantined=(failure,))],
+        unplaced=NO_POSITION,
+        quarantined_rows=put_aside(),
+    )
+    assert verify(small).ok
+
+
+def test_a_table_of_rows_is_the_same_however_it_is_cut():
+    rows = put_aside(1.5, n=10)
+    digests = {table_digest(rows.to_batches(max_chunksize=n), rows.schema.names) for n in (1, 3, 10, 99)}
+    assert len(digests) == 1
+    assert table_digest(put_aside(1.5, n=9).to_batches(), rows.schema.names) not in digests
+    assert table_digest(rows.to_batches(), ["a", "b", "c"]) not in digests

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skymill.survey import SourceBlock, SourceSchema
-from skymill.tiling.rows import content_digest, pack, settle_copies, sort_rows
+from skymill.tiling.rows import content_digest, pack, sort_rows
+from skymill.tiling.settling import settle_rows
 
 SCHEMA = SourceSchema(bands=("g", "r"), fluxes=("psfFlux",), values={"size": "arcsec"})
 NOWHERE = np.empty(0, np.int64)
@@ -42,8 +43,9 @@ def test_order_and_fate_depend_on_the_set_of_rows_only(keys: list[tuple[int, int
         rows_of(*(list(c) for c in zip(*some))) if some else rows_of([], [], []) for some in (keys, shuffled)
     )
     assert content_digest(first) == content_digest(second)
-    settled = settle_copies(first, NOWHERE)
-    assert np.all(np.stack(settled).sum(axis=0) == 1) if len(keys) else True
+    settled = settle_rows(first, NOWHERE)
+    fates = np.stack([settled.kept, settled.copies, settled.conflicting])
+    assert np.all(fates.sum(axis=0) == 1)
     for number, position, flux in {(i, p, repr(abs(f))) for i, p, f in keys}:
         here = (first["objectId"] == number) & (first["_healpix_29"] == position)
         fluxes = {repr(abs(f)) for i, p, f in keys if (i, p) == (number, position)}
@@ -60,15 +62,15 @@ def test_rows_are_sorted_by_position_then_id() -> None:
 
 
 def test_an_exact_copy_is_left_out_once() -> None:
-    settled = settle_copies(rows_of([7, 7, 7, 8], [3, 3, 3, 3], [1, 1, 1, 1]), NOWHERE)
+    settled = settle_rows(rows_of([7, 7, 7, 8], [3, 3, 3, 3], [1, 1, 1, 1]), NOWHERE)
     assert settled.kept.tolist() == [True, False, False, True]
     assert settled.copies.sum() == 2 and not settled.conflicting.any()
 
 
 def test_all_rows_of_an_ambiguous_id_conflict_copies_among_them() -> None:
-    settled = settle_copies(rows_of([7, 7, 7, 8], [3, 3, 3, 3], [1, 1, 2, 1]), NOWHERE)
+    settled = settle_rows(rows_of([7, 7, 7, 8], [3, 3, 3, 3], [1, 1, 2, 1]), NOWHERE)
     assert settled.conflicting.tolist() == [True, True, True, False]
-    assert settle_copies(rows_of([7, 8], [3, 3], [1, 1]), np.array([8])).conflicting.tolist() == [False, True]
+    assert settle_rows(rows_of([7, 8], [3, 3], [1, 1]), np.array([8])).conflicting.tolist() == [False, True]
 
 
 def test_every_nan_is_the_same_and_zero_has_no_sign() -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,11 @@ import pytest
 from skymill import tiling
 from skymill.config import ComputeSettings
 from skymill.sky import order29
-from skymill.store import open_tile
+from skymill.store import Accounting, open_tile
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.settings import gate_modules
+from skymill.tiling.reading import key_parts, read_parts
+from skymill.tiling.settings import gate_modules, part_key
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
 
@@ -101,10 +103,7 @@ def test_accounting_closes_with_copies_conflicts_and_refused_rows(tmp_path: Path
     plan = json.loads((tmp_path / "out" / "tiling" / "plan.json").read_bytes())
     assert plan["gate"]["n_in"] == N + len(extra)
     assert plan["gate"]["quarantined"] == {"position_missing": 1, "ra_out_of_range": 1}
-    total = manifests[0].accounting
-    for manifest in manifests[1:]:
-        total = total + manifest.accounting
-    total.check()
+    total = Accounting.total(manifest.accounting for manifest in manifests).check()
     assert total.n_in == plan["gate"]["n_rows"] == N + 8
     assert total.excluded == {"exact_duplicate": 2}
     assert total.quarantined == {"conflicting_id": 6}
@@ -224,6 +223,31 @@ def test_spilled_rows_can_be_deleted_at_any_time(tmp_path: Path, compute: Comput
     assert pool(output) == pool(plain)
 
 
+def test_a_bit_that_flips_in_the_spill_changes_no_tile(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 2)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, output, workers=2)
+    for path in (output / "tiling" / "spill").glob("*.npy"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0x40
+        path.write_bytes(content)
+    for group in group_files(output):
+        tiling.partition(run, survey, group, output, workers=2)
+    assert pool(output) == pool(plain)
+
+
+def test_a_reader_that_loses_rows_is_noticed(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 1)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    (item,) = key_parts(survey, run.tiling)
+    longer = item._replace(part=replace(item.part, n_rows=N + 1))
+    with pytest.raises(RuntimeError, match=rf"part0\.parquet.*expected {N + 1} rows, found {N}"):
+        read_parts([longer], run, survey, TilingFiles(output), workers=1)
+    assert not _records(output)
+
+
 def test_a_survey_that_changed_after_the_plan_is_noticed(tmp_path: Path, compute: ComputeSettings) -> None:
     write_parts(toy_table(N), tmp_path / "in", 1)
     run, output = run_config(compute), tmp_path / "out"
@@ -260,14 +284,38 @@ def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, 
     assert tiling.settings_digest(run, renamed) != digest
 
 
+BASE = {"extinction": {"column": "size", "coefficients": {"g": 3.65, "r": 2.7}}}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "changes", "same_parts", "same_tiles"),
+    [
+        ({"highest_order": 7}, BASE, False, True),  # the count map of a part is another
+        ({}, {"extinction": {"column": "size", "coefficients": {"g": 3.3, "r": 2.7}}}, True, True),
+        ({}, BASE | {"epoch": 2015.5, "name": "other"}, True, True),
+        ({}, {"extinction": {"column": "g_err", "coefficients": {"g": 3.65, "r": 2.7}}}, False, False),
+        ({}, BASE | {"values": {"size": {"column": "r_err", "unit": "arcsec"}}}, False, False),
+    ],
+)
+def test_settings_that_change_no_source_read_and_write_nothing_again(
+    tmp_path: Path, compute: ComputeSettings, bounds: dict, changes: dict, same_parts: bool, same_tiles: bool
+) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    before, after = run_config(compute), run_config(compute, **bounds)
+    old, new = (toy_survey(tmp_path / "in", before, **each).config for each in (BASE, changes))
+    assert (part_key("", old, before.tiling) == part_key("", new, after.tiling)) == same_parts
+    assert (tiling.settings_digest(before, old) == tiling.settings_digest(after, new)) == same_tiles
+
+
 def test_suspicious_values_are_logged_and_stand_in_the_plan(
     tmp_path: Path, compute: ComputeSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     table = toy_table(N).to_pandas()
+    table["g_err"] = table["r_err"] = 8.0
+    write_parts(pa.Table.from_pandas(table), tmp_path / "sound", 3)
     table["ra"], table["dec"] = np.radians(table["ra"]), np.radians(table["dec"])
     table["r_err"] = 0.0
     write_parts(pa.Table.from_pandas(table), tmp_path / "wrong", 3)
-    write_parts(toy_table(N), tmp_path / "sound", 3)
     run = run_config(compute)
     plans = {}
     for name in ("wrong", "sound"):

@@ -15,8 +15,10 @@ from skymill.store import open_tile
 from skymill.survey import Gated, Rejected, SourceBlock
 from skymill.survey.measurements import source_schema
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.spill import spill_part
-from skymill.tiling.tile import GroupWork, Piece, even_chunks, make_tile
+from skymill.tiling.rows import row_dtype
+from skymill.tiling.settling import even_chunks
+from skymill.tiling.spill import pieces_of, spill_part
+from skymill.tiling.tile import GroupWork, make_tile
 
 SURVEY = SurveyConfig.model_validate(
     {
@@ -55,8 +57,8 @@ def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int) -> tuple[
             group_order=buckets,
             count_order=8,
         )
-        path = str(files.rows(f"{number:064d}"[::-1]))
-        pieces += [Piece(path, Tile(bucket.order, bucket.pixel)) for bucket in record.buckets]
+        path = files.rows(f"{number:064d}"[::-1])
+        pieces += [piece for _, piece in pieces_of(record, path, row_dtype(SCHEMA))]
     work = GroupWork(folder / "sources", tuple(pieces), np.empty(0, np.int64), SCHEMA, "0" * 64)
     entry = make_tile(WHOLE, sum(len(rows) for blocks in parts for rows in blocks), work).entry
     (path,) = (folder / "sources" / "tiles").rglob("*.zarr.zip")

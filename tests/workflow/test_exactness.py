@@ -5,7 +5,9 @@ One story in one folder: the fixture makes the changes in turn and notes what ea
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 GROUPS = len(CENTRES)
 RAISES = """raise RuntimeError("told to fail")\n\n\ndef main(snakemake):"""
+FAILING = ("scripts/inference_run.py", "scripts/release_seal.py")
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +54,14 @@ def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, O
     edit_yaml(folder / "forest.yaml", settings={"trees": 12, "max_depth": 6})
     told["model"] = run(folder, checkout=code)
 
-    # New sources in the patch without labels; inference fails at first.
-    code.edit("scripts/inference_run.py", "def main(snakemake):", RAISES)
+    # New sources in the patch without labels; inference and sealing fail at first.
+    for script in FAILING:
+        code.edit(script, "def main(snakemake):", RAISES)
     pq.write_table(patch_table("wrap", rows=3100).drop_columns(["class"]), folder / "tables" / "wrap.parquet")
     told["patch, inference fails"] = run(folder, checkout=code, check=False)
-    code.edit("scripts/inference_run.py", RAISES, "def main(snakemake):")
+    shutil.copy(folder / "results/catalogues/sources/current.json", folder / "published.json")
+    for script in FAILING:
+        code.edit(script, RAISES, "def main(snakemake):")
     told["patch, inference mended"] = run(folder, checkout=code)
 
     write_labels(folder, flip=7)
@@ -63,6 +69,14 @@ def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, O
 
     code.edit("src/skymill/features/kernel.py", "from __future__ import annotations\n", EDITED_CODE)
     told["code"] = run(folder, checkout=code)
+
+    # A table changes, its time does not, and what Snakemake knew of the files is lost.
+    table = folder / "tables" / "wrap.parquet"
+    before = table.stat()
+    pq.write_table(patch_table("wrap", rows=3100, seed=5).drop_columns(["class"]), table)
+    os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns))
+    shutil.rmtree(folder / ".snakemake")
+    told["records lost"] = run(folder, "-n", checkout=code)
     return told
 
 
@@ -114,7 +128,13 @@ def test_a_patch_without_labels_trains_nothing_and_touches_no_other_group(story)
 def test_after_a_failure_exactly_what_is_missing_runs(story):
     assert story["patch, inference fails"].returncode != 0
     assert story["patch, inference fails"].jobs["inference_run"] == 2
-    assert story["patch, inference mended"].jobs == {"inference_run": 2, "release_seal": 2, "report_page": 1}
+    assert story["patch, inference mended"].jobs == {"inference_run": 2, "release_seal": 4, "report_page": 1}
+
+
+def test_a_seal_that_fails_leaves_the_former_version_published(story, folder):
+    assert story["patch, inference fails"].jobs["release_seal"] > 0
+    version = json.loads((folder / "published.json").read_text())["version"]
+    assert len(skymill.open_catalogue(folder / "results" / "catalogues" / "sources" / "versions" / version)) == 6000
 
 
 def test_a_changed_label_trains_again_and_keeps_the_features(story):
@@ -132,6 +152,10 @@ def test_changed_code_runs_its_stage_and_what_follows(story):
     assert jobs["tiling_plan"] == jobs["tiling_partition"] == 0
     # The features came out the same, so the training set did, so nothing was fitted.
     assert jobs["training_fit"] == 0
+
+
+def test_a_changed_survey_is_planned_again_without_the_records_of_snakemake(story):
+    assert story["records lost"].jobs["tiling_plan"] == 1
 
 
 def test_the_last_catalogue_is_whole(story, folder):

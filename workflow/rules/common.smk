@@ -20,6 +20,11 @@ wildcard_constraints:
     fit=r"[0-9a-f]{12}",
 
 
+# The plan's copy is named by survey and settings: where these changed, it is missing, even if Snakemake has lost its
+# records of them.
+named_plan = f"{CHAIN.output}/tiling/plan-{CHAIN.plan_name}.json"
+
+
 # Checkpoints are asked for from first to last: tiling_plan, training_set, export_onnx. When a checkpoint finishes,
 # Snakemake looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
 # started with unknown inputs once that later one turns out to be up to date.
@@ -114,7 +119,9 @@ def catalogue_manifests(wildcards):
     return model_manifests(wildcards.catalogue)
 
 
+def upstream_features(wildcards):
+    return feature_manifests(wildcards) if wildcards.catalogue in CHAIN.models else []
+
+
 def seals(wildcards):
-    return [
-        f"{CHAIN.output}/catalogues/{name}/current.json" for name in CHAIN.catalogues
-    ]
+    return [f"{CHAIN.output}/catalogues/{name}/seal.json" for name in CHAIN.catalogues]

@@ -1,6 +1,6 @@
 # release: seal what the groups hold as one version of a catalogue.
 #   reads   catalogues/{catalogue}/groups/
-#   writes  catalogues/{catalogue}/versions/, catalogues/{catalogue}/current.json
+#   writes  catalogues/{catalogue}/versions/, catalogues/{catalogue}/seal.json, catalogues/{catalogue}/current.json
 
 
 rule release_seal:
@@ -8,11 +8,13 @@ rule release_seal:
     input:
         manifests=catalogue_manifests,
         sources=source_manifests,
-        plan="<results>/tiling/plan.json",
+        features=upstream_features,
+        plan=named_plan,
         # Not read: it makes Snakemake look again at the manifests once the model has been exported.
         model=own_export_manifest,
     output:
-        current="<results>/catalogues/{catalogue}/current.json",
+        # Not `current.json`, which readers open: Snakemake deletes an output before its job starts and when it fails.
+        seal="<results>/catalogues/{catalogue}/seal.json",
     log:
         "<logs>/release_seal/{catalogue}.log",
     benchmark:

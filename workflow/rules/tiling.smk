@@ -1,12 +1,13 @@
 # tiling: count the survey's sources, plan HEALPix tiles and groups, sort the sources into them.
 #   reads   the survey's tables
-#   writes  tiling/plan.json, catalogues/sources/
+#   writes  tiling/plan.json, tiling/plan-{digest12}.json, catalogues/sources/
 
 
 checkpoint tiling_plan:
     """Read the survey once: count sources, plan tiles and groups, spill rows by group."""
     output:
         plan="<results>/tiling/plan.json",
+        named=named_plan,
     log:
         "<logs>/tiling_plan.log",
     benchmark:

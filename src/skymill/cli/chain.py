@@ -5,13 +5,14 @@ It is built each time the Snakefile is read, so nothing here opens a table or im
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from skymill import export, features, inference, tiling, training
-from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, load_model, load_run, load_survey
+from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run
 from skymill.models import read_settings
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
@@ -43,9 +44,8 @@ class Chain:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Chain:
-        """Check the mapping Snakemake made of its config files, and the files it names."""
-        run = load_run(config)
-        return cls(run, load_survey(run.survey), [load_model(path) for path in run.models])
+        """Check what Snakemake made of its config files, and the files it names, as `skymill config check` does."""
+        return cls(*check_run(config))
 
     @property
     def output(self) -> str:
@@ -73,14 +73,19 @@ class Chain:
         return short(tiling.plan_digest(self.run, self.survey.config))
 
     @cached_property
+    def plan_name(self) -> str:
+        """Digest of all that decides the plan; stands in the name of its copy."""
+        return tiling.plan_name(self.run, self.survey.config, self.survey_digest)
+
+    @cached_property
     def sources_settings(self) -> str:
         """The `settings12` of the source catalogue."""
-        return short(tiling.settings_digest(self.run, self.survey.config))
+        return tiling.settings_digest(self.run, self.survey.config)
 
     @cached_property
     def features_settings(self) -> str:
         """The `settings12` of the feature catalogue."""
-        return short(features.settings_digest(self.run, self.survey.config))
+        return features.settings_digest(self.run, self.survey.config)
 
     @cached_property
     def labels_digest(self) -> str:
@@ -102,4 +107,13 @@ class Chain:
 
     def inference_settings(self, model: str, onnx: str) -> str:
         """The `settings12` of a model's catalogue."""
-        return short(inference.settings_digest(onnx, self.run.inference))
+        return inference.settings_digest(onnx, self.run.inference)
+
+    def catalogue_settings(self, name: str) -> str:
+        """The `settings12` of a catalogue; of a model's once it has been exported."""
+        if name == "sources":
+            return self.sources_settings
+        if name == "features":
+            return self.features_settings
+        manifest = json.loads((Path(self.output) / "models" / name / "manifest.json").read_text())
+        return self.inference_settings(name, manifest["onnx"])

@@ -1,7 +1,9 @@
-"""What every workflow script does first: log to its file, and end when the workflow ends."""
+"""What every workflow script does first: keep a second run out, log to its file, and end when the workflow ends."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import logging
 import os
 import sys
@@ -10,9 +12,11 @@ from types import TracebackType
 from typing import Any
 
 from skymill.cli.chain import Chain
-from skymill.compute import ComputeError, GroupLockedError, TilesFailedError, guard_ancestors
+from skymill.compute import ComputeError, GroupLockedError, TilesFailedError, group_lock, guard_ancestors
 
 logger = logging.getLogger("skymill")
+_held = contextlib.ExitStack()
+atexit.register(_held.close)
 EXPECTED = (ValueError, OSError, ComputeError, GroupLockedError, TilesFailedError)
 """Errors whose message says what is wrong and what to do, so that no traceback is shown."""
 
@@ -21,8 +25,14 @@ def start_job(snakemake: Any) -> Chain:
     """Set up a script that Snakemake runs, and give the run it belongs to.
 
     Warnings and uncaught errors also go into the rule's log file, and the process ends with its workflow.
+
+    Raises
+    ------
+    GroupLockedError
+        If another run is at the same job.
     """
     guard_ancestors()
+    lock_job(Path(snakemake.log[0]))
     configure_logging(Path(snakemake.log[0]))
     return Chain.from_config(snakemake.config)
 
@@ -38,6 +48,17 @@ def finish_job(snakemake: Any, chain: Chain) -> None:
     decides, explains = of_job(chain, snakemake.rule, model=snakemake.wildcards.get("model", ""), inputs=inputs)
     receipt = Receipt(snakemake.rule, os.path.normpath(snakemake.output[0]), decides, explains, inputs, made_with())
     receipt.write(Path(chain.output))
+
+
+def lock_job(log: Path) -> None:
+    """Keep a second run out of a job until this process ends; the lock file stands beside the job's log.
+
+    Raises
+    ------
+    GroupLockedError
+        If another run is at it; names its host and process.
+    """
+    _held.enter_context(group_lock(log.with_suffix(".lock")))
 
 
 def files_of(named: Any) -> list[str]:

@@ -52,6 +52,17 @@ def verify(path: Annotated[Path, typer.Argument(help="A results folder, a catalo
 
 
 @app.command()
+def clean(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")] = Path("results")) -> None:
+    """Delete the survey's sorted rows, a cache that a finished run needs no more.
+
+    A group that has to be sorted again reads its part of the survey again.
+    """
+    from skymill.tiling.files import clean_spill
+
+    typer.echo(f"{output}: {clean_spill(output) / 1e6:,.1f} MB freed")
+
+
+@app.command()
 def where(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")] = Path("results")) -> None:
     """Name the catalogues and the report of a finished run, and show how to open them."""
     catalogues = sorted(path.parent for path in output.glob("catalogues/*/current.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from skymill.compute.lock import group_lock
 from skymill.compute.runner import run_tasks
 from skymill.compute.tasks import Task
 from skymill.sky import Tile
-from skymill.store import CorruptTile, GroupManifest, Pool, Quarantined, TileEntry, group_file
+from skymill.store import GroupManifest, Pool, Quarantined, TileEntry, group_file
 
 if TYPE_CHECKING:
     from skymill.config import ComputeSettings
@@ -124,7 +125,7 @@ def run_group(
     with group_lock(path.with_suffix(".lock")):
         pool = Pool(group.catalogue)
         pool.sweep()
-        done = _finished(group.tasks, pool)
+        done = _finished(group.tasks, pool, workers)
         todo = [task for task in group.tasks if task.tile not in done]
         logger.info("%s: %d of %d tiles to make", group.describe, len(todo), len(group.tasks))
         outcome = run_tasks(
@@ -160,17 +161,12 @@ def lost_before(entries: Iterable[Quarantined], word: str) -> list[Quarantined]:
     return [Quarantined(*entry.tile, entry.key, f"no {word}: {entry.reason}", entry.n_in) for entry in entries]
 
 
-def _finished(tasks: Iterable[TileTask], pool: Pool) -> dict[Tile, TileEntry]:
-    """Find the tiles that stand in the pool; a damaged one counts as failed, so its task is left to say so."""
-    found = {}
-    for task in tasks:
-        try:
-            entry = pool.entry(task.tile, task.key) if task.key else None
-        except CorruptTile:
-            continue
-        if entry is not None:
-            found[task.tile] = entry
-    return found
+def _finished(tasks: Iterable[TileTask], pool: Pool, readers: int) -> dict[Tile, TileEntry]:
+    """Find the tiles that stand whole in the pool."""
+    known = [task for task in tasks if task.key]
+    with ThreadPoolExecutor(readers) as threads:
+        entries = threads.map(lambda task: pool.entry(task.tile, task.key), known)
+        return {task.tile: entry for task, entry in zip(known, entries, strict=True) if entry is not None}
 
 
 def _too_many(failures: Mapping[str, str], allowed: int, describe: str, kept: int) -> str:

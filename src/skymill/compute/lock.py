@@ -1,4 +1,4 @@
-"""One run at a time for a group."""
+"""One run at a time for a group, or any other job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNSUPPORTED = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 
 class GroupLockedError(RuntimeError):
-    """Another run works on this group."""
+    """Another run works on this group, or does this job."""
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def group_lock(path: str | os.PathLike[str]) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "another process"
             raise GroupLockedError(
-                f"{path}: this group is being computed by {holder}; wait for it to end, or end it, and run again"
+                f"{path}: this is being computed by {holder}; wait for it to end, or end it, and run again"
             ) from None
         except OSError as error:
             if error.errno not in UNSUPPORTED:

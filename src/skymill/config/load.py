@@ -58,15 +58,16 @@ def load_model(source: str | Path | Mapping[str, Any]) -> ModelConfig:
     return _load(ModelConfig, source)
 
 
-def check_run(path: str | Path) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
-    """Load a run and every file it names.
+def check_run(source: str | Path | Mapping[str, Any]) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
+    """Load a run, from its file or from the mapping Snakemake made of it, and every file it names.
 
     Raises
     ------
     ConfigError
         With the faults of all files together.
     """
-    run = load_run(path)
+    run = load_run(source)
+    where = f"run '{run.name}'" if isinstance(source, Mapping) else str(source)
     faults: list[str] = []
     survey: SurveyConfig | None = None
     models: list[ModelConfig] = []
@@ -81,11 +82,11 @@ def check_run(path: str | Path) -> tuple[RunConfig, SurveyConfig, list[ModelConf
             faults.append(str(error))
     names = [model.name for model in models]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        faults.append(f"{path}: models: two models are named '{name}'; rename one")
+        faults.append(f"{where}: models: two models are named '{name}'; rename one")
     if run.labels is None and any(model.kind != "onnx" for model in models):
-        faults.append(f"{path}: labels: needed to train {', '.join(names)}; add the block `labels`")
+        faults.append(f"{where}: labels: needed to train {', '.join(names)}; add the block `labels`")
     if survey is not None:
-        faults += [f"{path}: {fault}" for fault in _feature_faults(run, survey)]
+        faults += [f"{where}: {fault}" for fault in _feature_faults(run, survey)]
     if faults or survey is None:
         raise ConfigError("\n".join(faults))
     return run, survey, models

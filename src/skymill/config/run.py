@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from skymill.config.base import Settings
 from skymill.config.survey import AngleColumn, IdColumn, Name, TableFormat
@@ -136,3 +137,8 @@ class RunConfig(Settings):
     split: SplitSettings = SplitSettings()
     inference: InferenceSettings = InferenceSettings()
     compute: ComputeSettings = ComputeSettings()
+
+    @field_validator("output")
+    @classmethod
+    def _one_spelling(cls, value: str) -> str:
+        return os.path.normpath(value)

@@ -10,14 +10,14 @@ from skymill.features.kernel import VERSION
 from skymill.features.measured import MOMENTS
 from skymill.features.recipe import Recipe
 from skymill.features.registry import features_of
-from skymill.store.algorithm import algorithm_digest
+from skymill.store.algorithm import TILE_FILE, algorithm_digest
 from skymill.store.keys import digest, short
 from skymill.survey.blocks import SourceSchema
 from skymill.survey.flux import softening_nJy
 from skymill.survey.measurements import source_schema
 
 REFERENCE_BANDS = ("i", "r")
-KERNEL = ["skymill.features.kernel"]
+KERNEL = ["skymill.features.kernel", TILE_FILE]
 
 
 def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:

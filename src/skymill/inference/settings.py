@@ -6,8 +6,9 @@ from typing import Any
 
 from skymill.config.run import InferenceSettings
 from skymill.store import algorithm_digest, digest, short
+from skymill.store.algorithm import TILE_FILE
 
-KERNELS = ["skymill.inference.kernel"]
+KERNELS = ["skymill.inference.kernel", "skymill.inference.form", TILE_FILE]
 VERSION = 1
 """Raise it to classify all tiles again although no code of the kernel changed."""
 PRECISION = "float32"

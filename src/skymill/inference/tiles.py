@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.features.tile import FEATURES, IDENTITY, FlagTally
-from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, gate, score
+from skymill.features.kernel import FEATURES
+from skymill.inference.form import places, tile_form, tile_rows
+from skymill.inference.kernel import Scores, gate, score
 from skymill.inference.session import Session, load_session
 from skymill.inference.settings import PRECISION
 from skymill.sky import Tile
-from skymill.store import Accounting, Pool, TileEntry, Variable, digest, receipt
+from skymill.store import Accounting, Pool, TileEntry, digest, receipt
+from skymill.store.flags import FlagTally
+from skymill.store.variable import IDENTITY
 
 if TYPE_CHECKING:
     from skymill.store import TileReader
@@ -79,7 +82,7 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     ModelFileError, ProviderError
         If the model cannot be run.
     CorruptTile
-        If the feature tile is damaged, or the finished one.
+        If the feature tile is damaged.
     """
     pool = Pool(run.catalogue)
     done = pool.entry(job.tile, job.key)
@@ -90,22 +93,14 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     session = load_session(run.onnx, run.onnx_sha256, run.provider)
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
-    form = _form(source, session.schema.classes)
+    form = tile_form(source.form(IDENTITY), session.schema.classes)
     tally = FlagTally(form["flags"].attrs)
     path = pool.path(job.tile, job.key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:
         for block, scores in _scored(source, session, columns, run.block_rows):
-            flags = block["flags"] | scores.flags
-            tally.add(flags)
-            writer.append(
-                {
-                    **{name: block[name] for name in IDENTITY},
-                    "flags": flags,
-                    "probabilities": scores.probabilities,
-                    "class": scores.best,
-                    "entropy": scores.entropy,
-                }
-            )
+            rows = tile_rows(block, scores)
+            tally.add(rows["flags"])
+            writer.append(rows)
         accounting = tally.accounting().check(str(job.tile))
         file = writer.commit(attrs=_attributes(run, session), receipt=_receipt(job, run, accounting))
     return TileEntry(*job.tile, job.key, file.sha256, file.n_bytes, source.n_rows, accounting)
@@ -119,7 +114,7 @@ def feature_columns(source: TileReader, wanted: list[str]) -> NDArray[np.intp]:
     MissingFeaturesError
         Naming every feature that is not there.
     """
-    present = list(source.arrays[FEATURES].attrs["columns"])  # type: ignore[arg-type]
+    present: list[str] = list(source.arrays[FEATURES].attrs["columns"])  # type: ignore[arg-type]
     missing = [name for name in wanted if name not in present]
     if missing:
         raise MissingFeaturesError(
@@ -127,7 +122,7 @@ def feature_columns(source: TileReader, wanted: list[str]) -> NDArray[np.intp]:
             f"{', '.join(missing)}; it has {', '.join(map(str, present))}. "
             "Retrain, or change `features` in the model's file"
         )
-    return np.array([present.index(name) for name in wanted])
+    return places(present, wanted)
 
 
 def _scored(
@@ -144,44 +139,6 @@ def _scored(
             pad=session.pads_blocks,
         )
         yield block, scores
-
-
-def _form(source: TileReader, classes: tuple[str, ...]) -> dict[str, Variable]:
-    """Describe the variables of the new tile; ids and positions are described as in the feature tile."""
-    form = {
-        name: Variable(np.empty(0, array.dtype), attrs=dict(array.attrs))
-        for name in IDENTITY
-        for array in (source.arrays[name],)
-    }
-    form["flags"] = Variable(form["flags"].data, attrs=_flag_attributes(form["flags"].attrs))
-    form["probabilities"] = Variable.of_rows(
-        np.float32,
-        dim="class_name",
-        columns=classes,
-        units="1",
-        long_name="calibrated probability of each class",
-        ucd="stat.probability",
-    )
-    form["class"] = Variable.of_rows(
-        np.int8,
-        long_name="most probable class",
-        ucd="src.class",
-        flag_values=[NO_CLASS, *range(len(classes))],
-        flag_meanings=" ".join(["not_scored", *classes]),
-    )
-    form["entropy"] = Variable.of_rows(
-        np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.entropy"
-    )
-    return form
-
-
-def _flag_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the bits of this stage to those that the features carry."""
-    return {
-        **attrs,
-        "flag_masks": [*attrs["flag_masks"], *(flag.mask for flag in INFERENCE_FLAGS)],
-        "flag_meanings": " ".join([attrs["flag_meanings"], *(flag.name for flag in INFERENCE_FLAGS)]),
-    }
 
 
 def _attributes(run: ModelRun, session: Session) -> dict[str, Any]:

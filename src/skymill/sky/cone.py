@@ -12,6 +12,10 @@ PIXELS_PER_RADIUS = 8
 """A cone is covered at the order whose pixels are about this many times smaller than its radius."""
 DEEPEST_COVER = 27
 """cdshealpix 0.9 looks two orders below the one asked for, so it fails at orders 28 and 29."""
+WIDEST_COVER = 90.0
+"""Degrees. Beyond 130, cdshealpix 0.9 leaves out whole base pixels, so wider cones are covered by the whole sky."""
+SLACK = 1e-8
+"""Degrees by which a cover is wider than its cone: far more than rounding, a tenth of an order-29 pixel."""
 
 
 def in_cone(ra: ArrayLike, dec: ArrayLike, centre_ra: float, centre_dec: float, radius: float) -> NDArray[np.bool_]:
@@ -46,11 +50,11 @@ def cone_ranges(ra: float, dec: float, radius: float) -> NDArray[np.int64]:
         raise ValueError(f"cone centre: expected finite ra and dec in [-90, 90], found ra={ra}, dec={dec}")
     if not 0 <= radius <= 180:
         raise ValueError(f"cone radius: expected 0 to 180 degrees, found {radius}")
-    if radius == 180:
+    if radius > WIDEST_COVER:
         return np.array([[0, 12 << 2 * ORDER]], dtype=np.int64)
     depth = int(np.clip(np.log2(58.6 * PIXELS_PER_RADIUS / max(radius, 1e-9)), 0, DEEPEST_COVER))
     pixels, depths, _ = cone_search(
-        Longitude(ra % 360.0, units.deg), Latitude(dec, units.deg), radius * (1 + 1e-9) * units.deg, depth
+        Longitude(ra % 360.0, units.deg), Latitude(dec, units.deg), (radius + SLACK) * units.deg, depth
     )
     shift = 2 * (ORDER - depths.astype(np.int64))
     ranges = np.stack([pixels.astype(np.int64) << shift, (pixels.astype(np.int64) + 1) << shift], axis=1)

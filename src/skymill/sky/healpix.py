@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 import healpix
@@ -11,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 ORDER = 29
 """The order of `_healpix_29`, the finest that fits an int64."""
-NAME = re.compile(r"Norder=(\d+)/Npix=(\d+)")
 
 
 class Tile(NamedTuple):
@@ -22,24 +20,6 @@ class Tile(NamedTuple):
 
     def __str__(self) -> str:
         return f"Norder={self.order}/Npix={self.pixel}"
-
-    @classmethod
-    def parse(cls, text: str) -> Tile:
-        """Read what `str` wrote.
-
-        Raises
-        ------
-        ValueError
-            If `text` is not of the form ``Norder=5/Npix=8123``.
-        """
-        match = NAME.fullmatch(text)
-        if match is None:
-            raise ValueError(f"expected 'Norder=<order>/Npix=<pixel>', found '{text}'")
-        return cls(int(match[1]), int(match[2]))
-
-    def ancestor(self, order: int) -> Tile:
-        """The tile that holds this one at a coarser order; itself where `order` is not coarser."""
-        return self if order >= self.order else Tile(order, self.pixel >> 2 * (self.order - order))
 
 
 def order29(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from skymill.store.accounting import Accounting, AccountingError
 from skymill.store.algorithm import algorithm_digest, module_digests
 from skymill.store.errors import CorruptTile, FormatError, StoreError
-from skymill.store.keys import canonical_json, digest, file_sha256
+from skymill.store.keys import canonical_json, digest, file_sha256, short
 from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
-from skymill.store.paths import group_file, short
+from skymill.store.paths import group_file
 from skymill.store.report import Problem, Report
 from skymill.store.variable import CHUNK_ROWS, Variable
 

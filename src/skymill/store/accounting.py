@@ -54,9 +54,6 @@ class Accounting:
         """Sources left out on purpose."""
         return sum(self.excluded.values())
 
-    def __add__(self, other: Accounting) -> Accounting:
-        return Accounting.total((self, other))
-
     @classmethod
     def total(cls, parts: Iterable[Accounting]) -> Accounting:
         """Give the sum of any number of parts."""

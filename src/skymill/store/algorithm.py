@@ -17,6 +17,8 @@ from skymill.store.keys import digest
 PACKAGE = "skymill"
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package."""
+TILE_FILE = "skymill.store.encode"
+"""What turns arrays into the bytes of a tile file: a part of every stage that writes tiles."""
 UNSPELT = {"kind", "type_comment", "ctx"}
 """Fields of the syntax tree that follow from the others or do not matter."""
 
@@ -75,7 +77,6 @@ class _Parsed:
         words: list[str] = []
         _spell(tree, words)
         self.sha256 = hashlib.sha256("\n".join(words).encode()).hexdigest()
-        self.exports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         self.imports = [node for node in _runtime(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
         self.offers = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         """Where a package takes its names from, those it loads late included."""

@@ -24,7 +24,7 @@ from skymill.store.reader import TileReader
 from skymill.store.sealing import VERSION_FORMAT
 from skymill.store.source import is_url, read_whole
 from skymill.store.tables import from_parquet
-from skymill.store.variable import SOURCE
+from skymill.store.variable import IDENTITY, SOURCE
 from skymill.store.zipstore import Traffic
 
 OPEN_TILES = 128
@@ -132,8 +132,8 @@ class Catalogue:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the variables."""
-        return self._first.columns if len(self.tiles) else ()
+        """Names of the variables; without a tile only those are known that every catalogue has."""
+        return self._first.columns if len(self.tiles) else tuple(IDENTITY)
 
     def __repr__(self) -> str:
         lines = [
@@ -146,7 +146,7 @@ class Catalogue:
 
     def _described(self) -> list[str]:
         lines = []
-        for name in self.columns:
+        for name in self.columns if len(self.tiles) else ():
             array = self._first.arrays[name]
             shape = f" x {array.shape[1]}" if array.ndim > 1 else ""
             units = f" [{array.attrs['units']}]" if "units" in array.attrs else ""
@@ -182,7 +182,7 @@ class Catalogue:
                 f"{self.location}: expected one of its {len(self.tiles):,} tiles (see .tiles), "
                 f"found no {Tile(order, pixel)}"
             )
-        return self._reader(row).dataset()
+        return self._open_tile(row).dataset()  # a reader of its own, which goes with it
 
     def to_xarray(self, columns: Sequence[str] | None = None) -> xr.Dataset:
         """Give all tiles as one lazy Dataset; nothing but the form of one tile is read before values are used.
@@ -197,8 +197,11 @@ class Catalogue:
         Dataset
             Along `source`, in the order of the sky; one dask chunk per tile and variable.
         """
+        if not len(self.tiles):
+            return self._nothing(columns)
         names = self._first.select(columns)
         filled = np.flatnonzero(self.tiles["n_rows"])
+        filled = filled if len(filled) else np.array([0])  # dask needs a chunk
         files = [self._file(row) for row in filled.tolist()]
         rows = tuple(self.tiles["n_rows"].iloc[filled].tolist())
         token = short(digest({"location": self.location, "version": self.version}))
@@ -229,11 +232,30 @@ class Catalogue:
         """
         cone = Cone(ra, dec, radius_deg)
         touched = np.flatnonzero(cone.touches(self._starts, self._stops - 1)).tolist()
+        if not len(self.tiles):
+            return self._nothing(columns)
         names = self._first.select(columns)
         with ThreadPoolExecutor(WEB_READERS if is_url(self.location) else 1) as readers:
-            found = readers.map(lambda row: cone.rows(self._reader(row), names), touched)
+            found = readers.map(lambda row: self._rows_of(row, cone, names), touched)
             parts = [self._first.rows(0, 0, names), *chain.from_iterable(found)]
         return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
+
+    def _rows_of(self, row: int, cone: Cone, names: tuple[str, ...]) -> list[dict[str, Any]]:
+        """Read a tile's sources in a cone; of the tile, only directory and metadata are kept."""
+        reader = self._reader(row)
+        try:
+            return cone.rows(reader, names)
+        finally:
+            reader.store.source.forget()
+
+    def _nothing(self, columns: Sequence[str] | None) -> xr.Dataset:
+        """Give no sources, for a catalogue without a tile."""
+        names = self.columns if columns is None else columns
+        unknown = sorted(set(names) - set(IDENTITY))
+        if unknown:
+            raise KeyError(f"{self.location}: without a tile only {[*IDENTITY]} are known, found {unknown}")
+        arrays = {name: (SOURCE, np.empty(0, IDENTITY[name])) for name in names}
+        return xr.Dataset(arrays, attrs={"catalogue": self.name, "version": self.version})
 
     @cached_property
     def _first(self) -> TileReader:

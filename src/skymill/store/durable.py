@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import socket
 import time
@@ -17,6 +18,8 @@ from typing import BinaryIO
 from skymill.store.paths import STAGING
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
+"""A folder of that name has something in it."""
 FOREIGN_AGE = 24 * 3600.0
 """Seconds after which a leftover of another machine is swept: its lock may not be visible here."""
 
@@ -94,14 +97,14 @@ def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        The final name, which nothing may have yet.
+        The final name, which says what the folder holds: if another writer was faster, that one's stays.
     staging : Path
         Folder for the unfinished one, on the same file system.
 
     Raises
     ------
     OSError
-        If the disk is full, or `path` exists.
+        If the disk is full, or cannot be written.
     """
     temporary, descriptor = _claim(staging, path.name, folder=True)
     try:
@@ -112,7 +115,11 @@ def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
                     _sync_file(Path(folder, name))
             sync_folder(Path(folder))
         make_folder(path.parent)
-        temporary.rename(path)
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
         sync_folder(path.parent)
     except OSError as error:
         raise _explained(error, path) from error.__cause__
@@ -153,12 +160,13 @@ def sweep(staging: Path) -> list[Path]:
         The files deleted.
     """
     swept = []
+    here = re.compile(rf"{re.escape(socket.gethostname())}-\d+-[0-9a-f]{{32}}-")  # as `_claim` names what it writes
     for path in sorted(staging.iterdir()) if staging.is_dir() else []:
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                ours = path.name.startswith(f"{socket.gethostname()}-")
+                ours = here.match(path.name) is not None
                 if ours or time.time() - path.stat().st_mtime > FOREIGN_AGE:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
                     swept.append(path)

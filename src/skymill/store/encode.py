@@ -17,6 +17,9 @@ from skymill.store.chunk import ZSTD_LEVEL, codec_of, encode_chunk
 from skymill.store.keys import canonical_json
 from skymill.store.variable import Variable
 
+FORMAT = 1
+"""Version of the tile file, `skymill_format` in its attributes; readers refuse a newer one. It is a part of every key:
+raise it whenever `writer` comes to write other bytes."""
 DOCUMENT = "zarr.json"
 
 

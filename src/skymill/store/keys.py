@@ -8,10 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skymill.store.paths import short
-
-__all__ = ["canonical_json", "digest", "file_sha256", "short"]
-
 
 def canonical_json(value: Any) -> bytes:
     """Write JSON of which there is one form only: sorted keys, no spaces, UTF-8, no NaN.
@@ -28,6 +24,11 @@ def canonical_json(value: Any) -> bytes:
 def digest(mapping: Mapping[str, Any]) -> str:
     """Give the SHA-256 (64 hexadecimal digits) of the canonical JSON of a mapping."""
     return hashlib.sha256(canonical_json(dict(mapping))).hexdigest()
+
+
+def short(digest: str) -> str:
+    """Give the part of a digest that stands in paths: its first 12 digits."""
+    return digest[:12]
 
 
 def file_sha256(path: str | Path) -> str:

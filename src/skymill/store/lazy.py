@@ -27,7 +27,11 @@ def _open(location: str, n_bytes: int) -> TileReader:
 
 def _load(file: tuple[str, int], name: str) -> NDArray[Any]:
     """Read one variable of one tile: a task of the graph."""
-    return _open(*file).rows(columns=[name])[name]
+    reader = _open(*file)
+    try:
+        return reader.rows(columns=[name])[name]
+    finally:
+        reader.store.source.forget()
 
 
 def lazy_array(

@@ -15,6 +15,8 @@ from skymill.store.durable import write_bytes
 from skymill.store.errors import FormatError, StoreError
 
 MANIFEST_FORMAT = 1
+TILE_FAILED = "tile_failed"
+"""Why the sources of a failed tile are quarantined; they are not listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Quarantined:
     @property
     def accounting(self) -> Accounting:
         """All its sources, under one reason."""
-        return Accounting(n_in=self.n_in, quarantined={"tile_failed": self.n_in} if self.n_in else {})
+        return Accounting(n_in=self.n_in, quarantined={TILE_FAILED: self.n_in} if self.n_in else {})
 
 
 @dataclass(frozen=True)

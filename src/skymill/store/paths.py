@@ -14,6 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skymill.sky import Tile
+from skymill.store.keys import short
 
 SUFFIX = ".zarr.zip"
 STAGING = ".staging"
@@ -29,11 +30,6 @@ PARTITION_INFO = "partition_info.csv"
 MOC_FILE = "moc.fits"
 DIRECTORY_SIZE = 10_000
 """Pixels per `Dir=` folder, as in HATS."""
-
-
-def short(digest: str) -> str:
-    """Give the part of a digest that stands in paths: its first 12 digits."""
-    return digest[:12]
 
 
 def tile_folder(tile: Tile) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from skymill.sky import Tile
@@ -11,6 +12,8 @@ from skymill.store.errors import CorruptTile
 from skymill.store.keys import file_sha256
 from skymill.store.manifest import TileEntry
 from skymill.store.paths import STAGING, pool_file
+
+logger = logging.getLogger(__name__)
 
 
 class Pool:
@@ -50,22 +53,22 @@ class Pool:
         Returns
         -------
         TileEntry or None
-            None if the tile has to be made.
-
-        Raises
-        ------
-        CorruptTile
-            If the file is not whole or is not of this key.
+            None if the tile has to be made: it is not there, or it is not whole or not of this key, which is logged.
+            Making it puts a whole file in the place of the damaged one.
         """
         path = self.find(tile, key)
         if path is None:
             return None
         from skymill.store.check import check_whole, wrong_receipt  # they bring Zarr with them
 
-        attributes = check_whole(path)
-        wrong = wrong_receipt(attributes["receipt"], key)
+        try:
+            attributes = check_whole(path)
+            wrong = wrong_receipt(attributes["receipt"], key)
+        except CorruptTile as error:
+            wrong = str(error)
         if wrong:
-            raise CorruptTile(f"{path}: {wrong}; delete the file and run again")
+            logger.warning("%s is damaged and is made again: %s", path, wrong)
+            return None
         accounting = Accounting.from_dict(attributes["receipt"]["accounting"])
         return TileEntry(*tile, key, file_sha256(path), path.stat().st_size, attributes["n_rows"], accounting)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,10 @@ import zarr
 from numpy.typing import NDArray
 
 from skymill.store.chunk import decode_chunk
-from skymill.store.encode import DOCUMENT
+from skymill.store.encode import DOCUMENT, FORMAT
 from skymill.store.errors import CorruptTile, FormatError
 from skymill.store.source import open_source
-from skymill.store.variable import SOURCE
-from skymill.store.writer import FORMAT
+from skymill.store.variable import SOURCE, Variable
 from skymill.store.zipstore import TileStore, Traffic
 
 if TYPE_CHECKING:
@@ -73,6 +72,11 @@ class TileReader:
     def arrays(self) -> dict[str, zarr.Array[Any]]:
         """All arrays by name."""
         return dict(zarr.open_group(self.store, mode="r", use_consolidated=True).arrays())
+
+    def form(self, names: Iterable[str]) -> dict[str, Variable]:
+        """Describe variables of one dimension for a tile made of this one: no rows yet, the same attributes."""
+        arrays = [(name, self.arrays[name]) for name in names]
+        return {name: Variable(np.empty(0, array.dtype), attrs=dict(array.attrs)) for name, array in arrays}
 
     def select(self, columns: Sequence[str] | None) -> tuple[str, ...]:
         """Check names of variables; None means all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from skymill.store.accounting import Accounting, AccountingError
 from skymill.store.durable import staged_folder, write_bytes
 from skymill.store.errors import StoreError
 from skymill.store.keys import digest, file_sha256, short
-from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
+from skymill.store.manifest import TILE_FAILED, GroupManifest, Quarantined, TileEntry
 from skymill.store.paths import (
     CURRENT,
     MANIFEST,
@@ -31,7 +32,7 @@ from skymill.store.paths import (
     version_folder,
 )
 from skymill.store.provenance import made_with
-from skymill.store.tables import content_digest, quarantine_table, tile_table, to_parquet
+from skymill.store.tables import LongTable, count_reasons, quarantine_table, table_digest, tile_table, write_rows
 
 if TYPE_CHECKING:
     from mocpy import MOC
@@ -43,10 +44,11 @@ def seal(
     catalogue: str | Path,
     manifests: Iterable[GroupManifest],
     *,
+    settings: str | None = None,
     unplaced: Accounting | None = None,
     n_in: int | None = None,
     about: Mapping[str, Any] | None = None,
-    quarantined_rows: pa.Table | None = None,
+    quarantined_rows: LongTable | None = None,
 ) -> str:
     """Write a version of a catalogue and make it the current one.
 
@@ -56,14 +58,16 @@ def seal(
         The catalogue's folder.
     manifests : iterable of GroupManifest
         Of all its groups, of one settings digest.
+    settings : str, optional
+        That digest; needed where the catalogue has no groups.
     unplaced : Accounting, optional
         Sources that belong to no tile, e.g. those without a position.
     n_in : int, optional
         Number of sources that have to be accounted for.
     about : mapping, optional
         What else identifies the version, as plain JSON: model, survey, citation.
-    quarantined_rows : Table, optional
-        Single sources that were put aside, with where they came from and why.
+    quarantined_rows : Table, or anything that gives a schema and batches, optional
+        Each source that was put aside, with where it came from and its `reason`; read twice, batch by batch.
 
     Returns
     -------
@@ -73,7 +77,7 @@ def seal(
     Raises
     ------
     AccountingError
-        If sources are missing.
+        If sources are missing, or the quarantined rows are not those of the account.
     StoreError
         If tiles are missing in the pool, overlap on the sky, or belong to different catalogues.
     """
@@ -81,39 +85,42 @@ def seal(
     groups = list(manifests)
     tiles = [entry for group in groups for entry in group.tiles]
     failures = [entry for group in groups for entry in group.quarantined]
-    _check_groups(root, groups)
+    name, settings = _kind(root, groups, settings)
     _check_sky(root, [entry.tile for entry in tiles] + [entry.tile for entry in failures])
     _check_pool(root, tiles)
     accounting = account(root, tiles, failures, unplaced or Accounting(), n_in)
-    tables = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
+    tables: dict[str, LongTable] = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
     if quarantined_rows is not None:
         tables[ROW_TABLE] = quarantined_rows
+    digests = {
+        name: digest_table(root, name, rows.to_batches(), rows.schema, accounting) for name, rows in tables.items()
+    }
     content = {
-        "catalogue": groups[0].catalogue,
-        "settings": groups[0].settings,
+        "catalogue": name,
+        "settings": settings,
         "n_tiles": len(tiles),
         "n_rows": sum(entry.n_rows for entry in tiles),
         "accounting": accounting.as_dict(),
         "unplaced": (unplaced or Accounting()).as_dict(),
         "about": dict(about or {}),
-        "tables": {name: content_digest(table) for name, table in tables.items()},
+        "tables": digests,
     }
     version = short(digest(content))
     folder = version_folder(root, version)
     if not folder.is_dir():
         with staged_folder(folder, staging=root / STAGING) as staging:
             _fill(staging, tiles, tables, {"version": version, "content": content})
-    current = {"skymill_format": VERSION_FORMAT, "catalogue": groups[0].catalogue, "version": version}
+    current = {"skymill_format": VERSION_FORMAT, "catalogue": name, "version": version}
     write_bytes(root / CURRENT, as_json(current))
     return version
 
 
 def _fill(
-    folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, pa.Table], identity: Mapping[str, Any]
+    folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, LongTable], identity: Mapping[str, Any]
 ) -> None:
     """Write everything of a version: tables, coverage, the tree of symlinks, and the manifest that names them."""
     for name, table in tables.items():
-        (folder / name).write_bytes(to_parquet(table))
+        write_rows(folder / name, table)
     _describe(folder, [entry.tile for entry in tiles])
     manifest = {
         "skymill_format": VERSION_FORMAT,
@@ -130,10 +137,12 @@ def as_json(values: Mapping[str, Any]) -> bytes:
     return json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _check_groups(root: Path, groups: Sequence[GroupManifest]) -> None:
-    kinds = sorted({(group.catalogue, group.settings) for group in groups})
+def _kind(root: Path, groups: Sequence[GroupManifest], settings: str | None) -> tuple[str, str]:
+    """Give the name and the settings digest that all manifests share."""
+    kinds = {(group.catalogue, group.settings) for group in groups} | ({(root.name, settings)} if settings else set())
     if len(kinds) != 1:
-        raise StoreError(f"{root}: expected manifests of one catalogue and one settings digest, found {kinds}")
+        raise StoreError(f"{root}: expected manifests of one catalogue and one settings digest, found {sorted(kinds)}")
+    return kinds.pop()
 
 
 def _check_sky(root: Path, tiles: Sequence[Tile]) -> None:
@@ -184,6 +193,30 @@ def account(
             "so run the stage again"
         )
     return total.check(str(root))
+
+
+def digest_table(
+    where: Path, name: str, batches: Iterable[pa.RecordBatch], schema: pa.Schema, accounting: Accounting
+) -> str:
+    """Give the digest of a version's table; that of quarantined rows must list exactly those of the account.
+
+    Raises
+    ------
+    AccountingError
+        If it does not.
+    """
+    if name != ROW_TABLE:
+        return table_digest(batches, schema.names)
+    listed = Counter[str]()
+    found = table_digest(count_reasons(batches, listed), schema.names)
+    expected = {reason: n for reason, n in accounting.quarantined.items() if reason != TILE_FAILED and n}
+    if listed != expected:
+        raise AccountingError(
+            f"{where}: expected the quarantined rows of the account in {name}, {expected}, found {dict(listed)}; "
+            "a table of refused rows is cut off or old: delete the group manifests of the sources and tiling/plan.json "
+            "and run again"
+        )
+    return found
 
 
 def _describe(folder: Path, tiles: Sequence[Tile]) -> None:

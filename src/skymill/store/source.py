@@ -27,6 +27,9 @@ class Source(Protocol):
     def read(self, start: int, stop: int) -> bytes:
         """Give bytes `start` to `stop`; fewer if the file ends before."""
 
+    def forget(self) -> None:
+        """Let go of bytes that are held; they are read again when they are asked for."""
+
 
 @dataclass
 class LocalSource:
@@ -46,12 +49,16 @@ class LocalSource:
             file.seek(start)
             return file.read(stop - start)
 
+    def forget(self) -> None:
+        """Do nothing: no bytes are held."""
+
 
 @dataclass
 class WebSource:
     """A file on a web server, or anything else that fsspec reads.
 
-    A server that does not know ranges sends the whole file instead; it is then kept, and a warning is logged once.
+    A server that does not know ranges sends the whole file instead; it is then kept until `forget`, and a warning is
+    logged.
     """
 
     location: str
@@ -90,6 +97,10 @@ class WebSource:
         logger.warning("%s: the server ignores Range, so whole files are downloaded", self.location)
         self._whole = found
         return found[start:stop]
+
+    def forget(self) -> None:
+        """Let go of a file that came whole; it would come again."""
+        self._whole = None
 
 
 def is_url(location: str | Path) -> bool:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from skymill.sky import tile_range
 from skymill.store.accounting import Accounting
-from skymill.store.keys import canonical_json
+from skymill.store.keys import canonical_json, digest
 from skymill.store.manifest import Quarantined, TileEntry
 
 REASONS = pa.map_(pa.string(), pa.int64())
@@ -36,6 +38,17 @@ TILES = pa.schema(
 QUARANTINE = pa.schema(
     [("order", pa.int8()), ("pixel", pa.int64()), ("key", pa.string()), ("reason", pa.string()), ("n_in", pa.int64())]
 )
+
+
+class LongTable(Protocol):
+    """Rows that may be too many for the memory; a `pyarrow.Table` is of this kind."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+
+    def to_batches(self) -> Iterable[pa.RecordBatch]:
+        """Give the rows, the same each time."""
 
 
 def tile_table(entries: Sequence[TileEntry]) -> pa.Table:
@@ -68,12 +81,14 @@ def quarantine_table(failures: Sequence[Quarantined]) -> pa.Table:
     return pa.Table.from_pylist([{name: getattr(row, name) for name in names} for row in ordered], schema=QUARANTINE)
 
 
-def content_digest(table: pa.Table) -> str:
-    """Give the SHA-256 of what a table says, whatever the version of Parquet that says it."""
-    hasher = hashlib.sha256(canonical_json(table.schema.names))
-    for column in table.columns:
-        hasher.update(canonical_json([_plain(value) for value in column.to_pylist()]))
-    return hasher.hexdigest()
+def table_digest(batches: Iterable[pa.RecordBatch], names: Sequence[str]) -> str:
+    """Give the SHA-256 of what a table says, whatever the version of Parquet that says it and however it is cut."""
+    hashers = [hashlib.sha256() for _ in names]
+    for batch in batches:
+        for hasher, column in zip(hashers, batch.columns, strict=True):
+            if len(column):  # what stands between the brackets, so that it does not matter where batches end
+                hasher.update(canonical_json([_plain(value) for value in column.to_pylist()])[1:-1] + b",")
+    return digest({"columns": [[name, hasher.hexdigest()] for name, hasher in zip(names, hashers)]})
 
 
 def _plain(value: Any) -> Any:
@@ -81,11 +96,29 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def to_parquet(table: pa.Table) -> bytes:
-    """Give a table as the bytes of a Parquet file."""
-    target = io.BytesIO()
-    pq.write_table(table, target, compression="zstd")
-    return target.getvalue()
+def count_reasons(batches: Iterable[pa.RecordBatch], counts: Counter[str]) -> Iterator[pa.RecordBatch]:
+    """Pass batches on and count the rows of each `reason`."""
+    for batch in batches:
+        counts.update(batch.column("reason").to_pylist())
+        yield batch
+
+
+def write_rows(path: Path, rows: LongTable) -> None:
+    """Write a table batch by batch."""
+    with pq.ParquetWriter(path, rows.schema, compression="zstd", write_page_checksum=True) as writer:
+        for batch in rows.to_batches():
+            writer.write_batch(batch)
+
+
+def read_rows(path: Path) -> pq.ParquetFile:
+    """Open a table to read it batch by batch (`iter_batches`).
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If it is none.
+    """
+    return pq.ParquetFile(path, page_checksum_verification=True)
 
 
 def from_parquet(content: bytes) -> pa.Table:

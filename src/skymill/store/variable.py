@@ -18,6 +18,9 @@ CHUNK_PIXELS = 512
 ZONED = "_healpix_29"
 """The variable that tiles are sorted by and zone maps are made of."""
 
+IDENTITY = {"objectId": "<i8", "_healpix_29": "<i8", "coord_ra": "<f8", "coord_dec": "<f8", "flags": "<i4"}
+"""What every tile of sources holds, and its types."""
+
 
 @dataclass(frozen=True, eq=False)
 class Variable:

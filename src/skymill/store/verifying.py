@@ -26,8 +26,8 @@ from skymill.store.paths import (
     version_file,
 )
 from skymill.store.report import Report
-from skymill.store.sealing import account, as_json
-from skymill.store.tables import content_digest, from_parquet, tile_entries
+from skymill.store.sealing import account, as_json, digest_table
+from skymill.store.tables import read_rows, tile_entries
 
 Claims = defaultdict[Path, list[tuple[TileEntry, Path]]]
 """By tile file: what is said about it, and the manifest that says so."""
@@ -133,18 +133,26 @@ def _read_version(folder: Path, claims: Claims, report: Report) -> None:
         elif file_sha256(folder / name) != sha256:
             report.add("corrupt", folder / name, f"expected sha256 {sha256}", RESEAL)
     try:
-        tables = {name: from_parquet((folder / name).read_bytes()) for name in content["tables"]}
-        entries = tile_entries(tables[TILE_TABLE])
-        failures = [Quarantined(**row) for row in tables[QUARANTINE_TABLE].to_pylist()]
-        digests = {name: content_digest(table) for name, table in tables.items()}
+        entries = tile_entries(read_rows(folder / TILE_TABLE).read())
+        failures = [Quarantined(**row) for row in read_rows(folder / QUARANTINE_TABLE).read().to_pylist()]
+        unplaced = Accounting.from_dict(content["unplaced"])
+        total = account(folder, entries, failures, unplaced, content["accounting"]["n_in"])
+        files = {name: read_rows(folder / name) for name in content["tables"]}
+        digests = {
+            name: digest_table(folder, name, file.iter_batches(), file.schema_arrow, total)
+            for name, file in files.items()
+        }
         if digests != content["tables"]:
             raise StoreError(f"expected tables of digest {content['tables']}, found {digests}")
-        account(folder, entries, failures, Accounting.from_dict(content["unplaced"]), content["accounting"]["n_in"])
     except (ValueError, OSError) as error:
         report.add("corrupt", folder, f"its tables are not those sealed ({error})", RESEAL)
         return
     for entry in entries:
-        claims[(folder / version_file(entry.tile)).resolve()].append((entry, folder / MANIFEST))
+        file, tile = folder / version_file(entry.tile), pool_file(entry.tile, entry.key)
+        if file.is_symlink() and not file.resolve().as_posix().endswith(f"/{tile}"):
+            report.add("wrong", file, f"expected a link to {tile}, found one to {file.readlink()}", RESEAL)
+        else:
+            claims[file.resolve()].append((entry, folder / MANIFEST))
 
 
 def _check_tiles(claims: Claims, report: Report) -> None:

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.store.durable import staged
-from skymill.store.encode import Encoder
+from skymill.store.encode import FORMAT, Encoder
 from skymill.store.errors import StoreError
 from skymill.store.keys import canonical_json, file_sha256
 from skymill.store.variable import CHUNK_ROWS, ZONED, Variable
 
-FORMAT = 1
-"""Version of the tile file, `skymill_format` in its attributes; readers refuse a newer one."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time of every zip entry, so that equal content is equal bytes."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import AngleColumn
+if TYPE_CHECKING:
+    from skymill.config.survey import AngleColumn
+
 
 DEGREES_PER_UNIT = {"deg": 1.0, "hourangle": 15.0, "rad": 180.0 / np.pi}
 

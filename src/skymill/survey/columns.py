@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
 from skymill.survey.errors import TableError
+
+if TYPE_CHECKING:
+    from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
 
 Columns = Mapping[str, NDArray[np.generic]]
 """Raw columns as a reader gives them, (n,) each; masked arrays where rows are empty."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from skymill.config.survey import SimulationSettings, SurveyConfig
 from skymill.survey.blocks import Part
 from skymill.survey.columns import Columns
 from skymill.survey.inventory import combined_digest
+
+if TYPE_CHECKING:
+    from skymill.config.survey import SimulationSettings, SurveyConfig
 
 
 def mapped(config: SurveyConfig) -> SurveyConfig:
     """Give the configuration with the column map of the simulation."""
     from skymill.survey.simulated import column_map
 
-    return SurveyConfig.model_validate(config.model_dump(exclude_unset=True) | column_map())
+    return type(config).model_validate(config.model_dump(exclude_unset=True) | column_map())
 
 
 def settings_of(config: SurveyConfig) -> SimulationSettings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import Photometry
+if TYPE_CHECKING:
+    from skymill.config.survey import Photometry
+
 
 AB_ZERO_POINT = 31.4
 """AB magnitude of 1 nJy (Oke & Gunn 1983: m = 8.90 - 2.5 log10(f/Jy))."""

@@ -5,10 +5,12 @@ Nothing else in skymill touches raw columns. Every row that enters is in the blo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import SurveyConfig
 from skymill.sky import Tile, at_order, order29
 from skymill.survey import flags
 from skymill.survey.angles import degrees, positions
@@ -17,6 +19,20 @@ from skymill.survey.columns import Columns, check_columns, column_type, position
 from skymill.survey.errors import TableError
 from skymill.survey.ids import object_ids
 from skymill.survey.measurements import measurements
+
+if TYPE_CHECKING:
+    from skymill.config.survey import SurveyConfig
+
+
+def gate_part(
+    blocks: Iterable[Columns], config: SurveyConfig, *, part: str = "", tile: Tile | None = None
+) -> Iterator[Gated]:
+    """Bring all blocks of a part through the gate; see `gate`."""
+    row = 0
+    for block in blocks:
+        gated = gate(block, config, part=part, first_row=row, tile=tile)
+        row += len(gated.block) + len(gated.rejected)
+        yield gated
 
 
 def gate(

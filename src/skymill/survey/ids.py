@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import IdColumn
 from skymill.survey.columns import Columns
+
+if TYPE_CHECKING:
+    from skymill.config.survey import IdColumn
 
 LARGEST = (1 << 63) - 1
 WHOLE_NUMBER = re.compile(r"\s*-?\d{1,19}")

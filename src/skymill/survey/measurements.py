@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import SurveyConfig
 from skymill.survey import flags
 from skymill.survey.blocks import SourceSchema
 from skymill.survey.columns import Columns
 from skymill.survey.errors import TableError
 from skymill.survey.flux import cleaned, fluxes
+
+if TYPE_CHECKING:
+    from skymill.config.survey import SurveyConfig
 
 EBV = "ebv"
 

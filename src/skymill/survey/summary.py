@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.config.survey import SurveyConfig
 from skymill.survey.blocks import Gated
 from skymill.survey.flux import AB_ZERO_POINT, unit_factor
+
+if TYPE_CHECKING:
+    from skymill.config.survey import SurveyConfig
 
 BINS_PER_MAGNITUDE = 5
 LIKE_MAGNITUDES = (5.0, 40.0)

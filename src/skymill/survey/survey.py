@@ -15,7 +15,7 @@ from skymill.survey import embedded, inventory, readers
 from skymill.survey.blocks import Gated, Part, SourceSchema
 from skymill.survey.columns import Columns, as_read, check_columns, source_roles
 from skymill.survey.errors import TableError
-from skymill.survey.gate import gate
+from skymill.survey.gate import gate, gate_part
 from skymill.survey.measurements import source_schema
 from skymill.survey.readers import TableFile
 
@@ -94,11 +94,7 @@ class Survey:
             file = TableFile(part.file, str(folder / part.file), tile=part.tile)
             columns = as_read(source_roles(self.config))
             blocks = readers.read(file, self._format, columns, part.start, part.stop)
-        row = 0
-        for block in blocks:
-            gated = gate(block, self.config, part=part.name, first_row=row, tile=part.tile)
-            row += len(gated.block) + len(gated.rejected)
-            yield gated
+        return gate_part(blocks, self.config, part=part.name, tile=part.tile)
 
     def native_tiles(self) -> list[Tile] | None:
         """Give the tiles of a HATS input, which keeps its own partitioning; None for any other."""

@@ -1,8 +1,8 @@
 """Adaptive HEALPix tiles: count, plan, partition."""
 
-from skymill.tiling.settings import plan_digest, settings_digest
+from skymill.tiling.settings import plan_digest, plan_name, settings_digest
 
-__all__ = ["clean_spill", "groups", "partition", "plan", "plan_digest", "settings_digest"]
+__all__ = ["clean_spill", "groups", "partition", "plan", "plan_digest", "plan_name", "settings_digest"]
 
 
 def __getattr__(name: str) -> object:

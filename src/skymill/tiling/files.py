@@ -3,6 +3,7 @@
 ::
 
     <output>/tiling/plan.json                      groups and their digests, settings, accounting of the gate
+    <output>/tiling/plan-<digest12>.json           the same, named by survey and settings
     <output>/tiling/tiles.parquet                  order, pixel, group, rows
     <output>/tiling/quarantine.parquet             rows refused by the gate
     <output>/tiling/groups/<group>-<digest12>.json one group's tiles, buckets and ids in conflict
@@ -16,7 +17,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from skymill.store.paths import short
+from skymill.store.keys import short
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class TilingFiles:
     def plan(self) -> Path:
         """What the checkpoint declares."""
         return self.root / "plan.json"
+
+    def named_plan(self, name: str) -> Path:
+        """The plan's copy, named by survey and settings; `*` for all there are."""
+        return self.root / f"plan-{name}.json"
 
     @property
     def tiles(self) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from skymill.store import Variable
-from skymill.survey import SOURCE_FLAGS, SourceSchema
+from skymill.store.variable import Variable
+from skymill.survey.blocks import SourceSchema
+from skymill.survey.flags import SOURCE_FLAGS
 
 PLAIN: dict[str, tuple[str, dict[str, str]]] = {
     "objectId": ("<i8", {"long_name": "identifier of the source in its survey", "ucd": "meta.id;meta.main"}),

@@ -15,8 +15,9 @@ from skymill.sky import ORDER, Tile
 from skymill.store.durable import write_bytes
 from skymill.store.keys import canonical_json, digest
 from skymill.tiling.adaptive import TileTable, group_of, tile_bounds
+from skymill.tiling.content import Bucket
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.spill import Bucket, PartRecord
+from skymill.tiling.spill import PartRecord
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,15 @@ from skymill.sky import Tile
 from skymill.store import TileEntry
 from skymill.store.durable import staged
 from skymill.survey import Survey
+from skymill.tiling.content import Bucket
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.rows import row_dtype
+from skymill.tiling.rows import content_digest, row_dtype
 from skymill.tiling.settings import settings_digest, tile_algorithm
-from skymill.tiling.spill import Bucket, PartRecord, is_spilled
-from skymill.tiling.tile import CATALOGUE, CONFLICTING_ID, GroupWork, Piece, TileResult, make_tile
+from skymill.tiling.settling import CONFLICTING_ID
+from skymill.tiling.spill import PartRecord, Piece, pieces_of, read_piece
+from skymill.tiling.tile import CATALOGUE, GroupWork, TileResult, make_tile
 
 logger = logging.getLogger(__name__)
 QUARANTINED = pa.schema(
@@ -98,37 +100,40 @@ def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: st
 def spilled_pieces(
     group: Group, run: RunConfig, survey: Survey, files: TilingFiles, *, workers: int
 ) -> tuple[Piece, ...]:
-    """Find a group's rows in the spill; parts whose rows are no longer there are read again.
+    """Find a group's rows in the spill; parts whose rows are no longer there, or have changed, are read again.
 
     Raises
     ------
     RuntimeError
         If the survey no longer has them.
     """
-    found = _spilled(survey, files)
-    missing = {bucket for bucket in group.buckets if bucket not in found}
+    found = _spilled(group, survey, files)
+    missing = set(group.buckets) - found.keys()
     if missing:
         parts = [item for item in key_parts(survey, run.tiling) if not missing.isdisjoint(_buckets(item.key, files))]
         logger.info("group %s: spilled rows are gone; reading %d parts again", group.name, len(parts))
         read_parts(parts, run, survey, files, workers=workers)
-        found = _spilled(survey, files)
-    lost = [bucket for bucket in group.buckets if bucket not in found]
+        found = _spilled(group, survey, files)
+    lost = set(group.buckets) - found.keys()
     if lost:
         raise RuntimeError(
-            f"group {group.name}: {len(lost)} of its {len(group.buckets)} pieces are in no part of survey "
+            f"group {group.name}: {len(lost)} of its {len(set(group.buckets))} pieces are in no part of survey "
             f"'{survey.config.name}': it has changed since the plan; run `tiling_plan` again"
         )
-    return tuple(Piece(str(found[bucket]), Tile(bucket.order, bucket.pixel)) for bucket in group.buckets)
+    return tuple(found[bucket] for bucket in group.buckets)
 
 
-def _spilled(survey: Survey, files: TilingFiles) -> dict[Bucket, Path]:
-    """Find the file of each bucket in the cache, whatever part of whatever time it came from."""
+def _spilled(group: Group, survey: Survey, files: TilingFiles) -> dict[Bucket, Piece]:
+    """Find a group's buckets in the cache, whatever part of whatever time they came from, and read them to the end."""
     dtype = row_dtype(survey.schema)
-    found: dict[Bucket, Path] = {}
+    wanted, found = set(group.buckets), dict[Bucket, Piece]()
     for path in sorted(files.parts.glob("*.json")):
-        record = PartRecord.read(path)
-        if is_spilled(path.stem, record, dtype, files):
-            found |= dict.fromkeys(record.buckets, files.rows(path.stem))
+        for bucket, piece in pieces_of(PartRecord.read(path), files.rows(path.stem), dtype):
+            if bucket in wanted and bucket not in found:
+                if content_digest(read_piece(piece, dtype)) == bucket.sha256:
+                    found[bucket] = piece
+                else:
+                    logger.warning("%s: rows of %s changed since they were written", piece.path, group.name)
     return found
 
 

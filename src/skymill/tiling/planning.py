@@ -15,7 +15,7 @@ from skymill.compute import group_lock
 from skymill.config import RunConfig, SurveyConfig
 from skymill.store import canonical_json, digest
 from skymill.store.durable import staged, sweep, write_bytes
-from skymill.survey import Survey
+from skymill.survey import Survey, inventory_digest
 from skymill.survey.summary import Summary
 from skymill.survey.suspicion import suspicions
 from skymill.tiling.adaptive import TileTable, add_counts, group_of
@@ -24,7 +24,7 @@ from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group, make_groups
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.settings import column_map, count_order, max_rows
+from skymill.tiling.settings import column_map, count_order, max_rows, plan_name
 from skymill.tiling.spill import REJECTED, PartRecord, read_counts
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ FORMAT = 1
 def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) -> None:
     """Plan the tiles of a survey; only parts that have not been read before are read.
 
-    Writes `tiling/plan.json`, `tiles.parquet`, `quarantine.parquet` and one file a group.
+    Writes `tiling/plan.json`, its copy named by survey and settings, `tiles.parquet`, `quarantine.parquet` and one file
+    a group.
 
     Parameters
     ----------
@@ -63,6 +64,7 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         )
     with group_lock(files.root / ".lock"):
         sweep(files.staging)
+        data = inventory_digest(survey)
         keyed = key_parts(survey, run.tiling)
         fresh = [item for item in keyed if not files.part(item.key).record.is_file()]
         logger.info("%d of %d parts are new", len(fresh), len(keyed))
@@ -76,10 +78,10 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
             group.write(files)
         _write_tiles(tiles, run.tiling.group_order, files)
         _write_quarantine([files.part(item.key).rejected for item in keyed], files)
-        content = _summary(run, survey.config, records, tiles, planned)
-        for warning in content["warnings"]:
+        summary = _summary(run, survey.config, records, tiles, planned) | {"data": data}
+        for warning in summary["warnings"]:
             logger.warning("survey '%s': %s", survey.config.name, warning)
-        write_bytes(files.plan, canonical_json(content) + b"\n")
+        _write_plan(canonical_json(summary) + b"\n", plan_name(run, survey.config, data), files)
 
 
 def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
@@ -124,6 +126,15 @@ def _summary(
             for group in planned
         },
     }
+
+
+def _write_plan(content: bytes, name: str, files: TilingFiles) -> None:
+    """Write the plan and its copy; those of former plans go."""
+    write_bytes(files.plan, content)
+    named = files.named_plan(name)
+    write_bytes(named, content)
+    for former in set(files.root.glob(files.named_plan("*").name)) - {named}:
+        former.unlink()
 
 
 def _write_tiles(tiles: TileTable, group_order: int, files: TilingFiles) -> None:

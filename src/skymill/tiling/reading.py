@@ -56,5 +56,6 @@ def _read_part(item: KeyedPart, *, survey: Survey, files: TilingFiles, tiling: T
         key=item.key,
         group_order=tiling.group_order,
         count_order=count_order(tiling),
+        n_rows=item.part.n_rows,
     )
     return record.n_in

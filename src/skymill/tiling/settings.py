@@ -6,16 +6,19 @@ from typing import Any
 
 from skymill.config.run import RunConfig, TilingSettings
 from skymill.config.survey import SurveyConfig
-from skymill.store.algorithm import algorithm_digest
+from skymill.store.algorithm import TILE_FILE, algorithm_digest
 from skymill.store.keys import digest, short
+from skymill.survey.columns import source_roles
 from skymill.survey.readers.tables import MODULES
 
 VERSION = 1
 """Raise it to make all tiles again although no code below the kernels has changed."""
 GATE = ("skymill.survey.gate", "skymill.tiling.rows")
-TILE = ("skymill.tiling.rows", "skymill.tiling.form")
+TILE = ("skymill.tiling.rows", "skymill.tiling.settling", "skymill.tiling.form", TILE_FILE)
 PLAN = ("skymill.tiling.crowding",)
-SPILL = ("skymill.tiling.spill",)
+PART = ("skymill.tiling.content",)
+SPILL_FORMAT = 1
+"""Of what is kept of a part: raise it when `spill` comes to write other files."""
 COUNT_ORDER = 10
 """Parts are counted no finer (12.6 million pixels, 200 MB); crowded pixels are deepened where they stand."""
 
@@ -28,7 +31,7 @@ def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
 
 def tile_settings(run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
     """Give the settings that decide the tiles of the source catalogue."""
-    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows"})
+    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows", "highest_order"})
     return {"tiling": bounds, "survey": column_map(survey)}
 
 
@@ -39,12 +42,18 @@ def tile_modules(survey: SurveyConfig) -> tuple[str, ...]:
 
 def plan_modules(survey: SurveyConfig) -> tuple[str, ...]:
     """Name the modules that decide a plan."""
-    return (*tile_modules(survey), *SPILL)
+    return (*tile_modules(survey), *PART)
 
 
 def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
     """Give the digest of everything but the data that decides a plan."""
-    return digest({"parts": part_key("", survey, run.tiling), "tiles": settings_digest(run, survey)})
+    parts, tiles = part_key("", survey, run.tiling), settings_digest(run, survey)
+    return digest({"survey": survey.name, "parts": parts, "tiles": tiles})
+
+
+def plan_name(run: RunConfig, survey: SurveyConfig, data: str) -> str:
+    """Give the 12 digits that name the plan of a survey whose tables have the digest `data`."""
+    return short(digest({"data": data, "settings": plan_digest(run, survey)}))
 
 
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
@@ -55,7 +64,8 @@ def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> 
             "survey": column_map(survey),
             "group_order": tiling.group_order,
             "count_order": count_order(tiling),
-            "algorithm": algorithm_digest(VERSION, (*gate_modules(survey), *SPILL)),
+            "format": SPILL_FORMAT,
+            "algorithm": algorithm_digest(VERSION, (*gate_modules(survey), *PART)),
         }
     )
 
@@ -66,10 +76,17 @@ def tile_algorithm() -> str:
 
 
 def column_map(survey: SurveyConfig) -> dict[str, Any]:
-    """Give what a survey's file says of its columns, not where it lies; the simulated survey brings its own map."""
+    """Give what a survey's file says that decides its sources; the simulated survey brings its own map.
+
+    Where the tables lie, the survey's name, the epoch and how features are made of the fluxes are no part of it. Nor is
+    the code of the settings, but what it makes of them is.
+    """
     if survey.format == "simulated":
-        return {"name": survey.name, "format": survey.format}
-    return survey.model_dump(mode="json", exclude={"path", "simulation"})
+        return {"format": survey.format}
+    for_features = {name: {"softening"} for name, each in survey.photometry.items() if each.unit != "mag_asinh"}
+    elsewhere: dict[str, Any] = dict.fromkeys(("name", "path", "epoch", "simulation"), True)
+    others = {"extinction": {"coefficients"}, "photometry": for_features}
+    return survey.model_dump(mode="json", exclude=elsewhere | others) | {"columns": source_roles(survey)}
 
 
 def gate_modules(survey: SurveyConfig) -> tuple[str, ...]:

@@ -1,14 +1,13 @@
-"""Read one part of the survey through the gate, once: count its sources, index their ids, spill their rows sorted."""
+"""The files of one part of the survey: record, count map, index of ids, refused rows, and its sorted rows."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,16 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import SurveyConfig
-from skymill.sky import at_order
 from skymill.store.durable import staged, write_bytes
 from skymill.store.keys import canonical_json
 from skymill.survey import Gated, Rejected
-from skymill.survey.measurements import source_schema
-from skymill.survey.summary import Summary, summarise
-from skymill.tiling.adaptive import CountMap, count_pixels
+from skymill.survey.summary import Summary
+from skymill.tiling.adaptive import CountMap
+from skymill.tiling.content import Bucket, part_content
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.identity import make_index
-from skymill.tiling.rows import content_digest, pack, row_dtype, sort_rows
 
 COUNTS = np.dtype([("pixel", "<i8"), ("n_rows", "<i8")])
 REJECTED = pa.schema(
@@ -41,13 +37,12 @@ REJECTED = pa.schema(
 )
 
 
-@dataclass(frozen=True)
-class Bucket:
-    """Rows of one part in one pixel of the group order: a stretch of the part's sorted rows."""
+class Piece(NamedTuple):
+    """Where a bucket's rows lie: a stretch of a file of sorted rows."""
 
-    order: int
-    pixel: int
-    sha256: str
+    path: str
+    offset: int
+    """Bytes before the first row."""
     n_rows: int
 
 
@@ -86,6 +81,7 @@ def spill_part(
     key: str,
     group_order: int,
     count_order: int,
+    n_rows: int | None = None,
 ) -> PartRecord:
     """Write everything that is kept of a part, its record last.
 
@@ -101,25 +97,26 @@ def spill_part(
         Digest of the part's content and of everything that decides what is written.
     group_order, count_order : int
         Orders of the buckets and of the count map.
+    n_rows : int, optional
+        Rows that the part has, where that is known.
+
+    Raises
+    ------
+    ValueError
+        If it gave fewer or more; nothing is then kept of it.
     """
-    rows, rejected, summary = _collect(gated, survey)
-    rows = sort_rows(rows)
+    content = part_content(gated, survey, group_order=group_order, count_order=count_order)
+    if n_rows is not None and content.n_in != n_rows:
+        raise ValueError(f"{name}: expected {n_rows} rows, found {content.n_in}: the reader lost or doubled some")
     paths = files.part(key)
-    buckets = [
-        Bucket(group_order, pixel, content_digest(some), len(some)) for pixel, some in split_buckets(rows, group_order)
-    ]
-    _save(files.rows(key), rows, files)
-    counts = count_pixels(at_order(rows["_healpix_29"], count_order))
-    _save(paths.index, make_index(rows), files)
-    _save(paths.counts, np.rec.fromarrays(list(counts), dtype=COUNTS).view(COUNTS), files)
-    _write_rejected(paths.rejected, rejected, files)
-    reasons: dict[str, Counter[str]] = {"quarantined": Counter(), "excluded": Counter()}
-    for batch in rejected:
-        for kind, reason in zip(batch.kind.tolist(), batch.reason.tolist()):
-            reasons[kind][reason] += 1
-    n_in = len(rows) + sum(len(batch) for batch in rejected)
-    counts_by_kind = {kind: dict(counter) for kind, counter in reasons.items()}
-    record = PartRecord(name, n_in, len(rows), **counts_by_kind, buckets=tuple(buckets), summary=summary)
+    _save(files.rows(key), content.rows, files)
+    _save(paths.index, content.index, files)
+    _save(paths.counts, np.rec.fromarrays(list(content.counts), dtype=COUNTS).view(COUNTS), files)
+    _write_rejected(paths.rejected, content.rejected, files)
+    refused = {kind: content.refused(kind) for kind in ("quarantined", "excluded")}
+    record = PartRecord(
+        name, content.n_in, len(content.rows), **refused, buckets=content.buckets, summary=content.summary
+    )
     record.write(paths.record)
     return record
 
@@ -130,29 +127,18 @@ def read_counts(path: Path) -> CountMap:
     return CountMap(counts["pixel"].copy(), counts["n_rows"].copy())
 
 
-def is_spilled(key: str, record: PartRecord, dtype: np.dtype[np.void], files: TilingFiles) -> bool:
-    """Tell whether a part's rows stand in the cache, whole."""
-    path = files.rows(key)
-    return path.is_file() and path.stat().st_size == _file_size(record.n_rows, dtype)
+def pieces_of(record: PartRecord, path: Path, dtype: np.dtype[np.void]) -> Iterator[tuple[Bucket, Piece]]:
+    """Say where in a part's file of rows each bucket lies; nothing where the file is absent or cut off."""
+    offset = _header_size(record.n_rows, dtype)
+    if path.is_file() and path.stat().st_size == offset + record.n_rows * dtype.itemsize:
+        for bucket in record.buckets:
+            yield bucket, Piece(str(path), offset, bucket.n_rows)
+            offset += bucket.n_rows * dtype.itemsize
 
 
-def split_buckets(rows: NDArray[np.void], group_order: int) -> Iterator[tuple[int, NDArray[np.void]]]:
-    """Cut rows, sorted by position, at the pixels of the group order."""
-    pixels = at_order(rows["_healpix_29"], group_order)
-    starts = np.flatnonzero(np.concatenate([[True], pixels[1:] != pixels[:-1]])[: len(rows)])
-    for start, stop in zip(starts, [*starts[1:], len(rows)]):
-        yield int(pixels[start]), rows[start:stop]
-
-
-def _collect(gated: Iterable[Gated], survey: SurveyConfig) -> tuple[NDArray[np.void], list[Rejected], Summary]:
-    schema, summary = source_schema(survey), Summary()
-    packed, rejected = [np.empty(0, row_dtype(schema))], []
-    for item in gated:
-        packed.append(pack(item.block, schema))
-        summary += summarise(item, survey)
-        if len(item.rejected):
-            rejected.append(item.rejected)
-    return np.concatenate(packed), rejected, summary
+def read_piece(piece: Piece, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Map a bucket's rows into memory; pages are read when they are used."""
+    return np.memmap(piece.path, dtype, "r", piece.offset, piece.n_rows)
 
 
 def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
@@ -160,12 +146,12 @@ def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _file_size(n_rows: int, dtype: np.dtype[np.void]) -> int:
-    """Bytes of the file of so many rows: its header and the rows."""
+def _header_size(n_rows: int, dtype: np.dtype[np.void]) -> int:
+    """Bytes that stand before the rows in the file of so many."""
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_rows,)}
     np.lib.format.write_array_header_1_0(header, description)
-    return header.tell() + n_rows * dtype.itemsize
+    return header.tell()
 
 
 def _write_rejected(path: Path, rejected: list[Rejected], files: TilingFiles) -> None:

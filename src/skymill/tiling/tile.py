@@ -13,22 +13,14 @@ from numpy.typing import NDArray
 
 from skymill.sky import Tile
 from skymill.sky.healpix import tile_range
-from skymill.store import CHUNK_ROWS, Accounting, Pool, TileEntry, TileFile, TileWriter, digest, receipt
-from skymill.survey import SOURCE_FLAGS, SourceSchema
+from skymill.store import Pool, TileEntry, TileFile, TileWriter, digest, receipt
+from skymill.survey import SourceSchema
 from skymill.tiling.form import variables
-from skymill.tiling.rows import Rows, Settled, content_digest, row_dtype, settle_copies, sort_rows
+from skymill.tiling.rows import Rows, content_digest, row_dtype, sort_rows
+from skymill.tiling.settling import SettledRows, settle_rows
+from skymill.tiling.spill import Piece, read_piece
 
 CATALOGUE = "sources"
-LEFT_OUT = np.dtype([("objectId", "<i8"), ("coord_ra", "<f8"), ("coord_dec", "<f8")])
-EXACT_DUPLICATE = "exact_duplicate"
-CONFLICTING_ID = "conflicting_id"
-
-
-class Piece(NamedTuple):
-    """Some of a group's rows: those of a file of sorted rows that lie in one pixel."""
-
-    path: str
-    pixel: Tile
 
 
 @dataclass(frozen=True)
@@ -65,14 +57,12 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
     ------
     ValueError
         If the spill does not hold the rows that the plan counted.
-    CorruptTile
-        If the tile that stands in the pool is damaged.
     """
     schema = work.schema
     rows = sort_rows(gather(work.pieces, tile, schema))
     if len(rows) != n_rows:
         raise ValueError(f"{tile}: expected {n_rows} rows in the spill, found {len(rows)}; run `tiling_plan` again")
-    settled = settle_copies(rows, work.conflicts)
+    settled = settle_rows(rows, work.conflicts)
     ingredients = {
         "rows": content_digest(rows),
         "conflicting_ids": content_digest(np.unique(rows["objectId"][settled.conflicting])),
@@ -82,58 +72,32 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
         "algorithm": work.algorithm,
     }
     key = digest(ingredients)
-    accounting = account(rows, settled).check(str(tile))
+    accounting = settled.accounting.check(str(tile))
     pool = Pool(work.catalogue)
     entry = pool.entry(tile, key)
     if entry is None:
         made = receipt(tile, key, ingredients, accounting, catalogue=CATALOGUE)
-        file = _write(pool.path(tile, key), rows, settled.kept, schema, pool.staging, made)
+        file = _write(pool.path(tile, key), settled, schema, pool.staging, made)
         entry = TileEntry(*tile, key, file.sha256, file.n_bytes, accounting.n_rows, accounting)
-    quarantined = np.empty(int(settled.conflicting.sum()), LEFT_OUT)
-    for name in LEFT_OUT.names or ():
-        quarantined[name] = rows[name][settled.conflicting]
-    return TileResult(entry, quarantined)
+    return TileResult(entry, settled.quarantined)
 
 
 def gather(pieces: Iterable[Piece], tile: Tile, schema: SourceSchema) -> Rows:
-    """Take a tile's rows out of files of sorted rows, reading only the pages that hold them."""
-    slices = [np.empty(0, row_dtype(schema))]
-    low, high = tile_range(tile)
-    for path, pixel in pieces:
-        first, last = tile_range(pixel)
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        start, stop = (bisect_left(rows["_healpix_29"], edge) for edge in (max(low, first), min(high, last)))
+    """Take a tile's rows out of stretches of sorted rows, reading only the pages that hold them."""
+    dtype = row_dtype(schema)
+    slices = [np.empty(0, dtype)]
+    for piece in pieces:
+        rows = read_piece(piece, dtype)
+        start, stop = (bisect_left(rows["_healpix_29"], edge) for edge in tile_range(tile))
         slices.append(rows[start:stop])
     return np.concatenate(slices)
 
 
-def account(rows: Rows, settled: Settled) -> Accounting:
-    """Count what became of a tile's rows."""
-    flags = rows["flags"][settled.kept]
-    n_flagged = int(np.count_nonzero(flags))
-    return Accounting(
-        n_in=len(rows),
-        n_ok=len(flags) - n_flagged,
-        n_flagged=n_flagged,
-        flagged={flag.name: n for flag in SOURCE_FLAGS if (n := int(np.count_nonzero(flags & flag.mask)))},
-        quarantined={CONFLICTING_ID: n} if (n := int(settled.conflicting.sum())) else {},
-        excluded={EXACT_DUPLICATE: n} if (n := int(settled.copies.sum())) else {},
-    )
-
-
-def even_chunks(n_rows: int) -> int:
-    """Give the rows of a chunk, at most `CHUNK_ROWS`, such that all are about full: Zarr stores the last one whole."""
-    return -(-n_rows // max(1, -(-n_rows // CHUNK_ROWS))) or 1
-
-
-def _write(
-    path: Path, rows: Rows, kept: NDArray[np.bool_], schema: SourceSchema, staging: Path, made: Mapping[str, Any]
-) -> TileFile:
+def _write(path: Path, settled: SettledRows, schema: SourceSchema, staging: Path, made: Mapping[str, Any]) -> TileFile:
     """Write the kept rows, a chunk at a time."""
     form = variables(schema)
-    n_rows = int(kept.sum())
-    with TileWriter(path, form, n_rows, chunk_rows=even_chunks(n_rows), staging=staging) as writer:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            block = rows[start : start + CHUNK_ROWS][kept[start : start + CHUNK_ROWS]]
-            writer.append({name: np.ascontiguousarray(block[name]) for name in form})
+    n_rows = int(settled.kept.sum())
+    with TileWriter(path, form, n_rows, chunk_rows=settled.chunk_rows, staging=staging) as writer:
+        for block in settled.blocks(form):
+            writer.append(block)
         return writer.commit(attrs={"catalogue": CATALOGUE}, receipt=made)

@@ -1,0 +1,53 @@
+"""What a classification tile is made of: columns of features in, ids, flags and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores
+from skymill.store.flags import with_flags
+from skymill.store.variable import IDENTITY, Variable
+
+
+def places(present: Sequence[str], wanted: Sequence[str]) -> NDArray[np.intp]:
+    """Give the place of each wanted feature among those that are present."""
+    return np.array([present.index(name) for name in wanted])
+
+
+def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, NDArray[Any]]:
+    """Put rows of the tile together: ids and positions stay, flags are added to."""
+    return {
+        **{name: block[name] for name in IDENTITY},
+        "flags": block["flags"] | scores.flags,
+        "probabilities": scores.probabilities,
+        "class": scores.best,
+        "entropy": scores.entropy,
+    }
+
+
+def tile_form(identity: Mapping[str, Variable], classes: tuple[str, ...]) -> dict[str, Variable]:
+    """Describe the arrays of a tile; ids and positions are described as in the feature tile."""
+    probabilities = Variable.of_rows(
+        np.float32,
+        dim="class_name",
+        columns=classes,
+        units="1",
+        long_name="calibrated probability of each class",
+        ucd="stat.probability",
+    )
+    best = Variable.of_rows(
+        np.int8,
+        long_name="most probable class",
+        ucd="src.class",
+        flag_values=[NO_CLASS, *range(len(classes))],
+        flag_meanings=" ".join(["not_scored", *classes]),
+    )
+    entropy = Variable.of_rows(
+        np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.entropy"
+    )
+    flags = with_flags(identity["flags"], INFERENCE_FLAGS)
+    return {**identity, "flags": flags, "probabilities": probabilities, "class": best, "entropy": entropy}
