@@ -16,10 +16,11 @@ import pytest
 
 from skymill import export
 from skymill.export import stage
+from skymill.export.oblivious import GROUP
 from skymill.export.parity import ParityError
 from skymill.training.fitting import load_fit
 
-EVERY = [(name, calibration) for name in ("forest", "mlp") for calibration in ("temperature", "isotonic")]
+EVERY = [(name, calibration) for name in stage.CONVERTERS for calibration in ("temperature", "isotonic")]
 
 
 def exported(lab, output: Path, name: str, calibration: str) -> onnxruntime.InferenceSession:
@@ -58,6 +59,17 @@ def test_forest_takes_the_same_branch_at_every_threshold(lab, tmp_path):
         np.testing.assert_allclose(found, fit.predict_probabilities(rows), atol=5e-6)
 
 
+def test_oblivious_trees_take_the_same_branch_at_every_threshold(lab, tmp_path):
+    session = exported(lab, tmp_path, "oblivious", "temperature")
+    fit = load_fit(lab.fit("oblivious", "temperature").parent)
+    assert len(fit.model.trees.feature) > GROUP, "expected more trees than one group holds"
+    thresholds = fit.model.trees.threshold
+    exact = np.random.default_rng(0).choice(thresholds[np.isfinite(thresholds)], size=(5_000, len(lab.features)))
+    for rows in (exact, np.nextafter(exact, np.float32(np.inf))):
+        [found] = session.run(["probabilities"], {"features": rows})
+        np.testing.assert_allclose(found, fit.predict_probabilities(rows), atol=5e-6)
+
+
 def test_metadata_say_what_the_graph_eats_and_gives(lab, tmp_path):
     session = exported(lab, tmp_path, "mlp", "temperature")
     entry = json.loads(session.get_modelmeta().custom_metadata_map["skymill"])
@@ -83,10 +95,10 @@ def test_graph_holds_no_trace_of_the_machine(lab, tmp_path):
 BYTES_IN_A_NEW_PROCESS = """
 import hashlib, sys
 from pathlib import Path
-from skymill.export.stage import _schema, convert
+from skymill.export.stage import CONVERTERS, _schema, convert
 from skymill.training.fitting import load_fit
 from skymill.config import ModelConfig
-for name in ("forest", "mlp"):
+for name in CONVERTERS:
     fit = load_fit(Path(sys.argv[1]) / name / "isotonic")
     model = ModelConfig(name=name, kind=name)
     print(hashlib.sha256(convert(fit, _schema(fit, model))).hexdigest())
@@ -107,7 +119,7 @@ def test_bytes_are_the_same_for_every_hash_seed_and_folder(lab, tmp_path):
 
     processes = [started("0", tmp_path / "a"), started("4321", tmp_path / "b")]
     first, second = [process.communicate()[0] for process in processes]
-    assert first == second and len(first.split()) == 2
+    assert first == second and len(first.split()) == len(stage.CONVERTERS)
 
 
 def test_exporting_again_keeps_the_file(lab, tmp_path):

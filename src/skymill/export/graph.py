@@ -23,14 +23,19 @@ def constant(name: str, value: Any, dtype: type = np.float32) -> onnx.TensorProt
     return numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
 
 
+def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
+    """Make a node named after its one output."""
+    return helper.make_node(operator, inputs, [output], name=output, **attributes)
+
+
 def imputation_nodes(
     imputation: NDArray[np.float32], *, output: str
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Put `imputation` (f,) where a feature is NaN or infinite; ``|x| <= largest float32`` is false for both."""
     nodes = [
-        helper.make_node("Abs", [INPUT], ["size"], name="size"),
-        helper.make_node("LessOrEqual", ["size", "largest"], ["finite"], name="finite"),
-        helper.make_node("Where", ["finite", INPUT, "imputation"], [output], name="impute"),
+        node("Abs", [INPUT], "size"),
+        node("LessOrEqual", ["size", "largest"], "finite"),
+        node("Where", ["finite", INPUT, "imputation"], output),
     ]
     return nodes, [constant("largest", np.finfo(np.float32).max), constant("imputation", imputation)]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from skymill.config import ModelConfig
 from skymill.store import algorithm_digest, digest, file_sha256, short
 
-KERNELS = [f"skymill.export.{module}" for module in ("forest", "mlp", "calibrate", "graph", "parity", "probe")]
+KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "graph", "parity", "probe")]
 VERSION = 1
-"""Raise it to export all models again although no code of the modules above changed."""
+"""Raise it to export all models again although no code of these modules or of a kind's own changed."""
 
 
 def settings_digest(model: ModelConfig) -> str:
@@ -18,5 +18,6 @@ def settings_digest(model: ModelConfig) -> str:
     if model.path is not None:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
         external = {"file": found, "features": model.features, "settings": model.settings}
-    algorithm = algorithm_digest(VERSION, KERNELS)
+    converter = "external" if model.kind == "onnx" else model.kind
+    algorithm = algorithm_digest(VERSION, [*KERNELS, f"skymill.export.{converter}"])
     return short(digest({"parity": model.parity.model_dump(), "algorithm": algorithm, **external}))

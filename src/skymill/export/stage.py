@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from skymill.config import ModelConfig
-from skymill.export import forest, mlp
+from skymill.export import forest, mlp, oblivious
 from skymill.export.calibrate import append_calibration
 from skymill.export.external import describe_external
 from skymill.export.graph import to_bytes
@@ -29,7 +29,11 @@ from skymill.training.fitting import Fit, load_fit
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {"forest": forest.convert, "mlp": mlp.convert}
+CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
+    "forest": forest.convert,
+    "mlp": mlp.convert,
+    "oblivious": oblivious.convert,
+}
 HELD_OUT = ("validation", "test")
 
 

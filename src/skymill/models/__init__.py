@@ -1,9 +1,10 @@
 """The model zoo, one file a model."""
 
-from skymill.models import forest, mlp
+from skymill.models import forest, mlp, oblivious
 from skymill.models.calibration import FLOOR, Calibration
 from skymill.models.forest import Forest
 from skymill.models.mlp import Mlp
+from skymill.models.oblivious import Oblivious
 from skymill.models.registry import KINDS, Examples, Model, Place, find, read_settings, register
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "KINDS",
     "Mlp",
     "Model",
+    "Oblivious",
     "Place",
     "find",
     "forest",
     "mlp",
+    "oblivious",
     "read_settings",
     "register",
 ]

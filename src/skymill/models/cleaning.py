@@ -24,3 +24,9 @@ def medians(features: NDArray[np.float32]) -> NDArray[np.float32]:
 def impute(features: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Put `values` (f,) where features (n, f) are NaN or infinite."""
     return np.where(np.isfinite(features), features, values)
+
+
+def softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Give probabilities (n, k) of scores (n, k)."""
+    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
