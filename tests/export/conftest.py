@@ -20,6 +20,7 @@ FEATURES = ["g_asinh_mag", "r_asinh_mag", "g_minus_r", "g_extent", "g_missing"]
 ROWS = 3_000
 MODELS = {
     "forest": {"kind": "forest", "settings": {"trees": 20, "max_depth": 8}},
+    "boosting": {"kind": "boosting", "settings": {"rounds": 12}},
     "oblivious": {"kind": "oblivious", "settings": {"trees": 60, "depth": 5}},
     "mlp": {"kind": "mlp", "settings": {"members": 2, "width": 16, "epochs": 3}},
 }

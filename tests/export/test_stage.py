@@ -59,6 +59,16 @@ def test_forest_takes_the_same_branch_at_every_threshold(lab, tmp_path):
         np.testing.assert_allclose(found, fit.predict_probabilities(rows), atol=5e-6)
 
 
+def test_boosting_takes_the_same_branch_at_every_threshold(lab, tmp_path):
+    session = exported(lab, tmp_path, "boosting", "temperature")
+    fit = load_fit(lab.fit("boosting", "temperature").parent)
+    thresholds = fit.model.trees.threshold
+    exact = np.random.default_rng(0).choice(thresholds[np.isfinite(thresholds)], size=(5_000, len(lab.features)))
+    for rows in (exact, np.nextafter(exact, np.float32(np.inf))):
+        [found] = session.run(["probabilities"], {"features": rows})
+        np.testing.assert_allclose(found, fit.predict_probabilities(rows), atol=5e-6)
+
+
 def test_oblivious_trees_take_the_same_branch_at_every_threshold(lab, tmp_path):
     session = exported(lab, tmp_path, "oblivious", "temperature")
     fit = load_fit(lab.fit("oblivious", "temperature").parent)

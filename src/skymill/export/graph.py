@@ -13,8 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from skymill.export.metadata import ENTRY, INPUT, OUTPUT
 
-ML_DOMAIN = "ai.onnx.ml"
-OPSETS = {"": 20, ML_DOMAIN: 3}
+OPSET = 20
 IR_VERSION = 10
 
 
@@ -51,9 +50,9 @@ def new_model(
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])],
         constants,
     )
-    used = {node.domain for node in nodes}
-    opsets = [helper.make_opsetid(domain, version) for domain, version in sorted(OPSETS.items()) if domain in used]
-    return helper.make_model(graph, opset_imports=opsets, producer_name="skymill", ir_version=IR_VERSION)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="skymill", ir_version=IR_VERSION
+    )
 
 
 def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> bytes:

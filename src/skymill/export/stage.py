@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from skymill.config import ModelConfig
-from skymill.export import forest, mlp, oblivious
+from skymill.export import boosting, forest, mlp, oblivious
 from skymill.export.calibrate import append_calibration
 from skymill.export.external import describe_external
 from skymill.export.graph import to_bytes
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
+    "boosting": boosting.convert,
     "forest": forest.convert,
     "mlp": mlp.convert,
     "oblivious": oblivious.convert,

@@ -1,6 +1,7 @@
 """The model zoo, one file a model."""
 
-from skymill.models import forest, mlp, oblivious
+from skymill.models import boosting, forest, mlp, oblivious
+from skymill.models.boosting import Boosting
 from skymill.models.calibration import FLOOR, Calibration
 from skymill.models.forest import Forest
 from skymill.models.mlp import Mlp
@@ -8,6 +9,7 @@ from skymill.models.oblivious import Oblivious
 from skymill.models.registry import KINDS, Examples, Model, Place, find, read_settings, register
 
 __all__ = [
+    "Boosting",
     "Calibration",
     "Examples",
     "FLOOR",
@@ -17,6 +19,7 @@ __all__ = [
     "Model",
     "Oblivious",
     "Place",
+    "boosting",
     "find",
     "forest",
     "mlp",
