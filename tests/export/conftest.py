@@ -22,6 +22,12 @@ MODELS = {
     "forest": {"kind": "forest", "settings": {"trees": 20, "max_depth": 8}},
     "boosting": {"kind": "boosting", "settings": {"rounds": 12}},
     "oblivious": {"kind": "oblivious", "settings": {"trees": 60, "depth": 5}},
+    "linear_cut": {
+        "kind": "linear_cut",
+        "settings": {"cuts": [{"coefficients": {"g_extent": 1.0, "g_minus_r": 0.3}, "above": 0.5}]},
+    },
+    "svm": {"kind": "svm", "settings": {"landmarks": 100}},
+    "knn": {"kind": "knn", "settings": {"references": 200, "neighbours": 15}},
     "mlp": {"kind": "mlp", "settings": {"members": 2, "width": 16, "epochs": 3}},
 }
 

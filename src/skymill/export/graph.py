@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from skymill.export.metadata import ENTRY, INPUT, OUTPUT
+from skymill.models.cleaning import Scaler
 
 OPSET = 20
 IR_VERSION = 10
@@ -37,6 +38,20 @@ def imputation_nodes(
         node("Where", ["finite", INPUT, "imputation"], output),
     ]
     return nodes, [constant("largest", np.finfo(np.float32).max), constant("imputation", imputation)]
+
+
+def cleaning_nodes(scaler: Scaler, *, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Impute and clip, as `Scaler.clean`."""
+    nodes, constants = imputation_nodes(scaler.imputation, output="measured")
+    nodes += [node("Max", ["measured", "low"], "raised"), node("Min", ["raised", "high"], output)]
+    return nodes, [*constants, constant("low", scaler.low), constant("high", scaler.high)]
+
+
+def scaling_nodes(scaler: Scaler, *, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Impute, clip and standardise, as `Scaler.scaled`."""
+    nodes, constants = cleaning_nodes(scaler, output="clean")
+    nodes += [node("Sub", ["clean", "mean"], "centred"), node("Div", ["centred", "scale"], output)]
+    return nodes, [*constants, constant("mean", scaler.mean), constant("scale", scaler.scale)]
 
 
 def new_model(

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from skymill.config import ModelConfig
-from skymill.export import boosting, forest, mlp, oblivious
+from skymill.export import boosting, forest, knn, linear_cut, mlp, oblivious, svm
 from skymill.export.calibrate import append_calibration
 from skymill.export.external import describe_external
 from skymill.export.graph import to_bytes
@@ -32,8 +32,11 @@ FORMAT = 1
 CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
     "boosting": boosting.convert,
     "forest": forest.convert,
+    "knn": knn.convert,
+    "linear_cut": linear_cut.convert,
     "mlp": mlp.convert,
     "oblivious": oblivious.convert,
+    "svm": svm.convert,
 }
 HELD_OUT = ("validation", "test")
 

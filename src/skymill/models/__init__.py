@@ -1,12 +1,14 @@
 """The model zoo, one file a model."""
 
-from skymill.models import boosting, forest, mlp, oblivious
 from skymill.models.boosting import Boosting
 from skymill.models.calibration import FLOOR, Calibration
 from skymill.models.forest import Forest
+from skymill.models.knn import Knn
+from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
 from skymill.models.registry import KINDS, Examples, Model, Place, find, read_settings, register
+from skymill.models.svm import Svm
 
 __all__ = [
     "Boosting",
@@ -15,15 +17,14 @@ __all__ = [
     "FLOOR",
     "Forest",
     "KINDS",
+    "Knn",
+    "LinearCut",
     "Mlp",
     "Model",
     "Oblivious",
     "Place",
-    "boosting",
+    "Svm",
     "find",
-    "forest",
-    "mlp",
-    "oblivious",
     "read_settings",
     "register",
 ]

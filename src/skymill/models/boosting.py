@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Boosting:
     def fit(cls, train: Examples, validation: Examples, settings: BoostingSettings, *, seed: int, place: Place) -> Self:
         """Grow trees until the log-loss on validation stays; the number of threads changes nothing."""
         from sklearn.ensemble import HistGradientBoostingClassifier
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         imputation = medians(train.features)
         estimator = HistGradientBoostingClassifier(
@@ -105,8 +105,8 @@ class Boosting:
 
     def save(self, folder: Path) -> list[str]:
         """Write the trees as plain arrays."""
-        arrays = {"baseline": self.baseline, "imputation": self.imputation, "losses": self.losses}
-        arrays |= self.trees._asdict()
+        arrays: dict[str, NDArray[Any]] = {"baseline": self.baseline, "imputation": self.imputation}
+        arrays |= {"losses": self.losses, **self.trees._asdict()}
         np.savez_compressed(folder / FILE, allow_pickle=False, **arrays)
         return [FILE]
 

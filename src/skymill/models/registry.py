@@ -26,6 +26,8 @@ class Examples:
     weights: NDArray[np.float32]
     """(n,), how much each row counts; mean 1."""
     n_classes: int
+    names: tuple[str, ...] = ()
+    """(f,), of the features; only a model whose settings name features needs them."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from skymill.training.metrics import evaluate
 
 FORMAT = 1
 RESUME = ".resume"
-PACKAGES = ("skymill", "numpy", "scikit-learn", "torch", "lightning")
+PACKAGES = ("skymill", "numpy", "scikit-learn", "catboost", "torch", "lightning")
 logger = logging.getLogger(__name__)
 
 
@@ -155,9 +155,10 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
     validation, validation_left_out = data.rows("validation")
     _check_measured(data, train)
     class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
+    names = tuple(feature["name"] for feature in data.features)
     fitted = find(model.kind).fit(
-        _examples(train, class_weights),
-        _examples(validation, class_weights),
+        _examples(train, class_weights, names),
+        _examples(validation, class_weights, names),
         read_settings(model.kind, settings, source=f"model '{model.name}'"),
         seed=seed,
         place=place,
@@ -204,8 +205,8 @@ def load_fit(folder: str | Path) -> Fit:
     return Fit(folder, find(manifest["kind"]).load(folder), calibration, manifest)
 
 
-def _examples(rows: Rows, class_weights: NDArray[np.float32]) -> Examples:
-    return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights))
+def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
+    return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights), names)
 
 
 def _class_weights(labels: NDArray[np.int64], n_classes: int, rule: str) -> NDArray[np.float32]:
