@@ -9,12 +9,15 @@ from skymill.cli.job import start_job
 def main(snakemake):
     """Write the fitted model, its metrics and its card."""
     chain = start_job(snakemake)
+    name = snakemake.wildcards.model
+    manifests = zip(chain.members(name), snakemake.input.members)
     training.fit(
         snakemake.input.set,
-        chain.models[snakemake.wildcards.model],
+        chain.models[name],
         seed=chain.run.seed,
         output_folder=Path(snakemake.output.manifest).parent,
         threads=snakemake.threads,
+        members={member: Path(manifest).parent for member, manifest in manifests},
     )
 
 

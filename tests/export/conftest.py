@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymill.config import ModelConfig
+from skymill.models import members_of
 from skymill.store import file_sha256, short
 from skymill.training.fitting import fit
 
@@ -29,6 +30,7 @@ MODELS = {
     "svm": {"kind": "svm", "settings": {"landmarks": 100}},
     "knn": {"kind": "knn", "settings": {"references": 200, "neighbours": 15}},
     "mlp": {"kind": "mlp", "settings": {"members": 2, "width": 16, "epochs": 3}},
+    "ensemble": {"kind": "ensemble", "settings": {"members": ["oblivious", "linear_cut", "mlp"]}},
 }
 
 
@@ -97,5 +99,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     for name in MODELS:
         for calibration in ("temperature", "isotonic"):
             folder = output / "training" / name / calibration
-            fit(training_set, model_config(name, calibration=calibration), seed=1, output_folder=folder, device="cpu")
+            model = model_config(name, calibration=calibration)
+            members = {
+                member: output / "training" / member / calibration for member in members_of(model.kind, model.settings)
+            }
+            fit(training_set, model, seed=1, output_folder=folder, device="cpu", members=members)
     return Lab(output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 from skymill.config import ModelConfig
-from skymill.export import boosting, forest, knn, linear_cut, mlp, oblivious, svm
 from skymill.export.calibrate import append_calibration
+from skymill.export.converters import CONVERTERS
 from skymill.export.external import describe_external
 from skymill.export.graph import to_bytes
 from skymill.export.metadata import INPUT, OUTPUT, ModelInput, ModelSchema
@@ -29,15 +29,6 @@ from skymill.training.fitting import Fit, load_fit
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
-    "boosting": boosting.convert,
-    "forest": forest.convert,
-    "knn": knn.convert,
-    "linear_cut": linear_cut.convert,
-    "mlp": mlp.convert,
-    "oblivious": oblivious.convert,
-    "svm": svm.convert,
-}
 HELD_OUT = ("validation", "test")
 
 

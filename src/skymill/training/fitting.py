@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
-from skymill.models import Examples, Model, Place, find, read_settings
+from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
@@ -64,6 +64,7 @@ def fit(
     output_folder: str | Path,
     device: str = "auto",
     threads: int = 1,
+    members: Mapping[str, Path] | None = None,
 ) -> None:
     """Fit a model of the zoo and write everything about it.
 
@@ -82,6 +83,8 @@ def fit(
     device : {'auto', 'cpu', 'cuda'}
     threads : int
         CPU threads; no result depends on them.
+    members : mapping of str to path, optional
+        Folders of the finished fits, on the same training set, that an ensemble is made of.
 
     Raises
     ------
@@ -100,8 +103,11 @@ def fit(
         model.allow_features,
         where=f"model '{model.name}'",
     )
-    known = identity(model, set_sha256=file_sha256(data.path), seed=seed)
-    place = Place(folder / RESUME / short(digest(known)), device, threads)
+    fits = {name: load_fit(path) for name, path in (members or {}).items()}
+    names = [fitted.folder.name for fitted in fits.values()]
+    known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names)
+    taken = {name: _taken(fitted, known["training_set"]) for name, fitted in fits.items()}
+    place = Place(folder / RESUME / short(digest(known)), device, threads, taken)
     place.workdir.mkdir(parents=True, exist_ok=True)
     learned = _learn(data, model, known["settings"], seed=seed, place=place)
 
@@ -136,6 +142,16 @@ def fit(
     }
     _write(folder, learned.model, files, manifest)
     shutil.rmtree(folder / RESUME)
+
+
+def _taken(member: Fit, training_set: str) -> Fitted:
+    """A fit as an ensemble takes it up; rows that one model learned from must be held out from no other."""
+    if member.manifest["training_set"] != training_set:
+        raise TrainingSetError(
+            f"{member.folder}: fitted on the training set {short(member.manifest['training_set'])}, the ensemble on "
+            f"{short(training_set)}; fit the member again"
+        )
+    return Fitted(member.model, member.calibration, tuple(feature["name"] for feature in member.features))
 
 
 @dataclass(frozen=True)
