@@ -1,6 +1,6 @@
 """Decision trees as an ONNX graph of plain tensor operators: all rows take one step in all trees at a time.
 
-ONNX Runtime's own tree operator follows one row through one tree; on the CPU this takes two to three times as long
+ONNX Runtime's own tree operator follows one row through one tree; on the CPU this takes up to twice as long
 (benchmarks/tree_routes.py), on a GPU there is no such operator.
 """
 
