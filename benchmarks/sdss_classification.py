@@ -1,10 +1,12 @@
 """Star, galaxy or quasar from SDSS photometry: the zoo against a plain random forest, five folds of sky.
 
-    python benchmarks/sdss_classification.py [--data DIR] [--model config/models/mlp.yaml]
+    python benchmarks/sdss_classification.py [--data DIR] [--models config/models/mlp.yaml]
 
 Each fold is fitted by `skymill.training.fit` with the fold locked as its test split and validation taken from the
 rest; the plain forest (scikit-learn's defaults, 100 trees) learns from train and validation together. Both see the same
-rows and features: five asinh magnitudes and the four colours of neighbouring bands. Exit status 1: a mark is missed.
+rows and features: five asinh magnitudes and the four colours of neighbouring bands; a model that names single features
+takes those. Exit status 1: a mark is missed. Several models are compared with each other in one table, against the
+first of them.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ FAINTEST = 100.0
 """SDSS writes -9999 where nothing was measured."""
 HIGHEST_ECE = 0.015
 RESAMPLES = 2000
+SHOWN = ("accuracy", "balanced_accuracy", "log_loss", "brier", "roc_auc", "ece")
+BILL = ("accuracy", "balanced_accuracy", "log_loss")
 
 
 def read(path: Path, ra: str, dec: str) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64], NDArray[np.uint64]]:
@@ -81,22 +85,24 @@ def plain_forest(
 
 
 def run_folds(
-    source: tuple[Path, str, str], model: ModelConfig, work: Path, seed: int
+    source: tuple[Path, str, str], models: list[ModelConfig], work: Path, seed: int
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
     """Give labels and each contender's probabilities on all rows, every row predicted while its fold was locked."""
     features, labels, blocks = read(*source)
     fold = (share_of(blocks, seed) * FOLDS).astype(int)
     held = share_of(blocks, seed + 1) < VALIDATION_SHARE
     matrix = np.column_stack(list(features.values()))
-    p = {name: np.zeros((len(labels), len(CLASSES))) for name in (model.name, "plain forest")}
+    p = {name: np.zeros((len(labels), len(CLASSES))) for name in (*[model.name for model in models], "plain forest")}
     for number in range(FOLDS):
         start, test = time.perf_counter(), fold == number
         split = np.where(test, "test", np.where(held, "validation", "train"))
         write_set(work / "set.parquet", features, labels, split)
-        fit(work / "set.parquet", model, seed=seed, output_folder=work / str(number))
-        predictions = pq.read_table(work / str(number) / "predictions.parquet")
-        rows = predictions["objectId"].to_numpy()
-        p[model.name][rows] = np.column_stack([predictions[f"p_{name}"].to_numpy() for name in CLASSES])
+        for model in models:
+            folder = work / model.name / str(number)
+            fit(work / "set.parquet", model, seed=seed, output_folder=folder)
+            predictions = pq.read_table(folder / "predictions.parquet")
+            rows = predictions["objectId"].to_numpy()
+            p[model.name][rows] = np.column_stack([predictions[f"p_{name}"].to_numpy() for name in CLASSES])
         p["plain forest"][test] = plain_forest(matrix, labels, test, seed)
         print(f"  fold {number}: {test.sum()} rows locked, {time.perf_counter() - start:.0f} s", file=sys.stderr)
     return labels, p
@@ -105,13 +111,12 @@ def run_folds(
 def compare(name: str, labels: NDArray[np.int64], p: dict[str, NDArray[np.float64]], seed: int) -> list[str]:
     """Print the table of one data set and give the marks that were missed."""
     ours, theirs = p
-    shown = ("accuracy", "balanced_accuracy", "log_loss", "brier", "roc_auc", "ece")
     values = {key: metrics_of(p[key], labels, classes=CLASSES) for key in p}
     drawn = {key: bootstrap(p[key], labels, classes=CLASSES, seed=seed, resamples=RESAMPLES) for key in p}
     print(f"\n{name}: {len(labels)} rows\n")
     print(f"| metric | {ours} | {theirs} | difference | 95% interval (paired) |\n|---|---|---|---|---|")
     interval = {}
-    for metric in shown:
+    for metric in SHOWN:
         a, b = values[ours][metric], values[theirs][metric]
         interval[metric] = np.percentile(drawn[ours][metric] - drawn[theirs][metric], [2.5, 97.5])
         low, high = interval[metric]
@@ -122,20 +127,46 @@ def compare(name: str, labels: NDArray[np.int64], p: dict[str, NDArray[np.float6
     return [f"{name}: {fault}" for fault in missed]
 
 
+def overview(name: str, labels: NDArray[np.int64], p: dict[str, NDArray[np.float64]], seed: int) -> None:
+    """Print all models in one table, and what each costs or gains against the first."""
+    first = next(iter(p))
+    drawn = {key: bootstrap(p[key], labels, classes=CLASSES, seed=seed, resamples=RESAMPLES) for key in p}
+    print(f"\n{name}: {len(labels)} rows; in brackets the 95% interval of the difference from {first} (paired)\n")
+    print(f"| model | {' | '.join(SHOWN)} |\n|{'---|' * (len(SHOWN) + 1)}")
+    for key in p:
+        values = metrics_of(p[key], labels, classes=CLASSES)
+        cells = []
+        for metric in SHOWN:
+            low, high = np.percentile(drawn[key][metric] - drawn[first][metric], [2.5, 97.5])
+            bill = f" ({low:+.4f} to {high:+.4f})" if metric in BILL and key != first else ""
+            cells.append(f"{values[metric]:.4f}{bill}")
+        print(f"| {key} | {' | '.join(cells)} |")
+
+
+def chosen(path: Path) -> ModelConfig:
+    """Read a model's file; groups of features come down to photometry, which is all SDSS gives here."""
+    model = load_model(path)
+    groups = {"photometric", "shape", "missing"} & set(model.features)
+    return model.model_copy(update={"features": ["photometric"]}) if groups else model
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--model", type=Path, default=Path("config/models/mlp.yaml"))
+    parser.add_argument("--models", type=Path, nargs="+", default=[Path("config/models/mlp.yaml")])
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--seed", type=int, default=2, help="of folds and fits; the folds of 1 chose the learning rate")
     options = parser.parse_args()
-    model = load_model(options.model).model_copy(update={"features": ["photometric"]})
+    models = [chosen(path) for path in options.models]
     missed = []
     for name in options.sets:
         path, ra, dec = SETS[name]
         with tempfile.TemporaryDirectory() as work:
-            labels, p = run_folds((options.data / path, ra, dec), model, Path(work), options.seed)
-        missed += compare(name, labels, p, options.seed)
+            labels, p = run_folds((options.data / path, ra, dec), models, Path(work), options.seed)
+        if len(models) > 1:
+            overview(name, labels, p, options.seed)
+        else:
+            missed += compare(name, labels, p, options.seed)
     print("\n" + ("\n".join(missed) if missed else "every mark is reached"))
     return int(bool(missed))
 

@@ -3,18 +3,21 @@
 from pathlib import Path
 
 from skymill import training
-from skymill.cli.job import finish_job, start_job
+from skymill.cli.job import files_of, finish_job, start_job
 
 
 def main(snakemake):
     """Write the fitted model, its metrics and its card."""
     chain = start_job(snakemake)
+    name = snakemake.wildcards.model
+    manifests = zip(chain.members(name), files_of(snakemake.input.members), strict=True)
     training.fit(
         snakemake.input.set,
-        chain.models[snakemake.wildcards.model],
+        chain.models[name],
         seed=chain.run.seed,
         output_folder=Path(snakemake.output.manifest).parent,
         threads=snakemake.threads,
+        members={member: Path(manifest).parent for member, manifest in manifests},
     )
     finish_job(snakemake, chain)
 

@@ -58,6 +58,17 @@ def test_check_knows_the_settings_of_each_kind(tmp_path):
     assert "did you mean 'trees'" in str(result.exception)
 
 
+def test_an_ensemble_of_a_model_that_is_not_fitted_here_names_those_that_are(tmp_path):
+    pool = {"name": "pool", "kind": "ensemble", "settings": {"members": ["mlp", "forrest"]}}
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(pool))
+    shipped = read_yaml("config/config.yaml")
+    content = {**shipped, "models": [*shipped["models"], str(tmp_path / "pool.yaml")]}
+    with pytest.raises(
+        ConfigError, match=r"settings\.members: 'forrest' is no model fitted .* choose from forest, mlp"
+    ):
+        Chain.from_config(content)
+
+
 def test_schema_is_json():
     result = CliRunner().invoke(app, ["config", "schema", "survey"])
     assert "photometry" in json.loads(result.stdout)["properties"]

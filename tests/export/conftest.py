@@ -13,6 +13,7 @@ import pytest
 
 from skymill.config import ModelConfig
 from skymill.features.recipe import Recipe
+from skymill.models import members_of
 from skymill.store import file_sha256, short
 from skymill.training.fitting import fit
 
@@ -33,7 +34,16 @@ RECIPE = Recipe(
 ROWS = 3_000
 MODELS = {
     "forest": {"kind": "forest", "settings": {"trees": 20, "max_depth": 8}},
+    "boosting": {"kind": "boosting", "settings": {"rounds": 12}},
+    "oblivious": {"kind": "oblivious", "settings": {"trees": 60, "depth": 5}},
+    "linear_cut": {
+        "kind": "linear_cut",
+        "settings": {"cuts": [{"coefficients": {"g_extent": 1.0, "g_minus_r": 0.3}, "above": 0.5}]},
+    },
+    "svm": {"kind": "svm", "settings": {"landmarks": 100}},
+    "knn": {"kind": "knn", "settings": {"references": 200, "neighbours": 15}},
     "mlp": {"kind": "mlp", "settings": {"members": 2, "width": 16, "epochs": 3}},
+    "ensemble": {"kind": "ensemble", "settings": {"members": ["oblivious", "linear_cut", "mlp"]}},
 }
 
 
@@ -105,5 +115,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     for name in MODELS:
         for calibration in ("temperature", "isotonic"):
             folder = output / "training" / name / calibration
-            fit(training_set, model_config(name, calibration=calibration), seed=1, output_folder=folder, device="cpu")
+            model = model_config(name, calibration=calibration)
+            members = {
+                member: output / "training" / member / calibration for member in members_of(model.kind, model.settings)
+            }
+            fit(training_set, model, seed=1, output_folder=folder, device="cpu", members=members)
     return Lab(output)

@@ -248,3 +248,24 @@ def test_the_digest_of_a_fit_follows_what_decides_it_and_not_the_gate_after_it()
     assert named() == named(parity={"rows": 20_000})
     others = [named(seed=2), named(set_sha256="b"), named(calibration="none"), named(settings={"trees": 16})]
     assert len({named(), *others}) == 5
+
+
+def test_an_ensemble_is_named_after_the_fits_it_is_made_of(training_set: Path, tmp_path: Path) -> None:
+    def named(*members: str) -> str:
+        return fit_digest(config("ensemble", settings={"members": ["a", "b"]}), set_sha256="s", seed=1, members=members)
+
+    assert len({named("1", "2"), named("1", "3"), named("2", "1")}) == 3
+
+    members = {name: tmp_path / f"{number}{number}" for number, name in enumerate(("a", "b"))}
+    for (name, folder), learning_rate in zip(members.items(), (0.1, 0.3)):
+        model = config("boosting", name=name, settings={"rounds": 3, "learning_rate": learning_rate})
+        training.fit(training_set, model, seed=1, output_folder=folder)
+    ensemble = config("ensemble", settings={"members": ["a", "b"]})
+    training.fit(training_set, ensemble, seed=1, output_folder=tmp_path / "pool", members=members)
+    manifest = training.load_fit(tmp_path / "pool").manifest
+    assert manifest["members"] == ["00", "11"]
+    assert {"a/boosting.npz", "b/boosting.npz", "ensemble.json"} <= set(manifest["files"])
+
+    other = write(tmp_path / "other.parquet", table(1500))
+    with pytest.raises(TrainingSetError, match=r"fitted on the training set .* fit the member again"):
+        training.fit(other, ensemble, seed=1, output_folder=tmp_path / "mixed", members=members)

@@ -65,6 +65,10 @@ def fit_manifest(model):
     return f"{CHAIN.output}/training/{model}/{fit}/manifest.json"
 
 
+def member_manifests(wildcards):
+    return [fit_manifest(member) for member in CHAIN.members(wildcards.model)]
+
+
 def own_fit_manifest(wildcards):
     return (
         fit_manifest(wildcards.model) if wildcards.model in CHAIN.trained_models else []

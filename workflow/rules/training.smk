@@ -27,6 +27,7 @@ rule training_fit:
     """Fit, calibrate and evaluate one model."""
     input:
         set=training_set_file,
+        members=member_manifests,
     output:
         manifest="<results>/training/{model}/{fit}/manifest.json",
     log:

@@ -13,7 +13,7 @@ from typing import Any
 
 from skymill import export, features, inference, tiling, training
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run
-from skymill.models import read_settings
+from skymill.models import members_of, read_settings
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
 
@@ -39,8 +39,19 @@ class Chain:
         taken = [name for name in self.models if name in RESERVED]
         for name in self.trained_models:
             read_settings(self.models[name].kind, self.models[name].settings, source=f"model '{name}'")
+        self._check_members()
         if taken:
             raise ConfigError(f"models: the name '{taken[0]}' is a catalogue of skymill's own; rename the model")
+
+    def _check_members(self) -> None:
+        single = [name for name in self.trained_models if not self.members(name)]
+        for model in self.trained_models:
+            unknown = [name for name in self.members(model) if name not in single]
+            if unknown:
+                raise ConfigError(
+                    f"model '{model}': settings.members: '{unknown[0]}' is no model fitted in this run, or an ensemble "
+                    f"itself; choose from {', '.join(single)}, or add its file to `models`"
+                )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Chain:
@@ -98,8 +109,15 @@ class Chain:
         return short(training.set_settings_digest(self.run))
 
     def fit_digest(self, model: str, training_set: str) -> str:
-        """Name of a fit's folder: its training set (SHA-256), settings, seed and code."""
-        return short(training.fit_digest(self.models[model], set_sha256=training_set, seed=self.run.seed))
+        """Name of a fit's folder: its training set (SHA-256), settings, seed, code and the fits it is made of."""
+        members = [self.fit_digest(member, training_set) for member in self.members(model)]
+        return short(
+            training.fit_digest(self.models[model], set_sha256=training_set, seed=self.run.seed, members=members)
+        )
+
+    def members(self, model: str) -> list[str]:
+        """Models whose fits a model is made of; none but for an ensemble."""
+        return members_of(self.models[model].kind, self.models[model].settings)
 
     def export_settings(self, model: str) -> str:
         """Digest of what decides the export of a model, besides its fit."""

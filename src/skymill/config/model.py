@@ -26,7 +26,7 @@ class ModelConfig(Settings):
 
     name: Name
     kind: str
-    """A model of the zoo (`forest`, `mlp`), or `onnx` for a file made elsewhere."""
+    """A model of the zoo (docs/models.md), or `onnx` for a file made elsewhere."""
     task: Literal["classification"] = "classification"
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""

@@ -36,6 +36,7 @@ def append_calibration(model: onnx.ModelProto, calibration: Calibration) -> onnx
         nodes, constants = _temperature(calibration)
     else:
         nodes, constants = _isotonic(calibration.knots)
+    _set_apart(nodes, constants)
     calibrated.graph.node.extend(nodes)
     calibrated.graph.initializer.extend(constants)
     return calibrated
@@ -102,6 +103,15 @@ def _segments(
         bases[row, :used] = [y[0], *y]
         slopes[row, :used] = [0.0, *(np.diff(y) / np.diff(x)), 0.0]
     return starts, bases, slopes
+
+
+def _set_apart(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
+    """Give tensors names that no model uses."""
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [name if name in (RAW, OUTPUT) else f"calibrate_{name}" for name in names]
+    for tensor in constants:
+        tensor.name = f"calibrate_{tensor.name}"
 
 
 def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:

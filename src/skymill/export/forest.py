@@ -1,14 +1,15 @@
-"""A scikit-learn forest as an ONNX graph that takes the same branches for every float32 row."""
+"""A forest as an ONNX graph that takes the same branches for every float32 row."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
-from skymill.export.graph import ML_DOMAIN, OPSETS, imputation_nodes, new_model
-from skymill.export.metadata import INPUT, OUTPUT
+from skymill.export.graph import imputation_nodes, new_model, node
+from skymill.export.metadata import OUTPUT
+from skymill.export.walk import walk
+from skymill.models.trees import Tree, pack
 
 if TYPE_CHECKING:
     from skymill.models import Forest
@@ -20,23 +21,17 @@ def convert(forest: Forest) -> onnx.ModelProto:
     The thresholds of a skymill forest are float32 numbers already, rounded down when it was fitted, so ONNX Runtime and
     scikit-learn compare the same values; only the order of the sum over trees differs.
     """
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType
-
-    estimator = forest.estimator
-    n_features, n_classes = len(forest.imputation), len(estimator.classes_)
-    with np.errstate(
-        invalid="ignore"
-    ):  # it asks for feature importances, which a forest read from a file no longer has
-        converted = to_onnx(
-            estimator,
-            initial_types=[(INPUT, FloatTensorType([None, n_features]))],
-            options={id(estimator): {"zipmap": False}},
-            target_opset=OPSETS,
-        )
-    trees = next(node for node in converted.graph.node if node.domain == ML_DOMAIN)
-    trees.name = "trees"
-    trees.input[:] = ["measured"]
-    trees.output[:] = ["label", OUTPUT]
+    grown = [estimator.tree_ for estimator in forest.estimator.estimators_]
+    trees = pack(
+        Tree(tree.children_left, tree.children_right, tree.feature, tree.threshold, tree.value[:, 0] / len(grown))
+        for tree in grown
+    )
     nodes, constants = imputation_nodes(forest.imputation, output="measured")
-    return new_model([*nodes, trees], constants, n_features=n_features, n_classes=n_classes)
+    walked, tables = walk(trees, "columns", "means")  # (classes, n)
+    nodes += [
+        node("Transpose", ["measured"], "columns", perm=[1, 0]),
+        *walked,
+        node("Transpose", ["means"], OUTPUT, perm=[1, 0]),
+    ]
+    n_features, n_classes = len(forest.imputation), trees.value.shape[2]
+    return new_model(nodes, [*constants, *tables], n_features=n_features, n_classes=n_classes)

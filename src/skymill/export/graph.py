@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from skymill.export.metadata import ENTRY, INPUT, OUTPUT
+from skymill.models.cleaning import Scaler
 
-ML_DOMAIN = "ai.onnx.ml"
-OPSETS = {"": 20, ML_DOMAIN: 3}
+OPSET = 20
 IR_VERSION = 10
 
 
@@ -23,16 +23,35 @@ def constant(name: str, value: Any, dtype: type = np.float32) -> onnx.TensorProt
     return numpy_helper.from_array(np.asarray(value, dtype=dtype), name)
 
 
+def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
+    """Make a node named after its one output."""
+    return helper.make_node(operator, inputs, [output], name=output, **attributes)
+
+
 def imputation_nodes(
     imputation: NDArray[np.float32], *, output: str
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Put `imputation` (f,) where a feature is NaN or infinite; ``|x| <= largest float32`` is false for both."""
     nodes = [
-        helper.make_node("Abs", [INPUT], ["size"], name="size"),
-        helper.make_node("LessOrEqual", ["size", "largest"], ["finite"], name="finite"),
-        helper.make_node("Where", ["finite", INPUT, "imputation"], [output], name="impute"),
+        node("Abs", [INPUT], "size"),
+        node("LessOrEqual", ["size", "largest"], "finite"),
+        node("Where", ["finite", INPUT, "imputation"], output),
     ]
     return nodes, [constant("largest", np.finfo(np.float32).max), constant("imputation", imputation)]
+
+
+def cleaning_nodes(scaler: Scaler, *, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Impute and clip, as `Scaler.clean`."""
+    nodes, constants = imputation_nodes(scaler.imputation, output="measured")
+    nodes += [node("Max", ["measured", "low"], "raised"), node("Min", ["raised", "high"], output)]
+    return nodes, [*constants, constant("low", scaler.low), constant("high", scaler.high)]
+
+
+def scaling_nodes(scaler: Scaler, *, output: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Impute, clip and standardise, as `Scaler.scaled`."""
+    nodes, constants = cleaning_nodes(scaler, output="clean")
+    nodes += [node("Sub", ["clean", "mean"], "centred"), node("Div", ["centred", "scale"], output)]
+    return nodes, [*constants, constant("mean", scaler.mean), constant("scale", scaler.scale)]
 
 
 def new_model(
@@ -46,9 +65,9 @@ def new_model(
         [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])],
         constants,
     )
-    used = {node.domain for node in nodes}
-    opsets = [helper.make_opsetid(domain, version) for domain, version in sorted(OPSETS.items()) if domain in used]
-    return helper.make_model(graph, opset_imports=opsets, producer_name="skymill", ir_version=IR_VERSION)
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="skymill", ir_version=IR_VERSION
+    )
 
 
 def to_bytes(model: onnx.ModelProto, metadata: Mapping[str, Any]) -> bytes:

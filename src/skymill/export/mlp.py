@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from skymill.export.graph import OPSETS, new_model
+from skymill.export.graph import OPSET, new_model
 from skymill.export.metadata import INPUT, OUTPUT
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def convert(mlp: Mlp) -> onnx.ModelProto:
             input_names=[INPUT],
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
-            opset_version=OPSETS[""],
+            opset_version=OPSET,
             dynamo=True,
             external_data=False,
             verbose=False,

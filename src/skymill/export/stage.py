@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 from skymill.config import ModelConfig
-from skymill.export import forest, mlp
 from skymill.export.calibrate import append_calibration
+from skymill.export.converters import CONVERTERS
 from skymill.export.external import describe_external
 from skymill.export.graph import to_bytes
 from skymill.export.metadata import INPUT, OUTPUT, ModelInput, ModelSchema
@@ -31,7 +31,6 @@ from skymill.training.fitting import Fit, load_fit
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {"forest": forest.convert, "mlp": mlp.convert}
 HELD_OUT = ("validation", "test")
 NEGATIVE_ROWS = 500
 """Rows of negative flux that are compared."""

@@ -12,6 +12,7 @@ from pydantic import Field
 from skymill.config import base
 from skymill.models.cleaning import impute, medians
 from skymill.models.registry import Examples, Place, register
+from skymill.models.trees import round_down
 
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
@@ -96,13 +97,11 @@ def _arrays(estimator: RandomForestClassifier) -> dict[str, NDArray[Any]]:
     """All trees end to end. Thresholds are rounded down to float32, which moves no float32 value to the other side."""
     trees = [tree.tree_ for tree in estimator.estimators_]
     nodes = np.concatenate([tree.__getstate__()["nodes"] for tree in trees])
-    threshold = nodes["threshold"].astype(np.float32)
-    threshold = np.where(threshold > nodes["threshold"], np.nextafter(threshold, np.float32(-np.inf)), threshold)
     return {
         "left_child": nodes["left_child"].astype(np.int32),
         "right_child": nodes["right_child"].astype(np.int32),
         "feature": nodes["feature"].astype(np.int32),
-        "threshold": threshold,
+        "threshold": round_down(nodes["threshold"]),
         "samples": nodes["n_node_samples"].astype(np.int32),
         "value": np.concatenate([tree.value[:, 0, :] for tree in trees]),
         "node_count": np.array([tree.node_count for tree in trees], dtype=np.int64),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from skymill.config import base
 from skymill.config.errors import explain
+from skymill.models.calibration import Calibration
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Examples:
     weights: NDArray[np.float32]
     """(n,), how much each row counts; mean 1."""
     n_classes: int
+    names: tuple[str, ...] = ()
+    """(f,), of the features; only a model whose settings name features needs them."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Place:
     """`cpu`, `cuda`, or `auto`: a GPU where there is one. A model that knows no GPU takes the CPU."""
     threads: int = 1
     """CPU threads; the result does not depend on them."""
+    members: Mapping[str, Fitted] = field(default_factory=dict)
+    """By name: the finished fits that an ensemble is made of; none for other kinds."""
 
 
 @runtime_checkable
@@ -63,6 +68,16 @@ class Model(Protocol):
 
     def history(self) -> list[dict[str, float]]:
         """One row per epoch (columns for `history.csv`); empty where a model has no epochs."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A finished fit as another model takes it up."""
+
+    model: Model
+    calibration: Calibration
+    features: tuple[str, ...]
+    """Names of what it takes, in order."""
 
 
 KINDS: dict[str, type[Model]] = {}

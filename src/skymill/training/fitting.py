@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
-from skymill.models import Examples, Model, Place, find, read_settings
+from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
@@ -33,7 +33,7 @@ from skymill.training.metrics import evaluate
 
 FORMAT = 1
 RESUME = ".resume"
-PACKAGES = ("skymill", "numpy", "scikit-learn", "torch", "lightning")
+PACKAGES = ("skymill", "numpy", "scikit-learn", "catboost", "torch", "lightning")
 logger = logging.getLogger(__name__)
 
 
@@ -64,6 +64,7 @@ def fit(
     output_folder: str | Path,
     device: str = "auto",
     threads: int = 1,
+    members: Mapping[str, Path] | None = None,
 ) -> None:
     """Fit a model of the zoo and write everything about it.
 
@@ -82,6 +83,8 @@ def fit(
     device : {'auto', 'cpu', 'cuda'}
     threads : int
         CPU threads; no result depends on them.
+    members : mapping of str to path, optional
+        Folders of the finished fits, on the same training set, that an ensemble is made of.
 
     Raises
     ------
@@ -100,8 +103,11 @@ def fit(
         model.allow_features,
         where=f"model '{model.name}'",
     )
-    known = identity(model, set_sha256=file_sha256(data.path), seed=seed)
-    place = Place(folder / RESUME / short(digest(known)), device, threads)
+    fits = {name: load_fit(path) for name, path in (members or {}).items()}
+    names = [fitted.folder.name for fitted in fits.values()]
+    known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names)
+    taken = {name: _taken(fitted, known["training_set"]) for name, fitted in fits.items()}
+    place = Place(folder / RESUME / short(digest(known)), device, threads, taken)
     place.workdir.mkdir(parents=True, exist_ok=True)
     learned = _learn(data, model, known["settings"], seed=seed, place=place)
 
@@ -138,6 +144,16 @@ def fit(
     shutil.rmtree(folder / RESUME)
 
 
+def _taken(member: Fit, training_set: str) -> Fitted:
+    """A fit as an ensemble takes it up; rows that one model learned from must be held out from no other."""
+    if member.manifest["training_set"] != training_set:
+        raise TrainingSetError(
+            f"{member.folder}: fitted on the training set {short(member.manifest['training_set'])}, the ensemble on "
+            f"{short(training_set)}; fit the member again"
+        )
+    return Fitted(member.model, member.calibration, tuple(feature["name"] for feature in member.features))
+
+
 @dataclass(frozen=True)
 class _Learned:
     """A model and its calibration, settled without a look at the test split."""
@@ -155,9 +171,10 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
     validation, validation_left_out = data.rows("validation")
     _check_measured(data, train)
     class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
+    names = tuple(feature["name"] for feature in data.features)
     fitted = find(model.kind).fit(
-        _examples(train, class_weights),
-        _examples(validation, class_weights),
+        _examples(train, class_weights, names),
+        _examples(validation, class_weights, names),
         read_settings(model.kind, settings, source=f"model '{model.name}'"),
         seed=seed,
         place=place,
@@ -204,8 +221,8 @@ def load_fit(folder: str | Path) -> Fit:
     return Fit(folder, find(manifest["kind"]).load(folder), calibration, manifest)
 
 
-def _examples(rows: Rows, class_weights: NDArray[np.float32]) -> Examples:
-    return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights))
+def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
+    return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights), names)
 
 
 def _class_weights(labels: NDArray[np.int64], n_classes: int, rule: str) -> NDArray[np.float32]:

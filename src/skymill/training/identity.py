@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from skymill.config import ModelConfig
@@ -13,8 +14,8 @@ VERSION = 1
 """Raise to fit everything again although no code has changed."""
 
 
-def identity(model: ModelConfig, *, set_sha256: str, seed: int) -> dict[str, Any]:
-    """Give everything that decides a fit, but the code.
+def identity(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = ()) -> dict[str, Any]:
+    """Give everything that decides a fit, but the code; `members` are the names of the fits an ensemble is made of.
 
     Raises
     ------
@@ -29,13 +30,14 @@ def identity(model: ModelConfig, *, set_sha256: str, seed: int) -> dict[str, Any
         "settings": settings.model_dump(mode="json"),
         "training_set": set_sha256,
         "seed": seed,
-    }
+    } | ({"members": list(members)} if members else {})
 
 
-def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int) -> str:
-    """Give the SHA-256 that names a fit: of its training set, settings, seed and the code of its kind."""
+def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = ()) -> str:
+    """Give the SHA-256 that names a fit: of its training set, settings, seed, members and the code of its kind."""
     code = algorithm_digest(VERSION, modules(model))
-    return digest({"identity": identity(model, set_sha256=set_sha256, seed=seed), "algorithm": code})
+    known = identity(model, set_sha256=set_sha256, seed=seed, members=members)
+    return digest({"identity": known, "algorithm": code})
 
 
 def modules(model: ModelConfig) -> list[str]:

@@ -73,11 +73,13 @@ def training_set(chain: Chain) -> Ingredients:
 def training_fit(chain: Chain, model: str, set_sha256: str) -> Ingredients:
     """The model's file, the seed, the training set and the code of its kind."""
     config = chain.models[model]
-    known = identity(config, set_sha256=set_sha256, seed=chain.run.seed)
+    members = [chain.fit_digest(member, set_sha256) for member in chain.members(model)]
+    known = identity(config, set_sha256=set_sha256, seed=chain.run.seed, members=members)
     explains = {
         "model": {**known["model"], "settings": known["settings"]},
         "settings": {"seed": known["seed"]},
         "training set": set_sha256,
+        "members": members,
         "code": _code(modules(config)),
     }
     return Ingredients({"fit": chain.fit_digest(model, set_sha256)}, explains)
@@ -88,7 +90,7 @@ def export_onnx(chain: Chain, model: str) -> Ingredients:
     known = export_settings.ingredients(chain.models[model])
     return Ingredients(
         {"settings": export.settings_digest(chain.models[model])},
-        {"model": known, "code": _code(export_settings.KERNELS)},
+        {"model": known, "code": _code(export_settings.modules(chain.models[model]))},
     )
 
 

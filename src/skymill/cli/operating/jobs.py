@@ -191,28 +191,35 @@ class Workflow:
             ingredients=self._shared("training_set"),
         )
         for model in self.chain.trained_models:
-            waiting = Job("training_fit", model, after=("tiling_plan", "training_set"))
+            members = self.chain.members(model)
+            fits = tuple(f"training_fit {member}" for member in members)
+            waiting = Job("training_fit", model, after=("tiling_plan", "training_set", *fits))
             yield (
                 waiting
                 if made is None
                 else Job(
                     "training_fit",
                     model,
-                    output=f"{root}/{model}/{self.chain.fit_digest(model, made['sha256'])}/manifest.json",
-                    inputs=(f"{root}/{made['file']}",),
+                    output=self._fit_manifest(model, made["sha256"]),
+                    inputs=(
+                        f"{root}/{made['file']}",
+                        *(self._fit_manifest(member, made["sha256"]) for member in members),
+                    ),
                     after=waiting.after,
                     ingredients=training_fit(self.chain, model, made["sha256"]),
                 )
             )
 
+    def _fit_manifest(self, model: str, set_sha256: str) -> str:
+        return f"{self.root}/training/{model}/{self.chain.fit_digest(model, set_sha256)}/manifest.json"
+
     def _export(self, model: str) -> Job:
         made, trained = self.training_set, model in self.chain.trained_models
-        fit = self.chain.fit_digest(model, made["sha256"]) if made and trained else ""
         return Job(
             "export_onnx",
             model,
             output=f"{self.root}/models/{model}/manifest.json",
-            inputs=(f"{self.root}/training/{model}/{fit}/manifest.json",) if fit else (),
+            inputs=(self._fit_manifest(model, made["sha256"]),) if made and trained else (),
             after=("tiling_plan", "training_set", f"training_fit {model}") if trained else (),
             ingredients=export_onnx(self.chain, model),
         )
