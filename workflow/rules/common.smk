@@ -2,6 +2,7 @@
 # and knows the settings digest of each stage; what depends on a checkpoint is asked for below.
 from skymill.cli.chain import Chain
 from skymill.cli.checkpoints import read_checkpoint
+from skymill.cli.where import what_stands
 
 CHAIN = Chain.from_config(config)
 

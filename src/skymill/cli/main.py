@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from skymill.cli import config
+from skymill.cli.where import what_stands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,15 +50,7 @@ def verify(path: Annotated[Path, typer.Argument(help="A results folder, a catalo
 @app.command()
 def where(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")] = Path("results")) -> None:
     """Name the catalogues and the report of a finished run, and show how to open them."""
-    catalogues = sorted(path.parent for path in output.glob("catalogues/*/current.json"))
-    if not catalogues:
+    lines = what_stands(output)
+    if not lines:
         raise FileNotFoundError(f"{output}: no sealed catalogue here; run `snakemake --cores all` first")
-    products = [path for path in catalogues if path.name not in ("sources", "features")] or catalogues
-    typer.echo("\nCatalogues")
-    for path in catalogues:
-        typer.echo(f"  {path}")
-    typer.echo(f"Report\n  {output / 'report' / 'index.html'}")
-    typer.echo("Open one in Python")
-    typer.echo("  import skymill")
-    typer.echo(f'  catalogue = skymill.open_catalogue("{products[-1]}")')
-    typer.echo("  catalogue.cone(*catalogue.centre, radius_deg=0.5)")
+    typer.echo("\n".join(lines))
