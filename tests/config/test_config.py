@@ -59,6 +59,8 @@ def test_all_faults_are_told_at_once(tmp_path):
         (photometry_with(unit="mag_asinh"), "needs softening"),
         (photometry_with(unit="mag_asinh", softening={"g": 1e-10}), r"lacks the bands \['r'\]"),
         (photometry_with(zero_point=27.0), "only for unit 'count'"),
+        (photometry_with(unit="mag_asinh", softening={"g": 1e-10, "r": 0.0}), "must be positive in every band"),
+        (photometry_with(unit="mag_ab", ab_offset={"U": -0.04}), r"ab_offset names the bands \['U'\]"),
         (photometry_with(column="flux"), "must contain '{band}'"),
         (survey_with(ra={"column": "ra", "unit": "degrees"}), r"ra\.unit: value 'degrees'"),
         (survey_with(id={"column": "a", "hash": ["b"]}), "exactly one of column, pack, hash"),

@@ -156,13 +156,6 @@ def test_an_id_that_tells_nothing_apart_is_refused(tmp_path: Path, compute: Comp
         tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "out", workers=2)
 
 
-def test_contradicting_orders_are_refused(tmp_path: Path, compute: ComputeSettings) -> None:
-    write_parts(toy_table(10), tmp_path / "in", 1)
-    run = run_config(compute, lowest_order=9)
-    with pytest.raises(ValueError, match="lowest_order <= highest_order"):
-        tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "out", workers=2)
-
-
 def test_both_bounds_hold(tmp_path: Path, compute: ComputeSettings) -> None:
     write_parts(toy_table(N * 2), tmp_path / "in", 1)
     run = run_config(compute, max_rows=10**6, max_bytes=100_000)

@@ -172,7 +172,7 @@ def test_groups_and_names_choose_features_in_the_order_of_the_set(training_set: 
 
 
 def test_an_unknown_feature_lists_what_there_is(training_set: Path, tmp_path: Path) -> None:
-    message = r"features r_mag: not in the training set; groups: .*photometric.*; features: .*r_asinh_mag"
+    message = r"features r_mag: not among those of the survey; groups: .*photometric.*; features: .*r_asinh_mag"
     with pytest.raises(TrainingSetError, match=message):
         fit(training_set, tmp_path, features=["r_mag", "shape"])
 

@@ -11,13 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from skymill import export, features, inference, tiling, training
-from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, load_model, load_run, load_survey
-from skymill.models import read_settings
+from skymill.cli.check import RESERVED, settings_faults
+from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
-
-RESERVED = ("sources", "features")
-"""Catalogues that no model may be named after."""
 
 
 class Chain:
@@ -35,17 +32,21 @@ class Chain:
         cache = Path(run.output) / ".cache"
         self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
         self.models: dict[str, ModelConfig] = {model.name: model for model in models}
-        taken = [name for name in self.models if name in RESERVED]
-        for name in self.trained_models:
-            read_settings(self.models[name].kind, self.models[name].settings, source=f"model '{name}'")
-        if taken:
-            raise ConfigError(f"models: the name '{taken[0]}' is a catalogue of skymill's own; rename the model")
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Chain:
-        """Check the mapping Snakemake made of its config files, and the files it names."""
-        run = load_run(config)
-        return cls(run, load_survey(run.survey), [load_model(path) for path in run.models])
+        """Check the mapping Snakemake made of its config files, and the files it names.
+
+        Raises
+        ------
+        ConfigError
+            Naming every fault that shows without opening a table.
+        """
+        run, survey, models = check_run(config)
+        faults = settings_faults(run, survey, models)
+        if faults:
+            raise ConfigError("\n".join(faults))
+        return cls(run, survey, models)
 
     @property
     def output(self) -> str:

@@ -8,22 +8,26 @@ from typing import Annotated
 
 import typer
 
-from skymill.config import check_run, json_schemas
+from skymill.config import ConfigError, check_run, json_schemas
 
 app = typer.Typer(no_args_is_help=True, help="Check configuration files, or print their JSON schema.")
 
 
 @app.command()
 def check(path: Annotated[Path, typer.Argument(help="A run's file.")] = Path("config/config.yaml")) -> None:
-    """Check a run, its survey and its models, and name every fault with its file, key, value and mend."""
-    from skymill.models import read_settings
+    """Check a run, its survey and its models, and name every fault with its file, key, value and mend.
+
+    The tables' headers are opened and the labels are read; whether a unit is right, no header tells.
+    """
+    from skymill.cli.check import settings_faults, table_faults
 
     run, survey, models = check_run(path)
-    for model in models:
-        if model.kind != "onnx":
-            read_settings(model.kind, model.settings, source=f"model '{model.name}'")
+    faults = settings_faults(run, survey, models) or table_faults(run, survey, models)
+    if faults:
+        raise ConfigError("\n".join(faults))
     names = ", ".join(model.name for model in models) or "none"
-    typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}")
+    opened = "" if survey.format == "simulated" else "; its tables' headers were opened, their values were not read"
+    typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}{opened}")
 
 
 @app.command()

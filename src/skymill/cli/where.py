@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skymill.cli.chain import RESERVED
+from skymill.cli.check import RESERVED
 
 
 def what_stands(output: str | Path) -> list[str]:

@@ -18,6 +18,21 @@ from skymill.config.run import RunConfig
 from skymill.config.survey import SurveyConfig
 
 Model = TypeVar("Model", bound=Settings)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a block, of which YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, key in enumerate(keys):
+            if key.value in {other.value for other in keys[:number]}:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice in one block; delete one", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}")
 
 
@@ -31,7 +46,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; check the path (relative to {Path.cwd()})") from None
     except yaml.YAMLError as error:
@@ -41,9 +56,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_run(source: str | Path | Mapping[str, Any]) -> RunConfig:
-    """Load a run from a file, or from the mapping Snakemake made of its config files."""
-    return _load(RunConfig, source)
+def load_run(source: str | Path | Mapping[str, Any], *, name: str = "") -> RunConfig:
+    """Load a run from a file, or from the mapping Snakemake made of its config files, which `name` tells."""
+    return _load(RunConfig, source, name)
 
 
 def load_survey(source: str | Path | Mapping[str, Any]) -> SurveyConfig:
@@ -56,15 +71,25 @@ def load_model(source: str | Path | Mapping[str, Any]) -> ModelConfig:
     return _load(ModelConfig, source)
 
 
-def check_run(path: str | Path) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
+def check_run(
+    source: str | Path | Mapping[str, Any], *, name: str = ""
+) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
     """Load a run and every file it names.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A run's file, or what Snakemake made of its config files.
+    name : str
+        What messages call a mapping.
 
     Raises
     ------
     ConfigError
         With the faults of all files together.
     """
-    run = load_run(path)
+    run = load_run(source, name=name)
+    path = name or _named(source)
     faults: list[str] = []
     survey: SurveyConfig | None = None
     models: list[ModelConfig] = []
@@ -72,14 +97,14 @@ def check_run(path: str | Path) -> tuple[RunConfig, SurveyConfig, list[ModelConf
         survey = load_survey(run.survey)
     except ConfigError as error:
         faults.append(str(error))
-    for name in run.models:
+    for file in run.models:
         try:
-            models.append(load_model(name))
+            models.append(load_model(file))
         except ConfigError as error:
             faults.append(str(error))
     names = [model.name for model in models]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        faults.append(f"{path}: models: two models are named '{name}'; rename one")
+    for twice in sorted({each for each in names if names.count(each) > 1}):
+        faults.append(f"{path}: models: two models are named '{twice}'; rename one")
     if run.labels is None and any(model.kind != "onnx" for model in models):
         faults.append(f"{path}: labels: needed to train {', '.join(names)}; add the block `labels`")
     if survey is not None:
@@ -104,10 +129,13 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {name: kind.model_json_schema() for name, kind in kinds.items()}
 
 
-def _load(model: type[Model], source: str | Path | Mapping[str, Any]) -> Model:
-    named = isinstance(source, str | Path)
+def _named(source: str | Path | Mapping[str, Any]) -> str:
+    return str(source) if isinstance(source, str | Path) else "the run's configuration"
+
+
+def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str = "") -> Model:
     content = read_yaml(source) if isinstance(source, str | Path) else dict(source)
-    name = str(source) if named else f"{model.__name__} of the command line"
+    name = name or _named(source)
     if isinstance(content.get("path"), str):
         content["path"] = expand_variables(content["path"], source=name)
     if isinstance(content.get("labels"), dict) and isinstance(content["labels"].get("path"), str):

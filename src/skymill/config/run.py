@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from skymill.config.base import Settings
 from skymill.config.survey import AngleColumn, IdColumn, Name
@@ -24,6 +25,15 @@ class TilingSettings(Settings):
     """A group, the unit of a Snakemake job, is the ancestor of its tiles at this order."""
     part_rows: int = Field(1_000_000, ge=1_000)
     """Rows of the input that one task reads."""
+
+    @model_validator(mode="after")
+    def _orders_rise(self) -> TilingSettings:
+        if self.lowest_order > self.highest_order:
+            raise ValueError(
+                f"expected lowest_order <= highest_order, found {self.lowest_order} > {self.highest_order}; "
+                "lower the first"
+            )
+        return self
 
 
 class FeatureSettings(Settings):
@@ -97,6 +107,7 @@ class ComputeSettings(Settings):
     scheduler: str = "local"
     """`local` starts `threads` workers in each job; an address (tcp://..., tls://...) joins a running cluster."""
     memory_per_worker: str = "3GB"
+    """Limit of a local worker, a number with its unit: `3GB`, `500MB`, `2GiB`. At 95 % of it the worker is killed."""
     retries: int = Field(1, ge=0, le=10)
     """How often a tile that raised is tried again before it is quarantined."""
     max_quarantined_tiles: int = Field(0, ge=0)
@@ -107,6 +118,13 @@ class ComputeSettings(Settings):
     """A task that takes longer is taken for hung: its worker is killed and its tiles are suspects."""
     scratch: str | None = None
     """Node-local folder for Dask; the system's temporary folder where null."""
+
+    @field_validator("memory_per_worker")
+    @classmethod
+    def _has_unit(cls, value: str) -> str:
+        if not re.fullmatch(r"\d+(\.\d+)? ?[kMGT]i?B", value):
+            raise ValueError("expected a number with its unit: '3GB', '500MB' or '2GiB'")
+        return value
 
 
 class InferenceSettings(Settings):

@@ -83,7 +83,16 @@ class Photometry(Settings):
             raise ValueError("unit 'mag_asinh' needs softening, the b of each band")
         if self.unit != "count" and self.zero_point is not None:
             raise ValueError(f"zero_point is only for unit 'count', found unit '{self.unit}'")
+        if self.ab_offset and self.unit.endswith("Jy"):
+            raise ValueError(f"unit '{self.unit}' is absolute; ab_offset is for magnitudes, nanomaggies and counts")
         return self
+
+    @field_validator("softening")
+    @classmethod
+    def _positive(cls, softening: PerBand | None) -> PerBand | None:
+        if softening and not all(b > 0 for b in softening.values()):
+            raise ValueError("softening must be positive in every band")
+        return softening
 
 
 class ValueColumn(Settings):
@@ -175,11 +184,21 @@ class SurveyConfig(Settings):
             raise ValueError("the block `simulation` is only for format 'simulated'")
         return self
 
+    @field_validator("bands")
+    @classmethod
+    def _bands_differ(cls, bands: list[str]) -> list[str]:
+        if len(set(bands)) < len(bands):
+            raise ValueError("each band may stand only once")
+        return bands
+
     @model_validator(mode="after")
     def _bands_known(self) -> SurveyConfig:
         tables: dict[str, Any] = {}
         for name, photometry in self.photometry.items():
             tables[f"photometry.{name}.softening"] = photometry.softening
+            unknown = sorted(set(photometry.ab_offset) - set(self.bands))
+            if unknown:  # it would change nothing: bands without an offset have none
+                raise ValueError(f"photometry.{name}.ab_offset names the bands {unknown}; known: {self.bands}")
             if isinstance(photometry.zero_point, dict):
                 tables[f"photometry.{name}.zero_point"] = photometry.zero_point
         if self.extinction:

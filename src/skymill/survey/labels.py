@@ -15,9 +15,12 @@ from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.angles import degrees, positions
 from skymill.survey.columns import Columns, Role, check_columns, id_roles, names
+from skymill.survey.errors import TableError
 from skymill.survey.flux import cleaned
 from skymill.survey.gate import first_reason
 from skymill.survey.ids import object_ids, texts, without_text
+
+SHOWN_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,24 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
         other_classes=dict(sorted(others.items())),
         digest=digest,
     )
+
+
+def check_classes(labels: Labels, settings: LabelSettings) -> None:
+    """Make sure that each class asked for has a row that can be used.
+
+    Raises
+    ------
+    TableError
+        Naming the classes without one, and those that the table has.
+    """
+    absent = sorted(set(settings.classes) - set(labels.label.tolist()))
+    if absent:
+        found = Counter(labels.label.tolist()) + Counter(labels.other_classes)
+        listed = ", ".join(f"{name} ({count:,})" for name, count in found.most_common(SHOWN_CLASSES)) or "none"
+        raise TableError(
+            f"{settings.path or 'labels of the simulated survey'}: no row that can be used has the class "
+            f"{', '.join(absent)} in column '{settings.column}'; its classes: {listed}; correct labels.classes"
+        )
 
 
 def labels_digest(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | None = None) -> str:

@@ -68,6 +68,17 @@ class Survey:
             row += len(gated.block) + len(gated.rejected)
             yield gated
 
+    def check(self) -> None:
+        """Hold every file's header against the column map; no row is read and nothing is hashed.
+
+        Raises
+        ------
+        TableError
+            Of the first file that does not fit.
+        """
+        for file in self.files():
+            check_columns(readers.shape(file, self._format).columns, source_roles(self.config), where=file.path)
+
     def native_tiles(self) -> list[Tile] | None:
         """Give the tiles of a HATS input, which keeps its own partitioning; None for any other."""
         if self.config.format != "hats":

@@ -51,14 +51,9 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
     RuntimeError
         If a part cannot be read; every such part is named.
     ValueError
-        If the ids do not tell sources apart, or the bounds contradict each other.
+        If the ids do not tell sources apart.
     """
     files = TilingFiles(Path(output))
-    if run.tiling.lowest_order > run.tiling.highest_order:
-        raise ValueError(
-            f"tiling: expected lowest_order <= highest_order, "
-            f"found {run.tiling.lowest_order} > {run.tiling.highest_order}; lower the first"
-        )
     with group_lock(files.root / ".lock"):
         sweep(files.staging)
         keyed = key_parts(survey, run.tiling)

@@ -41,7 +41,9 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
     suffixes = _reader(table_format).SUFFIXES
     files = [found(name, entry) for name, entry in walk(path, suffixes)]
     if not files:
-        raise TableError(f"{path}: expected files named {', '.join(suffixes)}, found none in this folder")
+        raise TableError(
+            f"{path}: expected files named {', '.join(suffixes)}, found none in this folder; correct `path` or `format`"
+        )
     return files
 
 
