@@ -37,11 +37,13 @@ def main() -> None:
 def verify(path: Annotated[Path, typer.Argument(help="A results folder, a catalogue or a sealed version.")]) -> None:
     """Recompute every digest below PATH and name what is missing, changed or too much.
 
+    Of a run's folder that is every tile, version, training set, fit and ONNX file.
+
     Exit status 0 when all is well, 1 otherwise.
     """
-    from skymill.store import verify as verify_store
+    from skymill import release
 
-    report = verify_store(path)
+    report = release.verify(path)
     for line in report.lines():
         typer.echo(line)
     raise typer.Exit(0 if report.ok else 1)

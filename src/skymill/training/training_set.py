@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from skymill.config import LabelSettings, RunConfig, SplitSettings
 from skymill.features import reference_band
 from skymill.sky import at_order
+from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
 from skymill.survey import Labels, Survey, read_labels
@@ -112,6 +113,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
         "set": path.stem,
         "file": f"sets/{path.name}",
         "sha256": file_sha256(path),
+        "files": {f"sets/{path.name}": file_sha256(path)},
         **metadata,
         "labels": {**counts, "other_classes": dict(labels.other_classes), "digest": labels.digest},
         "sources": {
@@ -124,8 +126,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
         "inputs": {Path(manifest).stem: file_sha256(manifest) for manifest in feature_manifests},
     }
     target = output / "training" / "set.json"
-    text = json.dumps(described, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(target, text.encode() + b"\n")
+    write_bytes(target, to_document(described))
     return target
 
 
