@@ -68,7 +68,9 @@ NEEDS_THE_TABLES = [
     ("survey.yaml", "id.column", "objectid", r"'objectid' \(similar: objectId\)"),
     ("survey.yaml", "photometry.psfFlux.column", "{band}_psfFlx", r"'u_psfFlx' \(similar: u_psfFlux"),
     ("survey.yaml", "format", "fits", "correct `path` or `format`"),
-    ("config.yaml", "labels.column", "klass", "'klass'"),
+    ("config.yaml", "labels.column", "klass", r"'klass'.*correct labels\.column or labels\.id.*has objectId, class"),
+    ("config.yaml", "labels.id.column", "objectid", r"'objectid' \(similar: objectId\); correct labels\."),
+    ("survey.yaml", "ra.column", "ra", r"'ra'.*column map; the table has objectId, coord_ra"),
     ("config.yaml", "labels.format", "fits", "correct `format`"),
     ("config.yaml", "labels.classes", ["GALAXY", "QUASAR", "STAR"], r"class QUASAR .*QSO \([\d,]+\).*labels\.classes"),
 ]

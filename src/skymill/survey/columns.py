@@ -20,6 +20,8 @@ NUMPY_KINDS: dict[str, TypeKind] = {
     "i": "integer", "u": "integer", "f": "float", "b": "boolean", "U": "text", "S": "text", "O": "text",
 }  # fmt: skip
 
+SHOWN_COLUMNS = 60
+
 
 class ColumnType(NamedTuple):
     """The type of a column as its file declares it."""
@@ -96,13 +98,30 @@ def names(roles: list[tuple[str, Role]]) -> list[str]:
     return list(dict.fromkeys(name for name, _ in roles))
 
 
-def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]], *, where: str) -> None:
+def check_columns(
+    found: Mapping[str, ColumnType],
+    roles: list[tuple[str, Role]],
+    *,
+    where: str,
+    mend: str = "correct the survey's column map",
+) -> None:
     """Check that every mapped column is there and holds what its role asks for.
+
+    Parameters
+    ----------
+    found : mapping of name to ColumnType
+        What the table has.
+    roles : list of (str, Role)
+        What is asked for.
+    where : str
+        The table, for the message.
+    mend : str
+        What to do where a column is missing.
 
     Raises
     ------
     TableError
-        Naming all missing columns, with similar names the table has, and all columns of a wrong type.
+        Naming all missing columns, with the names that the table has, and all columns of a wrong type.
     """
     missing = [name for name in names(roles) if name not in found]
     faults: list[str] = []
@@ -110,7 +129,7 @@ def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]]
         listed = ", ".join(_with_hint(name, list(found)) for name in missing)
         faults.append(
             f"{where}: {len(missing)} of {len(names(roles))} mapped columns are missing: {listed}; "
-            "correct the survey's column map"
+            f"{mend}; the table has {_listed(list(found))}"
         )
     for name, role in dict.fromkeys(roles):
         demand = DEMANDS[role]
@@ -120,6 +139,11 @@ def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]]
             )
     if faults:
         raise TableError("\n".join(faults))
+
+
+def _listed(known: list[str]) -> str:
+    shown = ", ".join(known[:SHOWN_COLUMNS])
+    return shown if len(known) <= SHOWN_COLUMNS else f"{shown} and {len(known) - SHOWN_COLUMNS} more"
 
 
 def _with_hint(name: str, known: list[str]) -> str:

@@ -92,9 +92,10 @@ def check_classes(labels: Labels, settings: LabelSettings) -> None:
     if absent:
         found = Counter(labels.label.tolist()) + Counter(labels.other_classes)
         listed = ", ".join(f"{name} ({count:,})" for name, count in found.most_common(SHOWN_CLASSES)) or "none"
+        told = ", ".join(f"{count:,} {name}" for name, count in labels.counts.items() if count)
         raise TableError(
             f"{settings.path or 'labels of the simulated survey'}: no row that can be used has the class "
-            f"{', '.join(absent)} in column '{settings.column}'; its classes: {listed}; correct labels.classes"
+            f"{', '.join(absent)} in column '{settings.column}' ({told}); its classes: {listed}; correct labels.classes"
         )
 
 
@@ -125,6 +126,13 @@ def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
     return roles + [(name, "number") for name in (settings.pm_ra, settings.pm_dec) if name]
 
 
+def _keys(settings: LabelSettings) -> str:
+    """Where a run's file names the columns of its label table."""
+    if settings.match == "id":
+        return "labels.column or labels.id"
+    return "labels.column, labels.ra or labels.dec" + (", labels.pm_ra or labels.pm_dec" if settings.pm_ra else "")
+
+
 def _simulated(survey: SurveyConfig) -> tuple[Iterator[Columns], str]:
     return embedded.label_blocks(survey), embedded.digest(survey)
 
@@ -141,7 +149,7 @@ def _blocks(files: list[readers.TableFile], settings: LabelSettings) -> Iterator
     roles = _roles(settings)
     for file in files:
         shape = readers.shape(file, settings.format)
-        check_columns(shape.columns, roles, where=file.path)
+        check_columns(shape.columns, roles, where=file.path, mend=f"correct {_keys(settings)} in the run's file")
         yield from readers.read(file, settings.format, names(roles), 0, shape.n_rows)
 
 
