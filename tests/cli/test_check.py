@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from snakemake_run import run
 from survey_files import write_survey, write_yaml
 from typer.testing import CliRunner
 
 from skymill.cli.chain import Chain
 from skymill.cli.main import app
-from skymill.config import read_yaml
+from skymill.config import ConfigError, read_yaml
 
 
 @pytest.fixture(autouse=True)
@@ -64,13 +65,27 @@ NEEDS_NO_TABLE = [
     ("survey.yaml", "bands", ["u", "g", "g"], "each band may stand only once"),
     ("survey.yaml", "photometry.psfFlux.ab_offset", {"u": 0.04}, "unit 'nJy' is absolute"),
 ]
+NEEDS_NO_TABLE += [
+    ("config.yaml", "splitt", {}, r"config\.yaml: splitt: unknown key.*did you mean 'split'"),
+    ("config.yaml", "labels.column", None, r"config\.yaml: labels\.column"),
+    ("forest.yaml", "settings", {"maxdepth": 3}, r"forest\.yaml: settings: maxdepth: unknown key"),
+    (
+        "survey.yaml",
+        "id",
+        "objectId",
+        r"survey\.yaml: id: value 'objectId': expected a block; its keys: column",
+    ),
+    ("survey.yaml", "path", None, r"survey\.yaml: format 'parquet' needs path"),
+    ("survey.yaml", "path", "gone", r"survey\.yaml: path: gone: no such file"),
+    ("config.yaml", "features.colour_flux", "gone", r"config\.yaml: features\.colour_flux: value 'gone'"),
+]
 NEEDS_THE_TABLES = [
     ("survey.yaml", "id.column", "objectid", r"'objectid' \(similar: objectId\)"),
     ("survey.yaml", "photometry.psfFlux.column", "{band}_psfFlx", r"'u_psfFlx' \(similar: u_psfFlux"),
     ("survey.yaml", "format", "fits", "correct `path` or `format`"),
     ("config.yaml", "labels.column", "klass", r"'klass'.*correct labels\.column or labels\.id.*has objectId, class"),
     ("config.yaml", "labels.id.column", "objectid", r"'objectid' \(similar: objectId\); correct labels\."),
-    ("survey.yaml", "ra.column", "ra", r"'ra'.*column map; the table has objectId, coord_ra"),
+    ("survey.yaml", "ra.column", "ra", r"'ra'.*column map in survey\.yaml; the table has objectId, coord_ra"),
     ("config.yaml", "labels.format", "fits", "correct `format`"),
     ("config.yaml", "labels.classes", ["GALAXY", "QUASAR", "STAR"], r"class QUASAR .*QSO \([\d,]+\).*labels\.classes"),
 ]
@@ -88,7 +103,7 @@ def test_check_finds(file: str, key: str, value: Any, message: str):
 def test_the_snakefile_finds(file: str, key: str, value: Any, message: str):
     change(file, key, value)
     with pytest.raises(ValueError, match=message):
-        Chain.from_config(read_yaml("config.yaml"))
+        Chain.from_config(read_yaml("config.yaml"), ["config.yaml"])
 
 
 def test_a_key_that_stands_twice_is_refused(folder: Path):
@@ -97,6 +112,20 @@ def test_a_key_that_stands_twice_is_refused(folder: Path):
         (folder / file).write_text(before + "name: other\n")
         assert re.search(rf"{file}: not valid YAML: the key 'name' stands twice", check())
         (folder / file).write_text(before)
+
+
+def test_a_key_that_stands_twice_is_seen_behind_snakemake_too(folder: Path):
+    content = read_yaml("config.yaml")
+    (folder / "config.yaml").write_text((folder / "config.yaml").read_text() + "name: other\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml: not valid YAML: the key 'name' stands twice"):
+        Chain.from_config(content, [folder / "config.yaml"])
+
+
+def test_snakemake_names_the_runs_file(folder: Path):
+    change("config.yaml", "splitt", {})
+    outcome = run(folder, "-n", check=False)
+    assert outcome.returncode != 0
+    assert "config.yaml: splitt: unknown key" in outcome.text
 
 
 def test_a_model_file_from_elsewhere_is_looked_for_and_opened(folder: Path):

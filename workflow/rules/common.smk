@@ -4,7 +4,7 @@ from skymill.cli.chain import Chain
 from skymill.cli.checkpoints import read_checkpoint
 from skymill.cli.where import what_stands
 
-CHAIN = Chain.from_config(config)
+CHAIN = Chain.from_config(config, workflow.configfiles)
 
 
 pathvars:

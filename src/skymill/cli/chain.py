@@ -5,14 +5,14 @@ It is built each time the Snakefile is read, so nothing here opens a table or im
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from skymill import export, features, inference, tiling, training
 from skymill.cli.check import RESERVED, settings_faults
-from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run
+from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run, read_yaml
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
 
@@ -34,15 +34,23 @@ class Chain:
         self.models: dict[str, ModelConfig] = {model.name: model for model in models}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Chain:
+    def from_config(cls, config: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Chain:
         """Check the mapping Snakemake made of its config files, and the files it names.
+
+        Parameters
+        ----------
+        config : mapping
+        files : sequence of path
+            The config files, for messages; Snakemake does not see a key that stands twice in one of them.
 
         Raises
         ------
         ConfigError
             Naming every fault that shows without opening a table.
         """
-        run, survey, models = check_run(config)
+        for file in files:
+            read_yaml(file)
+        run, survey, models = check_run(config, name=" with ".join(_near(file) for file in files))
         faults = settings_faults(run, survey, models)
         if faults:
             raise ConfigError("\n".join(faults))
@@ -104,3 +112,9 @@ class Chain:
     def inference_settings(self, model: str, onnx: str) -> str:
         """The `settings12` of a model's catalogue."""
         return short(inference.settings_digest(onnx, self.run.inference))
+
+
+def _near(file: str | Path) -> str:
+    """Name a file as a person in the working directory would."""
+    file, here = Path(file), Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)

@@ -21,13 +21,14 @@ RESERVED = ("sources", "features")
 
 def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
     """Name what shows without opening a table: quick, since the Snakefile asks each time it is read."""
-    faults = [*_output(run.output), *_label_path(run), *_faults_of(open_survey, survey)]
+    faults = [f"{run.where}: {fault}" for fault in (*_output(run.output), *_label_path(run))]
+    faults += _faults_of(open_survey, survey)
     try:
         features = [asdict(feature) for feature in features_of(make_recipe(survey, run.features))]
     except ValueError as error:
-        return [*faults, str(error)]
-    for path, model in zip(run.models, models, strict=True):
-        faults += _model(path, model, features)
+        return [*faults, f"{run.where}: {error}"]
+    for model in models:
+        faults += _model(model, features)
     return faults
 
 
@@ -64,14 +65,14 @@ def _label_path(run: RunConfig) -> Iterator[str]:
         yield f"labels.path: {path}: no such file or folder; correct it (relative to {Path.cwd()})"
 
 
-def _model(path: str, model: ModelConfig, features: list[dict[str, Any]]) -> Iterator[str]:
+def _model(model: ModelConfig, features: list[dict[str, Any]]) -> Iterator[str]:
     if model.name in RESERVED:
-        yield f"{path}: name: '{model.name}' is a catalogue of skymill's own; rename the model"
-    yield from _faults_of(choose_features, features, model.features, source=path)
+        yield f"{model.where}: name: '{model.name}' is a catalogue of skymill's own; rename the model"
+    yield from _faults_of(choose_features, features, model.features, source=model.where)
     if model.kind != "onnx":
-        yield from _faults_of(read_settings, model.kind, model.settings, source=path)
+        yield from _faults_of(read_settings, model.kind, model.settings, source=model.where)
     elif not Path(str(model.path)).is_file():
-        yield f"{path}: path: {model.path}: no such file; correct it (relative to {Path.cwd()})"
+        yield f"{model.where}: path: {model.path}: no such file; correct it (relative to {Path.cwd()})"
 
 
 def _check_labels(run: RunConfig, survey: SurveyConfig) -> None:

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 from skymill.config.errors import ConfigError, explain
 from skymill.config.model import ModelConfig
 from skymill.config.run import RunConfig
 from skymill.config.survey import SurveyConfig
 
-Model = TypeVar("Model", bound=Settings)
+Model = TypeVar("Model", bound=FileSettings)
 
 
 class _Loader(yaml.SafeLoader):
@@ -89,7 +89,7 @@ def check_run(
         With the faults of all files together.
     """
     run = load_run(source, name=name)
-    path = name or _named(source)
+    path = run.where
     faults: list[str] = []
     survey: SurveyConfig | None = None
     models: list[ModelConfig] = []
@@ -142,9 +142,11 @@ def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str 
         labels = content["labels"]
         content["labels"] = {**labels, "path": expand_variables(labels["path"], source=name)}
     try:
-        return model.model_validate(content)
+        settings = model.model_validate(content)
     except ValidationError as error:
         raise explain(error, source=name, model=model) from None
+    settings._file = name
+    return settings
 
 
 def expand_variables(text: str, *, source: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 from skymill.config.survey import Name
 
 
@@ -21,7 +21,7 @@ class ParitySettings(Settings):
     max_ece_shift: float = Field(1e-3, ge=0)
 
 
-class ModelConfig(Settings):
+class ModelConfig(FileSettings):
     """One model of the run."""
 
     name: Name

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 from skymill.config.survey import AngleColumn, IdColumn, Name
 
 
@@ -136,7 +136,7 @@ class InferenceSettings(Settings):
     """Execution provider; an asked-for GPU that is not there is an error."""
 
 
-class RunConfig(Settings):
+class RunConfig(FileSettings):
     """One run of skymill."""
 
     name: Name

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 
 PerBand = dict[str, float]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -150,7 +150,7 @@ class SimulationSettings(Settings):
     """Share of sources of known class down to i = 20; beyond, it falls by 0.2 dex per magnitude."""
 
 
-class SurveyConfig(Settings):
+class SurveyConfig(FileSettings):
     """One survey: its tables, its bands and the meaning of its columns."""
 
     name: Name

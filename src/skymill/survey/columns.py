@@ -89,7 +89,7 @@ def source_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
 def positions_of(config: SurveyConfig) -> tuple[IdColumn, AngleColumn, AngleColumn]:
     """The id, ra and dec of a map, which must be there."""
     if config.id is None or config.ra is None or config.dec is None:
-        raise TableError(f"survey '{config.name}': its column map must name id, ra and dec")
+        raise TableError(f"{config.where}: its column map must name id, ra and dec")
     return config.id, config.ra, config.dec
 
 

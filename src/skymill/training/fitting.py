@@ -159,7 +159,7 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
     fitted = find(model.kind).fit(
         _examples(train, class_weights),
         _examples(validation, class_weights),
-        read_settings(model.kind, settings, source=f"model '{model.name}'"),
+        read_settings(model.kind, settings, source=model.where),
         seed=seed,
         place=place,
     )
