@@ -25,6 +25,8 @@ class TilingSettings(Settings):
     """A group, the unit of a Snakemake job, is the ancestor of its tiles at this order."""
     part_rows: int = Field(1_000_000, ge=1_000)
     """Rows of the input that one task reads."""
+    max_quarantined_share: float = Field(0.5, ge=0, le=1)
+    """A plan that had to put aside a larger share of all rows fails: a unit or a column is probably wrong."""
 
     @model_validator(mode="after")
     def _orders_rise(self) -> TilingSettings:

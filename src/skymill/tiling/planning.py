@@ -15,14 +15,14 @@ from skymill.compute import group_lock
 from skymill.config import RunConfig, SurveyConfig
 from skymill.store import canonical_json, digest
 from skymill.store.durable import staged, sweep, write_bytes
-from skymill.survey import Survey
+from skymill.survey import REASONS, Survey
 from skymill.tiling.adaptive import TileTable, add_counts, group_of
 from skymill.tiling.conflicts import find_conflicts
 from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group, make_groups
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.settings import column_map, count_order, max_rows
+from skymill.tiling.settings import NOT_OF_TILES, column_map, count_order, max_rows
 from skymill.tiling.spill import REJECTED, PartRecord, read_counts
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
     RuntimeError
         If a part cannot be read; every such part is named.
     ValueError
-        If the ids do not tell sources apart.
+        If the ids do not tell sources apart, or too many rows are quarantined.
     """
     files = TilingFiles(Path(output))
     with group_lock(files.root / ".lock"):
@@ -61,6 +61,8 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         logger.info("%d of %d parts are new", len(fresh), len(keyed))
         read_parts(fresh, run, survey, files, workers=workers)
         records = [PartRecord.read(files.part(item.key).record) for item in keyed]
+        _write_quarantine([files.part(item.key).rejected for item in keyed], files)
+        _check_quarantined(records, run, survey.config, files)
         tiles = _tiles(survey, run, [item.key for item in keyed], files)
         indexes = [files.part(item.key).index for item in keyed]
         conflicts = find_conflicts(indexes, sum(record.n_rows for record in records), run.compute, workers=workers)
@@ -68,8 +70,24 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         for group in planned:
             group.write(files)
         _write_tiles(tiles, run.tiling.group_order, files)
-        _write_quarantine([files.part(item.key).rejected for item in keyed], files)
         write_bytes(files.plan, canonical_json(_summary(run, survey.config, records, tiles, planned)) + b"\n")
+
+
+def _check_quarantined(records: Sequence[PartRecord], run: RunConfig, survey: SurveyConfig, files: TilingFiles) -> None:
+    """Tell of rows that were put aside; too many of them are a fault of the survey's file."""
+    n_in = sum(record.n_in for record in records)
+    reasons = sum((Counter(record.quarantined) for record in records), Counter[str]())
+    if not reasons:
+        return
+    share = reasons.total() / n_in
+    listed = ", ".join(f"{count:,} {name} ({REASONS[name].meaning})" for name, count in reasons.most_common())
+    told = f"{survey.where}: {reasons.total():,} of {n_in:,} rows ({share:.1%}) are quarantined: {listed}"
+    if share > run.tiling.max_quarantined_share:
+        raise ValueError(
+            f"{told}; that is more than tiling.max_quarantined_share ({run.tiling.max_quarantined_share:g}): correct "
+            f"the units and columns in {survey.where}, or raise the limit; the rows stand in {files.quarantine}"
+        )
+    logger.warning("%s; they stand in %s", told, files.quarantine)
 
 
 def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
@@ -96,7 +114,7 @@ def _summary(
     for record in records:
         quarantined.update(record.quarantined)
         excluded.update(record.excluded)
-    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows"})
+    bounds = run.tiling.model_dump(mode="json", exclude=NOT_OF_TILES)
     return {
         "format": FORMAT,
         "survey": survey.name,

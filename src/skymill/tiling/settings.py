@@ -17,20 +17,23 @@ READERS = ("skymill.survey.readers.fits", "skymill.survey.readers.hats", "skymil
 TILE = ("skymill.tiling.rows", "skymill.tiling.form")
 PLAN = ("skymill.tiling.crowding",)
 SPILL = ("skymill.tiling.spill",)
+NOT_OF_TILES = {"part_rows", "max_quarantined_share"}
+"""Settings that change how tiles come about, not what they hold."""
 COUNT_ORDER = 10
 """Parts are counted no finer (12.6 million pixels, 200 MB); crowded pixels are deepened where they stand."""
 
 
 def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
     """Give the settings12 of the source catalogue: what all its tiles share; the data are not part of it."""
-    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows"})
+    bounds = run.tiling.model_dump(mode="json", exclude=NOT_OF_TILES)
     algorithm = algorithm_digest(VERSION, (*gate_modules(survey), *PLAN, *TILE))
     return short(digest({"tiling": bounds, "survey": column_map(survey), "algorithm": algorithm}))
 
 
 def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
     """Give the digest of everything but the data that decides a plan."""
-    return digest({"parts": part_key("", survey, run.tiling), "tiles": settings_digest(run, survey)})
+    limit = run.tiling.max_quarantined_share
+    return digest({"parts": part_key("", survey, run.tiling), "tiles": settings_digest(run, survey), "limit": limit})
 
 
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
