@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from skymill.config import ConfigError, check_run, json_schemas, load_model, load_run, load_survey
+from skymill.config import ConfigError, check_run, describe, json_schemas, load_model, load_run, load_survey
+from skymill.config.describe import KINDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SURVEY = {
@@ -123,6 +124,18 @@ def test_shipped_runs_are_right(path, monkeypatch):
 def test_shipped_schemas_are_those_of_the_code(kind):
     written = json.loads((REPOSITORY / f"config/schemas/{kind}.schema.json").read_text())
     assert written == json_schemas()[kind], f"run `skymill config schema --write config/schemas` ({kind})"
+
+
+def test_the_page_of_all_keys_is_that_of_the_code():
+    page = (REPOSITORY / "docs/configuration.md").read_text()
+    assert all(describe(kind) in page for kind in KINDS), "run `skymill config keys --write docs/configuration.md`"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_has_a_meaning(kind):
+    rows = [line.split(" | ") for line in describe(kind).splitlines() if line.startswith("| `")]
+    assert rows
+    assert [row[0] for row in rows if len(row[-1].strip(" |")) < 8] == []
 
 
 def test_schema_accepts_what_the_code_accepts():

@@ -8,9 +8,16 @@ from typing import Annotated
 
 import typer
 
-from skymill.config import ConfigError, check_run, json_schemas
+from skymill.config import ConfigError, check_run, describe, json_schemas
+from skymill.config.describe import KINDS
 
-app = typer.Typer(no_args_is_help=True, help="Check configuration files, or print their JSON schema.")
+app = typer.Typer(no_args_is_help=True, help="Check configuration files, or print their keys or JSON schema.")
+PAGE = """\
+# Configuration
+
+Made by `skymill config keys --write docs/configuration.md`; a whole example is in [your own survey](own_survey.md).
+Paths are relative to the working directory. Hyperparameters, `settings` in a model's file, are in [models](models.md).
+"""
 
 
 @app.command()
@@ -28,6 +35,21 @@ def check(path: Annotated[Path, typer.Argument(help="A run's file.")] = Path("co
     names = ", ".join(model.name for model in models) or "none"
     opened = "" if survey.format == "simulated" else "; its tables' headers were opened, their values were not read"
     typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}{opened}")
+
+
+@app.command()
+def keys(
+    kind: Annotated[str, typer.Argument(help="run, survey or model; all of them where left out.")] = "",
+    write: Annotated[Path | None, typer.Option(help="Write the page of all keys into this file instead.")] = None,
+) -> None:
+    """Print every key that a kind of file may hold: values, default, meaning."""
+    if kind and kind not in KINDS:
+        raise ValueError(f"'{kind}' is not a kind of file; choose from {', '.join(KINDS)}")
+    if write is not None:
+        write.write_text(PAGE + "\n" + "\n".join(describe(each) for each in KINDS))
+        return
+    for each in [kind] if kind else KINDS:
+        typer.echo(describe(each))
 
 
 @app.command()

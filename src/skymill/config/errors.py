@@ -31,7 +31,7 @@ def _line(fault: dict[str, Any], source: str, model: type[BaseModel]) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"
         return f"{source}: {key}: unknown key (value {_short(fault['input'])}); {hint}"
     if fault["type"] == "missing":
-        return f"{source}: {key}: required key is missing; add it (see `skymill config schema`)"
+        return f"{source}: {key}: required key is missing; add it (see `skymill config keys`)"
     if fault["type"] in BLOCK_EXPECTED:
         known = ", ".join(_known_keys(model, location)) or "names of your own"
         return f"{source}: {key}: value {_short(fault['input'])}: expected a block; its keys: {known}"

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from skymill.config.base import FileSettings, Settings
+from skymill.config.base import FileSettings
+from skymill.config.describe import KINDS
 from skymill.config.errors import ConfigError, explain
 from skymill.config.model import ModelConfig
 from skymill.config.run import RunConfig
@@ -125,8 +126,7 @@ def _feature_faults(run: RunConfig, survey: SurveyConfig) -> list[str]:
 
 def json_schemas() -> dict[str, dict[str, Any]]:
     """JSON schema of each kind of file: `run`, `survey`, `model`."""
-    kinds: dict[str, type[Settings]] = {"run": RunConfig, "survey": SurveyConfig, "model": ModelConfig}
-    return {name: kind.model_json_schema() for name, kind in kinds.items()}
+    return {name: kind.model_json_schema() for name, kind in KINDS.items()}
 
 
 def _named(source: str | Path | Mapping[str, Any]) -> str:

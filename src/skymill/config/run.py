@@ -19,6 +19,7 @@ class TilingSettings(Settings):
     max_bytes: int = Field(512_000_000, ge=100_000)
     """The same bound in bytes of the source columns held in memory."""
     lowest_order: int = Field(0, ge=0, le=12)
+    """Order of the largest tiles, from which dense ones are split."""
     highest_order: int = Field(10, ge=0, le=20)
     """Order of the count map; a pixel still over the bounds at this order is deepened further where it stands."""
     group_order: int = Field(2, ge=0, le=10)
@@ -55,15 +56,21 @@ class LabelSettings(Settings):
     """Where true classes come from and how they are joined to sources."""
 
     format: Literal["parquet", "fits", "hats", "simulated"] = "parquet"
+    """Of the table; `simulated` are the labels that come with the simulated survey."""
     path: str | None = None
+    """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     column: str
     """The column that holds the class."""
     classes: list[str] = Field(min_length=2)
     """In the order of the model's outputs; labels outside this list are excluded and counted."""
     match: Literal["id", "sky"] = "id"
+    """Join by identifier (needs `id`) or by position (needs `ra` and `dec`)."""
     id: IdColumn | None = None
+    """Made as the survey's `id` is, of the label table's columns."""
     ra: AngleColumn | None = None
+    """For match `sky`: right ascension in the label table."""
     dec: AngleColumn | None = None
+    """For match `sky`: declination in the label table."""
     radius_arcsec: float = Field(1.0, gt=0, le=60)
     """For match `sky`: the largest separation."""
     ambiguity: Literal["nearest", "drop"] = "drop"
@@ -71,6 +78,7 @@ class LabelSettings(Settings):
     pm_ra: str | None = None
     """Column of mu_alpha* = mu_alpha cos(delta), mas/yr, to carry labels to the survey's epoch."""
     pm_dec: str | None = None
+    """Column of mu_delta, mas/yr."""
     epoch: float | None = None
     """Julian year of the label positions."""
 
@@ -97,10 +105,13 @@ class SplitSettings(Settings):
     order: int = Field(6, ge=0, le=14)
     """HEALPix order of a block (6: 0.9 deg)."""
     validation: float = Field(0.2, gt=0, lt=0.5)
+    """Share of the blocks that decide when training stops and that calibrate."""
     test: float = Field(0.2, gt=0, lt=0.5)
+    """Share of the blocks that measure the finished models."""
     guard_arcsec: float = Field(30.0, ge=0)
     """Sources closer than this to a block of another split are left out; wider than a stamp."""
     seed: int = Field(0, ge=0)
+    """Another seed deals the blocks anew."""
 
 
 class ComputeSettings(Settings):
@@ -142,6 +153,7 @@ class RunConfig(FileSettings):
     """One run of skymill."""
 
     name: Name
+    """Of the run: letters, digits and _, beginning with a letter."""
     survey: str
     """Path of the survey's file."""
     models: list[Annotated[str, Field(min_length=1)]] = []
@@ -149,6 +161,7 @@ class RunConfig(FileSettings):
     output: str = "results"
     """Folder of everything the run writes."""
     seed: int = Field(42, ge=0, lt=2**32)
+    """Of everything random in training."""
     tiling: TilingSettings = TilingSettings()
     features: FeatureSettings = FeatureSettings()
     labels: LabelSettings | None = None

@@ -42,6 +42,7 @@ class AngleColumn(Settings):
     """A column of right ascension or declination."""
 
     column: str
+    """Its name in the table."""
     unit: Literal["deg", "hourangle", "rad"]
     """Unit of the column; it is never guessed."""
 
@@ -53,6 +54,7 @@ class Photometry(Settings):
     """
 
     column: str
+    """Column of the flux or magnitude, with `{band}` in its name."""
     error: str | None = None
     """Column of the 1-sigma error, same unit; null where the survey gives none (the error is then NaN)."""
     unit: Literal["nJy", "uJy", "mJy", "Jy", "nanomaggy", "count", "mag_ab", "mag_asinh"]
@@ -99,9 +101,11 @@ class ValueColumn(Settings):
     """Any other number per source, float32. `{band}` in name and column expands over the bands."""
 
     column: str
+    """Its name in the table, with `{band}` if that stands in the value's name too."""
     unit: str
     """As astropy writes it (`pixel2`, `arcsec`, `mas / yr`), or '' for a pure number."""
     missing: list[float] = []
+    """Codes that mean not measured: the value becomes NaN."""
 
     @field_validator("unit")
     @classmethod
@@ -128,6 +132,7 @@ class Primary(Settings):
     """Rows of a survey that also lists duplicates: only primary detections are catalogued, the others are excluded."""
 
     column: str
+    """The table's mark of a primary detection."""
     keep: bool | int = True
     """The column's value for a primary detection: true or false, or a number (SDSS: `mode` 1)."""
 
@@ -140,6 +145,7 @@ class SimulationSettings(Settings):
     area_deg2: float = Field(60.0, gt=0, le=41_252)
     """Area of the footprint before holes; rows / area is the mean density."""
     seed: int = Field(1, ge=0)
+    """Another seed gives another sky."""
     bad_rows: float = Field(0.02, ge=0, le=0.2)
     """Share of rows with a fault: no position, absurd coordinates, NaN fluxes, duplicates."""
     stars: float = Field(0.25, ge=0, le=0.9)
@@ -154,7 +160,9 @@ class SurveyConfig(FileSettings):
     """One survey: its tables, its bands and the meaning of its columns."""
 
     name: Name
+    """Of the survey: letters, digits and _, beginning with a letter."""
     format: Literal["parquet", "hats", "fits", "simulated"]
+    """Of the tables."""
     path: str | None = None
     """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)
@@ -167,6 +175,7 @@ class SurveyConfig(FileSettings):
     photometry: dict[Name, Photometry] = {}
     """Name of each flux (`psfFlux`, `cModelFlux`) and its columns."""
     values: dict[str, ValueColumn] = {}
+    """Name of each other number per source, and its column."""
     extinction: Extinction | None = None
     primary: Primary | None = None
     simulation: SimulationSettings | None = None
