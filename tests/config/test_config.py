@@ -67,6 +67,8 @@ def test_all_faults_are_told_at_once(tmp_path):
         (survey_with(id={"column": "a", "hash": ["b"]}), "exactly one of column, pack, hash"),
         (survey_with(id={"pack": {"a": 40, "b": 40}}), "found 80"),
         (survey_with(path=None), "format 'parquet' needs path"),
+        (survey_with(bands=["r", "Ks"]), r"'Ks'.*write 'ks' here and add band_names: \{ks: Ks\}"),
+        (survey_with(band_names={"J": "J"}), r"band_names has \['J'\]; known: \['g', 'r'\]"),
         (survey_with(simulation={}), "only for format 'simulated'"),
         (survey_with(values={"size": {"column": "a", "unit": "pixelz"}}), r"values\.size\.unit.*pixelz"),
         (survey_with(values={"{band}_ixx": {"column": "ixx", "unit": "pixel2"}}), "both the name and the column"),
@@ -82,6 +84,20 @@ def test_values_expand_over_bands():
     assert {name: value.column for name, value in survey.expanded_values().items()} == {
         "g_ixx": "g_ixx",
         "r_ixx": "r_ixx",
+    }
+
+
+def test_columns_may_spell_bands_otherwise():
+    survey = load_survey(
+        survey_with(
+            bands=["i", "ks"],
+            band_names={"ks": "Ks"},
+            values={"{band}_size": {"column": "SIZE_{band}", "unit": "arcsec"}},
+        )
+    )
+    assert {name: value.column for name, value in survey.expanded_values().items()} == {
+        "i_size": "SIZE_i",
+        "ks_size": "SIZE_Ks",
     }
 
 

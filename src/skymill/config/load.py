@@ -129,13 +129,12 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {name: kind.model_json_schema() for name, kind in KINDS.items()}
 
 
-def _named(source: str | Path | Mapping[str, Any]) -> str:
-    return str(source) if isinstance(source, str | Path) else "the run's configuration"
-
-
 def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str = "") -> Model:
-    content = read_yaml(source) if isinstance(source, str | Path) else dict(source)
-    name = name or _named(source)
+    if isinstance(source, str | Path):
+        content, file = read_yaml(source), str(source)
+    else:
+        content, file = dict(source), name
+    name = file or f"the {model.__name__.removesuffix('Config').lower()}'s configuration"
     if isinstance(content.get("path"), str):
         content["path"] = expand_variables(content["path"], source=name)
     if isinstance(content.get("labels"), dict) and isinstance(content["labels"].get("path"), str):
@@ -145,7 +144,7 @@ def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str 
         settings = model.model_validate(content)
     except ValidationError as error:
         raise explain(error, source=name, model=model) from None
-    settings._file = name
+    settings._file = file
     return settings
 
 

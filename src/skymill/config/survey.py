@@ -165,8 +165,10 @@ class SurveyConfig(FileSettings):
     """Of the tables."""
     path: str | None = None
     """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
-    bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)
-    """From blue to red; colours are made of neighbours."""
+    bands: list[str] = Field(min_length=1)
+    """From blue to red; colours are made of neighbours. Lower-case letters and digits (see `band_names`)."""
+    band_names: dict[str, str] = {}
+    """How the columns spell a band where that differs (`{j: J, ks: Ks, w1: W1}`): put in for `{band}`."""
     id: IdColumn | None = None
     ra: AngleColumn | None = None
     dec: AngleColumn | None = None
@@ -198,6 +200,12 @@ class SurveyConfig(FileSettings):
     def _bands_differ(cls, bands: list[str]) -> list[str]:
         if len(set(bands)) < len(bands):
             raise ValueError("each band may stand only once")
+        for band in bands:
+            if not re.fullmatch(r"[a-z][a-z0-9]*", band):
+                raise ValueError(
+                    f"'{band}': features are named by bands, which are lower-case letters and digits; where columns "
+                    f"spell it '{band}', write '{band.lower()}' here and add band_names: {{{band.lower()}: {band}}}"
+                )
         return bands
 
     @model_validator(mode="after")
@@ -212,10 +220,16 @@ class SurveyConfig(FileSettings):
                 tables[f"photometry.{name}.zero_point"] = photometry.zero_point
         if self.extinction:
             tables["extinction.coefficients"] = self.extinction.coefficients
+        if not set(self.band_names) <= set(self.bands):
+            raise ValueError(f"band_names has {sorted(set(self.band_names) - set(self.bands))}; known: {self.bands}")
         for key, table in tables.items():
             if table is not None and not set(self.bands) <= set(table):
                 raise ValueError(f"{key} lacks the bands {sorted(set(self.bands) - set(table))}")
         return self
+
+    def in_band(self, template: str, band: str) -> str:
+        """Name a column in one of the survey's bands."""
+        return template.replace("{band}", self.band_names.get(band, band))
 
     def expanded_values(self) -> dict[str, ValueColumn]:
         """`values` with `{band}` written out, in the order of the file."""
@@ -223,7 +237,7 @@ class SurveyConfig(FileSettings):
         for name, value in self.values.items():
             bands = self.bands if "{band}" in name else [""]
             for band in bands:
-                column = value.column.replace("{band}", band)
+                column = self.in_band(value.column, band)
                 expanded[name.replace("{band}", band)] = value.model_copy(update={"column": column})
         return expanded
 

@@ -77,7 +77,7 @@ def source_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
     roles: list[tuple[str, Role]] = [*id_roles(identifier), (ra.column, "angle"), (dec.column, "angle")]
     for photometry in config.photometry.values():
         for template in filter(None, (photometry.column, photometry.error)):
-            roles += [(template.replace("{band}", band), "flux") for band in config.bands]
+            roles += [(config.in_band(template, band), "flux") for band in config.bands]
     roles += [(value.column, "number") for value in config.expanded_values().values()]
     if config.extinction:
         roles.append((config.extinction.column, "number"))

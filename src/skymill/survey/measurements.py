@@ -63,8 +63,8 @@ def _photometry(
     for name, photometry in config.photometry.items():
         flux, error = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
         for index, band in enumerate(config.bands):
-            raw_error = columns[photometry.error.replace("{band}", band)] if photometry.error else None
-            one = fluxes(columns[photometry.column.replace("{band}", band)], raw_error, photometry, band)
+            raw_error = columns[config.in_band(photometry.error, band)] if photometry.error else None
+            one = fluxes(columns[config.in_band(photometry.column, band)], raw_error, photometry, band)
             flux[:, index], error[:, index] = one.flux, one.error
             missing = np.isnan(one.flux)
             measured |= ~missing

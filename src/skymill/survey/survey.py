@@ -139,7 +139,7 @@ def open_survey(config: SurveyConfig, *, part_rows: int = 1_000_000, cache: Path
         config = embedded.mapped(config)
     elif not Path(str(config.path)).exists():
         raise TableError(
-            f"{config.where}: path: {config.path}: no such file or folder; correct it "
+            f"{config.where}: path: {config.path}: no such file or folder; correct `path` "
             f"(relative to {Path.cwd()}) or set the variable it is made of"
         )
     source_schema(config)
