@@ -126,6 +126,7 @@ def test_snakemake_names_the_runs_file(folder: Path):
     outcome = run(folder, "-n", check=False)
     assert outcome.returncode != 0
     assert "config.yaml: splitt: unknown key" in outcome.text
+    assert outcome.text.count('  File "') <= 1  # where Snakemake read it; not where in our code it came up
 
 
 def test_a_model_file_from_elsewhere_is_looked_for_and_opened(folder: Path):

@@ -33,8 +33,8 @@ def _line(fault: dict[str, Any], source: str, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"{source}: {key}: required key is missing; add it (see `skymill config keys`)"
     if fault["type"] in BLOCK_EXPECTED:
-        known = ", ".join(_known_keys(model, location)) or "names of your own"
-        return f"{source}: {key}: value {_short(fault['input'])}: expected a block; its keys: {known}"
+        keys = ", ".join(_known_keys(model, location)) or "names of your own"
+        return f"{source}: {key}: value {_short(fault['input'])}: expected a block; its keys: {keys}"
     message = fault["msg"].removeprefix("Value error, ")
     if isinstance(fault["input"], Mapping):  # what is wrong with a whole block, its message says
         return f"{source}: {key}: {message}" if location else f"{source}: {message}"
