@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="From survey pixels and source tables to machine-learning catalogues.\n\n"
+    help="From source tables to machine-learning catalogues.\n\n"
     "The whole chain runs with `snakemake --cores all`; these commands check what goes in and read what comes out.",
 )
 app.add_typer(config.app, name="config")
@@ -34,7 +34,9 @@ def main() -> None:
 
 
 @app.command()
-def verify(path: Annotated[Path, typer.Argument(help="A results folder, a catalogue or a sealed version.")]) -> None:
+def verify(
+    path: Annotated[Path, typer.Argument(help="A run's folder, a catalogue or a sealed version.")] = Path("results"),
+) -> None:
     """Recompute every digest below PATH and name what is missing, changed or too much.
 
     Of a run's folder that is every tile, version, training set, fit and ONNX file.
