@@ -28,6 +28,9 @@ from skymill.tiling.spill import REJECTED, PartRecord, read_counts
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+FEW_GROUPS = 4
+FEW_ROWS = 100_000
+"""A job takes a second or two to begin; a group of fewer rows is done in less than that."""
 
 
 def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) -> None:
@@ -67,6 +70,7 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         indexes = [files.part(item.key).index for item in keyed]
         conflicts = find_conflicts(indexes, sum(record.n_rows for record in records), run.compute, workers=workers)
         planned = make_groups(tiles, records, conflicts, group_order=run.tiling.group_order)
+        _hint_at_small_groups(planned, run.tiling.group_order)
         for group in planned:
             group.write(files)
         _write_tiles(tiles, run.tiling.group_order, files)
@@ -88,6 +92,18 @@ def _check_quarantined(records: Sequence[PartRecord], run: RunConfig, survey: Su
             f"the units and columns in {survey.where}, or raise the limit; the rows stand in {files.quarantine}"
         )
     logger.warning("%s; they stand in %s", told, files.quarantine)
+
+
+def _hint_at_small_groups(planned: Sequence[Group], group_order: int) -> None:
+    n_rows = sum(group.n_rows for group in planned) // max(len(planned), 1)
+    if group_order > 0 and len(planned) > FEW_GROUPS and n_rows < FEW_ROWS:
+        logger.warning(
+            "%d groups of %s rows on average, each a job of seconds per stage and model; a lower tiling.group_order "
+            "(now %d) makes fewer",
+            len(planned),
+            f"{n_rows:,}",
+            group_order,
+        )
 
 
 def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
