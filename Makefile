@@ -35,4 +35,4 @@ lint: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --lint
 
 clean:
-	rm -rf results .snakemake
+	rm -rf results results_sdss .snakemake

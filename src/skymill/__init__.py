@@ -1,4 +1,4 @@
-"""From survey pixels and source tables to machine-learning catalogues in one command."""
+"""From a survey's source tables to machine-learning catalogues in one command."""
 
 from __future__ import annotations
 

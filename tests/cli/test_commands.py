@@ -95,6 +95,25 @@ def test_where_without_a_run_says_what_to_do(tmp_path):
     assert "run `snakemake --cores all` first" in " ".join(done.stderr.split())
 
 
+def test_verify_looks_at_the_folder_that_where_looks_at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("verify", "where"):
+        done = skymill(command)
+        assert done.returncode == 1
+        assert "skymill: results:" in done.stderr
+
+
+def test_what_ends_a_job_is_told_once_by_its_log(tmp_path):
+    program = (
+        "import logging; from pathlib import Path; from skymill.cli.job import configure_logging;"
+        "configure_logging(Path('job.log')); logging.warning('seen at once'); raise ValueError('the reason')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == ["seen at once"]
+    assert "ValueError: the reason" in (tmp_path / "job.log").read_text()
+
+
 def test_chain_refuses_a_model_named_like_a_catalogue(tmp_path):
     (tmp_path / "m.yaml").write_text(yaml.safe_dump({"name": "features", "kind": "forest"}))
     content = {**read_yaml("config/config.yaml"), "models": [str(tmp_path / "m.yaml")]}

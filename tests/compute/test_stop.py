@@ -31,7 +31,8 @@ class Family:
         self.head: subprocess.Popen[bytes] | None = None
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        environment = os.environ | {families.MARKER: self.marker, "PYTHONPATH": str(HERE)}
+        path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+        environment = os.environ | {families.MARKER: self.marker, "PYTHONPATH": path}
         with self.log.open("wb") as log:
             self.head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         return self.head
@@ -87,13 +88,20 @@ def test_signal_stops_cleanly(family: Family, tmp_path: Path, number: signal.Sig
     assert not list(tmp_path.glob("skymill-*"))
 
 
-@pytest.mark.parametrize("delay_s", [0.6, 0.9, 1.2])
-def test_signal_during_start_leaves_nobody(family: Family, tmp_path: Path, delay_s: float) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay_s", [0.1, 0.6])
+def test_signal_during_start_is_one_line_and_leaves_nobody(
+    family: Family, tmp_path: Path, number: signal.Signals, delay_s: float
+) -> None:
+    """From the moment the server of the workers is there: it and they import what they need for a second."""
     head = family.start(*coordinator(tmp_path))
+    wait_until(lambda: len(family.members()) > 1, START_S, family.log)
     time.sleep(delay_s)
-    head.terminate()
-    assert head.wait(timeout=20) != 0
+    os.killpg(head.pid, number) if number == signal.SIGINT else head.send_signal(number)
+    assert head.wait(timeout=60) == 128 + number
     wait_until(lambda: not family.members(), 3, family.log)
+    lines = [line for line in family.log.read_text().splitlines() if line != "tasks are running"]
+    assert lines == [f"slow: stopped by {number.name}; what is finished is kept, run again to go on"]
 
 
 @pytest.mark.parametrize("victim", ["snakemake", "bash"])

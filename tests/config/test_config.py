@@ -9,7 +9,8 @@ import jsonschema
 import pytest
 import yaml
 
-from skymill.config import ConfigError, check_run, json_schemas, load_model, load_run, load_survey
+from skymill.config import ConfigError, check_run, describe, json_schemas, load_model, load_run, load_survey
+from skymill.config.describe import KINDS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SURVEY = {
@@ -59,11 +60,15 @@ def test_all_faults_are_told_at_once(tmp_path):
         (photometry_with(unit="mag_asinh"), "needs softening"),
         (photometry_with(unit="mag_asinh", softening={"g": 1e-10}), r"lacks the bands \['r'\]"),
         (photometry_with(zero_point=27.0), "only for unit 'count'"),
+        (photometry_with(unit="mag_asinh", softening={"g": 1e-10, "r": 0.0}), "must be positive in every band"),
+        (photometry_with(unit="mag_ab", ab_offset={"U": -0.04}), r"ab_offset names the bands \['U'\]"),
         (photometry_with(column="flux"), "must contain '{band}'"),
         (survey_with(ra={"column": "ra", "unit": "degrees"}), r"ra\.unit: value 'degrees'"),
         (survey_with(id={"column": "a", "hash": ["b"]}), "exactly one of column, pack, hash"),
         (survey_with(id={"pack": {"a": 40, "b": 40}}), "found 80"),
         (survey_with(path=None), "format 'parquet' needs path"),
+        (survey_with(bands=["r", "Ks"]), r"'Ks'.*write 'ks' here and add band_names: \{ks: Ks\}"),
+        (survey_with(band_names={"J": "J"}), r"band_names has \['J'\]; known: \['g', 'r'\]"),
         (survey_with(simulation={}), "only for format 'simulated'"),
         (survey_with(values={"size": {"column": "a", "unit": "pixelz"}}), r"values\.size\.unit.*pixelz"),
         (survey_with(values={"{band}_ixx": {"column": "ixx", "unit": "pixel2"}}), "both the name and the column"),
@@ -79,6 +84,20 @@ def test_values_expand_over_bands():
     assert {name: value.column for name, value in survey.expanded_values().items()} == {
         "g_ixx": "g_ixx",
         "r_ixx": "r_ixx",
+    }
+
+
+def test_columns_may_spell_bands_otherwise():
+    survey = load_survey(
+        survey_with(
+            bands=["i", "ks"],
+            band_names={"ks": "Ks"},
+            values={"{band}_size": {"column": "SIZE_{band}", "unit": "arcsec"}},
+        )
+    )
+    assert {name: value.column for name, value in survey.expanded_values().items()} == {
+        "i_size": "SIZE_i",
+        "ks_size": "SIZE_Ks",
     }
 
 
@@ -121,6 +140,18 @@ def test_shipped_runs_are_right(path, monkeypatch):
 def test_shipped_schemas_are_those_of_the_code(kind):
     written = json.loads((REPOSITORY / f"config/schemas/{kind}.schema.json").read_text())
     assert written == json_schemas()[kind], f"run `skymill config schema --write config/schemas` ({kind})"
+
+
+def test_the_page_of_all_keys_is_that_of_the_code():
+    page = (REPOSITORY / "docs/configuration.md").read_text()
+    assert all(describe(kind) in page for kind in KINDS), "run `skymill config keys --write docs/configuration.md`"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_key_has_a_meaning(kind):
+    rows = [line.split(" | ") for line in describe(kind).splitlines() if line.startswith("| `")]
+    assert rows
+    assert [row[0] for row in rows if len(row[-1].strip(" |")) < 8] == []
 
 
 def test_schema_accepts_what_the_code_accepts():

@@ -141,7 +141,9 @@ def test_rows_read_the_chunks_that_hold_them_and_no_more(tmp_path):
     rows = tile.rows(450, 460, ["objectId", "_healpix_29"])
     np.testing.assert_array_equal(rows["objectId"], variables["objectId"].data[450:460])
     assert tile.store.traffic.chunks == 2
-    with pytest.raises(KeyError, match=r"expected some of the columns .*'flux'.*found \['fluxes'\]"):
+    with pytest.raises(
+        KeyError, match=r"expected some of the columns .*'flux'.*found \['fluxes'\] \(did you mean 'flux'\?\)"
+    ):
         tile.rows(0, 1, ["fluxes"])
 
 

@@ -201,3 +201,13 @@ def test_columns_of_different_lengths_are_refused(columns, survey_config) -> Non
 def test_a_map_without_positions_is_refused() -> None:
     with pytest.raises(TableError, match="must name id, ra and dec"):
         gate({}, SurveyConfig(name="s", format="simulated", bands=["g"], simulation={}))
+
+
+def test_fluxes_are_found_under_the_tables_own_spelling_of_a_band(survey_config, columns) -> None:
+    table = columns(5)
+    spelt = {name.replace("r_flux", "R_flux"): values for name, values in table.items()}
+    as_usual = gate(table, survey_config()).block.photometry
+    found = gate(spelt, survey_config(band_names={"r": "R"})).block.photometry
+    assert list(found) == list(as_usual)
+    for name, values in as_usual.items():
+        np.testing.assert_array_equal(found[name], values)

@@ -155,11 +155,13 @@ def test_an_id_that_tells_nothing_apart_is_refused(tmp_path: Path, compute: Comp
         tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "out", workers=2)
 
 
-def test_contradicting_orders_are_refused(tmp_path: Path, compute: ComputeSettings) -> None:
-    write_parts(toy_table(10), tmp_path / "in", 1)
-    run = run_config(compute, lowest_order=9)
-    with pytest.raises(ValueError, match="lowest_order <= highest_order"):
-        tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / "out", workers=2)
+def test_many_small_groups_are_hinted_at(tmp_path: Path, compute: ComputeSettings, caplog) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 1)
+    for order in (2, 0):
+        caplog.clear()
+        run = run_config(compute, group_order=order)
+        tiling.plan(run, toy_survey(tmp_path / "in", run), tmp_path / f"out{order}", workers=1)
+        assert ("a lower tiling.group_order (now 2) makes fewer" in caplog.text) == (order == 2)
 
 
 def test_both_bounds_hold(tmp_path: Path, compute: ComputeSettings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -129,7 +130,7 @@ def test_two_processes_write_the_same_bytes(training_set: Path, tmp_path: Path) 
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(training_set), str(tmp_path / seed), *models],
-            env={"PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed},
         )
         for seed in ("1", "2")
     ]
@@ -180,7 +181,7 @@ def test_groups_and_names_choose_features_in_the_order_of_the_set(training_set: 
 
 
 def test_an_unknown_feature_lists_what_there_is(training_set: Path, tmp_path: Path) -> None:
-    message = r"features r_mag: not in the training set; groups: .*photometric.*; features: .*r_asinh_mag"
+    message = r"features r_mag: not among those of the survey.*; groups: .*photometric.*; features: .*r_asinh_mag"
     with pytest.raises(TrainingSetError, match=message):
         fit(training_set, tmp_path, features=["r_mag", "shape"])
 

@@ -14,7 +14,7 @@ import pytest
 from skymill.config import RunConfig, SurveyConfig
 from skymill.sky import Tile, at_order, order29, separation_arcsec
 from skymill.store import Accounting, GroupManifest, Pool, TileEntry, Variable, write_tile
-from skymill.survey import Survey
+from skymill.survey import Survey, TableError
 from skymill.training.arrays import TrainingSetError
 from skymill.training.split import split_of_positions
 from skymill.training.training_set import make_set
@@ -241,19 +241,27 @@ def test_labels_off_the_survey_point_to_the_units(tmp_path: Path, table):
 
 
 def test_labels_of_one_class_are_refused(tmp_path: Path, table):
-    labels = label_all(tmp_path, {**table, "label": np.zeros(N, int)})
-    with pytest.raises(TrainingSetError, match=r"at least two classes, found 3000 of star only"):
+    elsewhere = np.where(table["label"] == 0, table["id"], np.arange(N))
+    labels = label_all(tmp_path, {**table, "id": elsewhere})
+    with pytest.raises(TrainingSetError, match=r"at least two classes, found \d+ of star only"):
         make_set(run(labels), survey(), [write_catalogue(tmp_path, table)], tmp_path)
 
 
 def test_classes_of_other_names_are_listed(tmp_path: Path, table):
-    with pytest.raises(TrainingSetError, match=r"found instead: galaxy \(\d+\), star \(\d+\); set labels\.classes"):
+    message = r"class GALAXY, STAR in column 'class' .*; its classes: star \([\d,]+\), galaxy \([\d,]+\)"
+    with pytest.raises(TableError, match=message):
         make_set(
             run(label_all(tmp_path, table), classes=["STAR", "GALAXY"]),
             survey(),
             [write_catalogue(tmp_path, table)],
             tmp_path,
         )
+
+
+def test_a_class_of_another_name_is_not_taken_for_a_rare_one(tmp_path: Path, table):
+    settings = run(label_all(tmp_path, table), classes=["star", "galaxies"])
+    with pytest.raises(TableError, match=r"class galaxies in column 'class' .*galaxy \([\d,]+\).* labels\.classes"):
+        make_set(settings, survey(), [write_catalogue(tmp_path, table)], tmp_path)
 
 
 def test_a_class_missing_from_a_split_is_refused_with_the_mend(tmp_path: Path, table):

@@ -1,9 +1,16 @@
 # Paths and digests that all stages share. `CHAIN` (skymill.cli.chain) reads and checks the configuration
 # and knows the settings digest of each stage; what depends on a checkpoint is asked for below.
+from snakemake.exceptions import WorkflowError
+
 from skymill.cli.chain import Chain
 from skymill.cli.checkpoints import read_checkpoint
+from skymill.cli.where import what_stands
 
-CHAIN = Chain.from_config(config)
+try:
+    CHAIN = Chain.from_config(config, workflow.configfiles)
+except (ValueError, OSError) as error:
+    # Its message says it all; of any other error Snakemake shows where in the code it arose.
+    raise WorkflowError(str(error)) from None
 
 
 pathvars:

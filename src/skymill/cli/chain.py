@@ -6,19 +6,17 @@ It is built each time the Snakefile is read, so nothing here opens a table or im
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from skymill import export, features, inference, tiling, training
-from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run
-from skymill.models import members_of, read_settings
+from skymill.cli.check import RESERVED, settings_faults
+from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run, read_yaml
+from skymill.models import members_of
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
-
-RESERVED = ("sources", "features")
-"""Catalogues that no model may be named after."""
 
 
 class Chain:
@@ -36,12 +34,7 @@ class Chain:
         cache = Path(run.output) / ".cache"
         self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
         self.models: dict[str, ModelConfig] = {model.name: model for model in models}
-        taken = [name for name in self.models if name in RESERVED]
-        for name in self.trained_models:
-            read_settings(self.models[name].kind, self.models[name].settings, source=f"model '{name}'")
         self._check_members()
-        if taken:
-            raise ConfigError(f"models: the name '{taken[0]}' is a catalogue of skymill's own; rename the model")
 
     def _check_members(self) -> None:
         single = [name for name in self.trained_models if not self.members(name)]
@@ -54,9 +47,27 @@ class Chain:
                 )
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Chain:
-        """Check what Snakemake made of its config files, and the files it names, as `skymill config check` does."""
-        return cls(*check_run(config))
+    def from_config(cls, config: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Chain:
+        """Check the mapping Snakemake made of its config files, and the files it names.
+
+        Parameters
+        ----------
+        config : mapping
+        files : sequence of path
+            The config files, for messages; Snakemake does not see a key that stands twice in one of them.
+
+        Raises
+        ------
+        ConfigError
+            Naming every fault that shows without opening a table.
+        """
+        for file in files:
+            read_yaml(file)
+        run, survey, models = check_run(config, name=" with ".join(_near(file) for file in files))
+        faults = settings_faults(run, survey, models)
+        if faults:
+            raise ConfigError("\n".join(faults))
+        return cls(run, survey, models)
 
     @property
     def output(self) -> str:
@@ -135,3 +146,9 @@ class Chain:
             return self.features_settings
         manifest = json.loads((Path(self.output) / "models" / name / "manifest.json").read_text())
         return self.inference_settings(name, manifest["onnx"])
+
+
+def _near(file: str | Path) -> str:
+    """Name a file as a person in the working directory would."""
+    file, here = Path(file), Path.cwd()
+    return str(file.relative_to(here) if file.is_relative_to(here) else file)

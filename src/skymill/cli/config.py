@@ -8,28 +8,54 @@ from typing import Annotated
 
 import typer
 
-from skymill.config import check_run, json_schemas, load_survey, read_yaml
+from skymill.config import ConfigError, check_run, describe, json_schemas, load_survey, read_yaml
+from skymill.config.describe import KINDS
 
-app = typer.Typer(no_args_is_help=True, help="Check configuration files, or print their JSON schema.")
+app = typer.Typer(no_args_is_help=True, help="Check configuration files, or print their keys or JSON schema.")
+PAGE = """\
+# Configuration
+
+Made by `skymill config keys --write docs/configuration.md`; a whole example is in [your own survey](own_survey.md).
+Paths are relative to the working directory. Hyperparameters, `settings` in a model's file, are in [models](models.md).
+"""
 
 
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="A run's file, or a survey's.")] = Path("config/config.yaml"),
 ) -> None:
-    """Check a run, its survey and its models, and name every fault with its file, key, value and mend."""
-    from skymill.models import read_settings
+    """Check a run, its survey and its models, and name every fault with its file, key, value and mend.
+
+    The tables' headers are opened and the labels are read; whether a unit is right, no header tells.
+    """
+    from skymill.cli.check import settings_faults, table_faults
 
     if "bands" in read_yaml(path):
         survey = load_survey(path)
         typer.echo(f"{path}: survey '{survey.name}' ({survey.format}) is right")
         return
     run, survey, models = check_run(path)
-    for model in models:
-        if model.kind != "onnx":
-            read_settings(model.kind, model.settings, source=f"model '{model.name}'")
+    faults = settings_faults(run, survey, models) or table_faults(run, survey, models)
+    if faults:
+        raise ConfigError("\n".join(faults))
     names = ", ".join(model.name for model in models) or "none"
-    typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}")
+    opened = "" if survey.format == "simulated" else "; its tables' headers were opened, their values were not read"
+    typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}{opened}")
+
+
+@app.command()
+def keys(
+    kind: Annotated[str, typer.Argument(help="run, survey or model; all of them where left out.")] = "",
+    write: Annotated[Path | None, typer.Option(help="Write the page of all keys into this file instead.")] = None,
+) -> None:
+    """Print every key that a kind of file may hold: values, default, meaning."""
+    if kind and kind not in KINDS:
+        raise ValueError(f"'{kind}' is not a kind of file; choose from {', '.join(KINDS)}")
+    if write is not None:
+        write.write_text(PAGE + "\n" + "\n".join(describe(each) for each in KINDS))
+        return
+    for each in [kind] if kind else KINDS:
+        typer.echo(describe(each))
 
 
 @app.command()

@@ -20,6 +20,8 @@ atexit.register(_held.close)
 EXPECTED = (ValueError, OSError, ComputeError, GroupLockedError, TilesFailedError)
 """Errors whose message says what is wrong and what to do, so that no traceback is shown."""
 
+ENDS_JOB = {"ends_job": True}
+
 
 def start_job(snakemake: Any) -> Chain:
     """Set up a script that Snakemake runs, and give the run it belongs to.
@@ -88,15 +90,17 @@ def configure_logging(path: Path) -> None:
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     to_terminal = logging.StreamHandler()
     to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal.addFilter(lambda record: not hasattr(record, "ends_job"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     logging.captureWarnings(True)
     sys.excepthook = _log_uncaught
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Log what ends the job, into the file alone: Snakemake shows the log of a job that failed."""
     if issubclass(kind, EXPECTED):
         # Our own messages say what is wrong; the traceback is for the log of whoever wants it.
-        logger.error("%s: %s", kind.__name__, error)
+        logger.error("%s: %s", kind.__name__, error, extra=ENDS_JOB)
         logger.debug("traceback", exc_info=(kind, error, trace))
     else:
-        logger.critical("%s: %s", kind.__name__, error, exc_info=(kind, error, trace))
+        logger.critical("%s: %s", kind.__name__, error, exc_info=(kind, error, trace), extra=ENDS_JOB)

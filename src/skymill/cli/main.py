@@ -11,13 +11,14 @@ from rich.console import Console
 
 from skymill.cli import config, survey
 from skymill.cli.operating import commands
+from skymill.cli.where import what_stands
 from skymill.compute import GroupLockedError
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="From survey pixels and source tables to machine-learning catalogues.\n\n"
+    help="From source tables to machine-learning catalogues.\n\n"
     "The whole chain runs with `snakemake --cores all`; these commands check what goes in and read what comes out.",
 )
 app.add_typer(config.app, name="config")
@@ -38,14 +39,18 @@ def main() -> None:
 
 
 @app.command()
-def verify(path: Annotated[Path, typer.Argument(help="A results folder, a catalogue or a sealed version.")]) -> None:
+def verify(
+    path: Annotated[Path, typer.Argument(help="A run's folder, a catalogue or a sealed version.")] = Path("results"),
+) -> None:
     """Recompute every digest below PATH and name what is missing, changed or too much.
+
+    Of a run's folder that is every tile, version, training set, fit and ONNX file.
 
     Exit status 0 when all is well, 1 otherwise.
     """
-    from skymill.store import verify as verify_store
+    from skymill import release
 
-    report = verify_store(path)
+    report = release.verify(path)
     for line in report.lines():
         typer.echo(line)
     raise typer.Exit(0 if report.ok else 1)
@@ -65,15 +70,7 @@ def clean(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")
 @app.command()
 def where(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")] = Path("results")) -> None:
     """Name the catalogues and the report of a finished run, and show how to open them."""
-    catalogues = sorted(path.parent for path in output.glob("catalogues/*/current.json"))
-    if not catalogues:
+    lines = what_stands(output)
+    if not lines:
         raise FileNotFoundError(f"{output}: no sealed catalogue here; run `snakemake --cores all` first")
-    products = [path for path in catalogues if path.name not in ("sources", "features")] or catalogues
-    typer.echo("\nCatalogues")
-    for path in catalogues:
-        typer.echo(f"  {path}")
-    typer.echo(f"Report\n  {output / 'report' / 'index.html'}")
-    typer.echo("Open one in Python")
-    typer.echo("  import skymill")
-    typer.echo(f'  catalogue = skymill.open_catalogue("{products[-1]}")')
-    typer.echo("  catalogue.cone(*catalogue.centre, radius_deg=0.5)")
+    typer.echo("\n".join(lines))

@@ -9,10 +9,11 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
+from skymill.compute.stop import stops_held
 from skymill.compute.tasks import ComputeError
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ def open_client(workers: int, settings: ComputeSettings) -> Iterator[Any]:
     ComputeError
         If the address in `settings.scheduler` cannot be reached.
     """
-    with _local(workers, settings) if settings.scheduler == "local" else _joined(settings.scheduler) as client:
+    with ExitStack() as stack:
+        with stops_held():
+            opened = _local(workers, settings) if settings.scheduler == "local" else _joined(settings.scheduler)
+            client = stack.enter_context(opened)
         yield client
 
 
@@ -111,13 +115,25 @@ def _start_method() -> Iterator[None]:
     if sys.platform == "linux":
         multiprocessing.set_start_method("forkserver", force=True)
         multiprocessing.set_forkserver_preload(["skymill.compute.server"])
-        forkserver.ensure_running()
+        resource_tracker.ensure_running()  # the server would start it, and it unblocks signals
+        with _interrupts_blocked():
+            forkserver.ensure_running()
     else:
         multiprocessing.set_start_method("spawn", force=True)
     try:
         yield
     finally:
         multiprocessing.set_start_method(before, force=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C, which reaches the whole process group, from processes started meanwhile and all that they start."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kill_workers(cluster: Any) -> None:

@@ -16,6 +16,13 @@ logger = logging.getLogger(__name__)
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
+class _Hold:
+    """Whether a stop has to wait, and the signal that waits."""
+
+    held = False
+    waiting: int | None = None
+
+
 @contextmanager
 def stop_on_signals(describe: str) -> Iterator[None]:
     """Raise `Stopped` at the first signal; further ones change nothing while the block is being left.
@@ -32,6 +39,9 @@ def stop_on_signals(describe: str) -> Iterator[None]:
         logger.warning(
             "%s: stopped by %s; what is finished is kept, run again to go on", describe, signal.Signals(number).name
         )
+        if _Hold.held:
+            _Hold.waiting = number
+            return
         raise Stopped(128 + number)
 
     before = {each: signal.signal(each, stop) for each in STOPPING}
@@ -40,3 +50,16 @@ def stop_on_signals(describe: str) -> Iterator[None]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+@contextmanager
+def stops_held() -> Iterator[None]:
+    """Let a stop wait until the block has ended: raised in the midst of Dask's start, it leaves tracebacks behind."""
+    _Hold.held = True
+    try:
+        yield
+    finally:
+        _Hold.held = False
+    if _Hold.waiting is not None:
+        number, _Hold.waiting = _Hold.waiting, None
+        raise Stopped(128 + number)

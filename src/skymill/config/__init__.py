@@ -1,5 +1,6 @@
 """Configuration of a run, a survey and a model: pydantic models and their JSON schema."""
 
+from skymill.config.describe import describe
 from skymill.config.errors import ConfigError
 from skymill.config.load import check_run, json_schemas, load_model, load_run, load_survey, read_yaml
 from skymill.config.model import ModelConfig, ParitySettings
@@ -28,6 +29,7 @@ __all__ = [
     "TilingSettings",
     "ValueColumn",
     "check_run",
+    "describe",
     "json_schemas",
     "load_model",
     "load_run",

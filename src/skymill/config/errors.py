@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 LONGEST_VALUE = 80
+BLOCK_EXPECTED = ("model_type", "model_attributes_type", "dict_type")
 
 
 class ConfigError(ValueError):
@@ -30,8 +31,14 @@ def _line(fault: dict[str, Any], source: str, model: type[BaseModel]) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"
         return f"{source}: {key}: unknown key (value {_short(fault['input'])}); {hint}"
     if fault["type"] == "missing":
-        return f"{source}: {key}: required key is missing; add it (see `skymill config schema`)"
-    return f"{source}: {key}: value {_short(fault['input'])}: {fault['msg']}"
+        return f"{source}: {key}: required key is missing; add it (see `skymill config keys`)"
+    if fault["type"] in BLOCK_EXPECTED:
+        keys = ", ".join(_known_keys(model, location)) or "names of your own"
+        return f"{source}: {key}: value {_short(fault['input'])}: expected a block; its keys: {keys}"
+    message = fault["msg"].removeprefix("Value error, ")
+    if isinstance(fault["input"], Mapping):  # what is wrong with a whole block, its message says
+        return f"{source}: {key}: {message}" if location else f"{source}: {message}"
+    return f"{source}: {key}: value {_short(fault['input'])}: {message}"
 
 
 def _short(value: object) -> str:

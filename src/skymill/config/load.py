@@ -11,15 +11,31 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings
+from skymill.config.describe import KINDS
 from skymill.config.errors import ConfigError, explain
 from skymill.config.model import ModelConfig
 from skymill.config.run import RunConfig
 from skymill.config.survey import SurveyConfig
 
-Model = TypeVar("Model", bound=Settings)
+Model = TypeVar("Model", bound=FileSettings)
 UNDECIDED = "DECIDE"
 """Stands in a drafted file where a person has to decide."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a block, of which YAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for number, key in enumerate(keys):
+            if key.value in {other.value for other in keys[:number]}:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key.value}' stands twice in one block; delete one", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(:-(?P<default>[^}]*))?\}")
 
 
@@ -33,7 +49,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; check the path (relative to {Path.cwd()})") from None
     except yaml.YAMLError as error:
@@ -43,9 +59,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_run(source: str | Path | Mapping[str, Any]) -> RunConfig:
-    """Load a run from a file, or from the mapping Snakemake made of its config files."""
-    return _load(RunConfig, source)
+def load_run(source: str | Path | Mapping[str, Any], *, name: str = "") -> RunConfig:
+    """Load a run from a file, or from the mapping Snakemake made of its config files, which `name` tells."""
+    return _load(RunConfig, source, name)
 
 
 def load_survey(source: str | Path | Mapping[str, Any]) -> SurveyConfig:
@@ -58,16 +74,25 @@ def load_model(source: str | Path | Mapping[str, Any]) -> ModelConfig:
     return _load(ModelConfig, source)
 
 
-def check_run(source: str | Path | Mapping[str, Any]) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
+def check_run(
+    source: str | Path | Mapping[str, Any], *, name: str = ""
+) -> tuple[RunConfig, SurveyConfig, list[ModelConfig]]:
     """Load a run, from its file or from the mapping Snakemake made of it, and every file it names.
+
+    Parameters
+    ----------
+    source : path or mapping
+        A run's file, or what Snakemake made of its config files.
+    name : str
+        What messages call a mapping.
 
     Raises
     ------
     ConfigError
         With the faults of all files together.
     """
-    run = load_run(source)
-    where = f"run '{run.name}'" if isinstance(source, Mapping) else str(source)
+    run = load_run(source, name=name)
+    where = run.where
     faults: list[str] = []
     survey: SurveyConfig | None = None
     models: list[ModelConfig] = []
@@ -75,14 +100,14 @@ def check_run(source: str | Path | Mapping[str, Any]) -> tuple[RunConfig, Survey
         survey = load_survey(run.survey)
     except ConfigError as error:
         faults.append(str(error))
-    for name in run.models:
+    for file in run.models:
         try:
-            models.append(load_model(name))
+            models.append(load_model(file))
         except ConfigError as error:
             faults.append(str(error))
     names = [model.name for model in models]
-    for name in sorted({name for name in names if names.count(name) > 1}):
-        faults.append(f"{where}: models: two models are named '{name}'; rename one")
+    for twice in sorted({each for each in names if names.count(each) > 1}):
+        faults.append(f"{where}: models: two models are named '{twice}'; rename one")
     if run.labels is None and any(model.kind != "onnx" for model in models):
         faults.append(f"{where}: labels: needed to train {', '.join(names)}; add the block `labels`")
     if survey is not None:
@@ -103,14 +128,15 @@ def _feature_faults(run: RunConfig, survey: SurveyConfig) -> list[str]:
 
 def json_schemas() -> dict[str, dict[str, Any]]:
     """JSON schema of each kind of file: `run`, `survey`, `model`."""
-    kinds: dict[str, type[Settings]] = {"run": RunConfig, "survey": SurveyConfig, "model": ModelConfig}
-    return {name: kind.model_json_schema() for name, kind in kinds.items()}
+    return {name: kind.model_json_schema() for name, kind in KINDS.items()}
 
 
-def _load(model: type[Model], source: str | Path | Mapping[str, Any]) -> Model:
-    named = isinstance(source, str | Path)
-    content = read_yaml(source) if isinstance(source, str | Path) else dict(source)
-    name = str(source) if named else f"{model.__name__} of the command line"
+def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str = "") -> Model:
+    if isinstance(source, str | Path):
+        content, file = read_yaml(source), str(source)
+    else:
+        content, file = dict(source), name
+    name = file or f"the {model.__name__.removesuffix('Config').lower()}'s configuration"
     if isinstance(content.get("path"), str):
         content["path"] = expand_variables(content["path"], source=name)
     if isinstance(content.get("labels"), dict) and isinstance(content["labels"].get("path"), str):
@@ -120,9 +146,11 @@ def _load(model: type[Model], source: str | Path | Mapping[str, Any]) -> Model:
     if undecided:
         raise ConfigError("\n".join(f"{name}: {key}: still {UNDECIDED}; write what it is" for key in undecided))
     try:
-        return model.model_validate(content)
+        settings = model.model_validate(content)
     except ValidationError as error:
         raise explain(error, source=name, model=model) from None
+    settings._file = file
+    return settings
 
 
 def _undecided(content: object, path: tuple[str, ...] = ()) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 from skymill.config.survey import Name
 
 
@@ -16,18 +16,22 @@ class ParitySettings(Settings):
     rows: int = Field(10_000, ge=10_000)
     """Rows compared, besides the hard ones (NaN, infinite, negative flux, extreme)."""
     max_probability_difference: float = Field(1e-4, gt=0)
+    """Largest difference of any class probability of any row."""
     max_flip_rate: float = Field(1e-3, ge=0)
     """Share of rows whose class may differ."""
     max_ece_shift: float = Field(1e-3, ge=0)
+    """Change of the expected calibration error on the rows with labels."""
 
 
-class ModelConfig(Settings):
+class ModelConfig(FileSettings):
     """One model of the run."""
 
     name: Name
+    """Of the model and of its catalogue."""
     kind: str
     """A model of the zoo (docs/models.md), or `onnx` for a file made elsewhere."""
     task: Literal["classification"] = "classification"
+    """What is learnt."""
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
     settings: dict[str, Any] = {}

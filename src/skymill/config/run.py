@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 from skymill.config.survey import AngleColumn, IdColumn, Name, TableFormat
 
 
@@ -19,12 +20,24 @@ class TilingSettings(Settings):
     max_bytes: int = Field(512_000_000, ge=100_000)
     """The same bound in bytes of the source columns held in memory."""
     lowest_order: int = Field(0, ge=0, le=12)
+    """Order of the largest tiles, from which dense ones are split."""
     highest_order: int = Field(10, ge=0, le=20)
     """Order of the count map; a pixel still over the bounds at this order is deepened further where it stands."""
     group_order: int = Field(2, ge=0, le=10)
     """A group, the unit of a Snakemake job, is the ancestor of its tiles at this order."""
     part_rows: int = Field(1_000_000, ge=1_000)
     """Rows of the input that one task reads."""
+    max_quarantined_share: float = Field(0.5, ge=0, le=1)
+    """A plan that had to put aside a larger share of all rows fails: a unit or a column is probably wrong."""
+
+    @model_validator(mode="after")
+    def _orders_rise(self) -> TilingSettings:
+        if self.lowest_order > self.highest_order:
+            raise ValueError(
+                f"expected lowest_order <= highest_order, found {self.lowest_order} > {self.highest_order}; "
+                "lower the first"
+            )
+        return self
 
 
 class FeatureSettings(Settings):
@@ -44,15 +57,21 @@ class LabelSettings(Settings):
     """Where true classes come from and how they are joined to sources."""
 
     format: TableFormat | Literal["simulated"] = "parquet"
+    """Of the table; `simulated` are the labels that come with the simulated survey."""
     path: str | None = None
+    """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     column: str
     """The column that holds the class."""
     classes: list[str] = Field(min_length=2)
     """In the order of the model's outputs; labels outside this list are excluded and counted."""
     match: Literal["id", "sky"] = "id"
+    """Join by identifier (needs `id`) or by position (needs `ra` and `dec`)."""
     id: IdColumn | None = None
+    """Made as the survey's `id` is, of the label table's columns."""
     ra: AngleColumn | None = None
+    """For match `sky`: right ascension in the label table."""
     dec: AngleColumn | None = None
+    """For match `sky`: declination in the label table."""
     radius_arcsec: float = Field(1.0, gt=0, le=60)
     """For match `sky`: the largest separation."""
     ambiguity: Literal["nearest", "drop"] = "drop"
@@ -60,6 +79,7 @@ class LabelSettings(Settings):
     pm_ra: str | None = None
     """Column of mu_alpha* = mu_alpha cos(delta), mas/yr, to carry labels to the survey's epoch."""
     pm_dec: str | None = None
+    """Column of mu_delta, mas/yr."""
     epoch: float | None = None
     """Julian year of the label positions."""
 
@@ -86,10 +106,13 @@ class SplitSettings(Settings):
     order: int = Field(6, ge=0, le=14)
     """HEALPix order of a block (6: 0.9 deg)."""
     validation: float = Field(0.2, gt=0, lt=0.5)
+    """Share of the blocks that decide when training stops and that calibrate."""
     test: float = Field(0.2, gt=0, lt=0.5)
+    """Share of the blocks that measure the finished models."""
     guard_arcsec: float = Field(30.0, ge=0)
     """Sources closer than this to a block of another split are left out; wider than a stamp."""
     seed: int = Field(0, ge=0)
+    """Another seed deals the blocks anew."""
 
 
 class ComputeSettings(Settings):
@@ -98,6 +121,7 @@ class ComputeSettings(Settings):
     scheduler: str = "local"
     """`local` starts `threads` workers in each job; an address (tcp://..., tls://...) joins a running cluster."""
     memory_per_worker: str = "3GB"
+    """Limit of a local worker, a number with its unit: `3GB`, `500MB`, `2GiB`. At 95 % of it the worker is killed."""
     retries: int = Field(1, ge=0, le=10)
     """How often a tile that raised is tried again before it is quarantined."""
     max_quarantined_tiles: int = Field(0, ge=0)
@@ -109,6 +133,13 @@ class ComputeSettings(Settings):
     scratch: str | None = None
     """Node-local folder for Dask; the system's temporary folder where null."""
 
+    @field_validator("memory_per_worker")
+    @classmethod
+    def _has_unit(cls, value: str) -> str:
+        if not re.fullmatch(r"\d+(\.\d+)? ?[kMGT]i?B", value):
+            raise ValueError("expected a number with its unit: '3GB', '500MB' or '2GiB'")
+        return value
+
 
 class InferenceSettings(Settings):
     """How a model is run over a tile."""
@@ -119,10 +150,11 @@ class InferenceSettings(Settings):
     """Execution provider; an asked-for GPU that is not there is an error."""
 
 
-class RunConfig(Settings):
+class RunConfig(FileSettings):
     """One run of skymill."""
 
     name: Name
+    """Of the run: letters, digits and _, beginning with a letter."""
     survey: str
     """Path of the survey's file."""
     models: list[Annotated[str, Field(min_length=1)]] = []
@@ -130,6 +162,7 @@ class RunConfig(Settings):
     output: str = "results"
     """Folder of everything the run writes."""
     seed: int = Field(42, ge=0, lt=2**32)
+    """Of everything random in training."""
     tiling: TilingSettings = TilingSettings()
     features: FeatureSettings = FeatureSettings()
     labels: LabelSettings | None = None

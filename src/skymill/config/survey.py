@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from skymill.config.base import Settings
+from skymill.config.base import FileSettings, Settings
 
 TableFormat = Literal["parquet", "hats", "fits", "csv", "hdf5", "votable"]
 PerBand = dict[str, float]
@@ -50,6 +50,7 @@ class AngleColumn(Settings):
     """A column of right ascension or declination."""
 
     column: str
+    """Its name in the table."""
     unit: Literal["deg", "hourangle", "rad"]
     """Unit of the column; it is never guessed."""
 
@@ -62,6 +63,7 @@ class Photometry(Settings):
     """
 
     column: str
+    """Column of the flux or magnitude, with `{band}` in its name."""
     error: str | None = None
     """Column of the 1-sigma error, same unit; null where the survey gives none (the error is then NaN)."""
     inverse_variance: str | None = None
@@ -107,16 +109,27 @@ class Photometry(Settings):
             raise ValueError("inverse_variance is that of a flux and stands in place of error; leave one of them out")
         if self.unit != "count" and self.zero_point is not None:
             raise ValueError(f"zero_point is only for unit 'count', found unit '{self.unit}'")
+        if self.ab_offset and self.unit.endswith("Jy"):
+            raise ValueError(f"unit '{self.unit}' is absolute; ab_offset is for magnitudes, nanomaggies and counts")
         return self
+
+    @field_validator("softening")
+    @classmethod
+    def _positive(cls, softening: PerBand | None) -> PerBand | None:
+        if softening and not all(b > 0 for b in softening.values()):
+            raise ValueError("softening must be positive in every band")
+        return softening
 
 
 class ValueColumn(Settings):
     """Any other number per source, float32. `{band}` in name and column expands over the bands."""
 
     column: str
+    """Its name in the table, with `{band}` if that stands in the value's name too."""
     unit: str
     """As astropy writes it (`pixel2`, `arcsec`, `mas / yr`), or '' for a pure number."""
     missing: list[float] = []
+    """Codes that mean not measured: the value becomes NaN."""
 
     @field_validator("unit")
     @classmethod
@@ -145,6 +158,7 @@ class Primary(Settings):
     """Rows of a survey that also lists duplicates: only primary detections are catalogued, the others are excluded."""
 
     column: str
+    """The table's mark of a primary detection."""
     keep: bool | int = True
     """The column's value for a primary detection: true or false, or a number (SDSS: `mode` 1)."""
 
@@ -157,6 +171,7 @@ class SimulationSettings(Settings):
     area_deg2: float = Field(60.0, gt=0, le=41_252)
     """Area of the footprint before holes; rows / area is the mean density."""
     seed: int = Field(1, ge=0)
+    """Another seed gives another sky."""
     bad_rows: float = Field(0.02, ge=0, le=0.2)
     """Share of rows with a fault: no position, absurd coordinates, NaN fluxes, duplicates."""
     stars: float = Field(0.25, ge=0, le=0.9)
@@ -167,15 +182,19 @@ class SimulationSettings(Settings):
     """Share of sources of known class down to i = 20; beyond, it falls by 0.2 dex per magnitude."""
 
 
-class SurveyConfig(Settings):
+class SurveyConfig(FileSettings):
     """One survey: its tables, its bands and the meaning of its columns."""
 
     name: Name
+    """Of the survey: letters, digits and _, beginning with a letter."""
     format: TableFormat | Literal["simulated"]
+    """Of the tables."""
     path: str | None = None
     """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
-    bands: list[Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")]] = Field(min_length=1)
-    """From blue to red; colours are made of neighbours."""
+    bands: list[str] = Field(min_length=1)
+    """From blue to red; colours are made of neighbours. Lower-case letters and digits (see `band_names`)."""
+    band_names: dict[str, str] = {}
+    """How the columns spell a band where that differs (`{j: J, ks: Ks, w1: W1}`): put in for `{band}`."""
     id: IdColumn | None = None
     ra: AngleColumn | None = None
     dec: AngleColumn | None = None
@@ -184,6 +203,7 @@ class SurveyConfig(Settings):
     photometry: dict[Name, Photometry] = {}
     """Name of each flux (`psfFlux`, `cModelFlux`) and its columns."""
     values: dict[str, ValueColumn] = {}
+    """Name of each other number per source, and its column."""
     extinction: Extinction | None = None
     primary: Primary | None = None
     simulation: SimulationSettings | None = None
@@ -211,15 +231,33 @@ class SurveyConfig(Settings):
             raise ValueError("the block `simulation` is only for format 'simulated'")
         return self
 
+    @field_validator("bands")
+    @classmethod
+    def _bands_differ(cls, bands: list[str]) -> list[str]:
+        if len(set(bands)) < len(bands):
+            raise ValueError("each band may stand only once")
+        for band in bands:
+            if not re.fullmatch(r"[a-z][a-z0-9]*", band):
+                raise ValueError(
+                    f"'{band}': features are named by bands, which are lower-case letters and digits; where columns "
+                    f"spell it '{band}', write '{band.lower()}' here and add band_names: {{{band.lower()}: {band}}}"
+                )
+        return bands
+
     @model_validator(mode="after")
     def _bands_known(self) -> SurveyConfig:
         tables: dict[str, Any] = {}
         for name, photometry in self.photometry.items():
             tables[f"photometry.{name}.softening"] = photometry.softening
+            unknown = sorted(set(photometry.ab_offset) - set(self.bands))
+            if unknown:  # it would change nothing: bands without an offset have none
+                raise ValueError(f"photometry.{name}.ab_offset names the bands {unknown}; known: {self.bands}")
             if isinstance(photometry.zero_point, dict):
                 tables[f"photometry.{name}.zero_point"] = photometry.zero_point
         if self.extinction:
             tables["extinction.coefficients"] = self.extinction.coefficients
+        if not set(self.band_names) <= set(self.bands):
+            raise ValueError(f"band_names has {sorted(set(self.band_names) - set(self.bands))}; known: {self.bands}")
         for key, table in tables.items():
             if table is not None and not set(self.bands) <= set(table):
                 raise ValueError(f"{key} lacks the bands {sorted(set(self.bands) - set(table))}")
@@ -227,7 +265,8 @@ class SurveyConfig(Settings):
 
     def in_band(self, template: str, band: str) -> str:
         """Name a column in one of the survey's bands."""
-        for placeholder, text in zip(PLACEHOLDERS, (band, band.upper(), str(self.bands.index(band))), strict=True):
+        name = self.band_names.get(band, band)
+        for placeholder, text in zip(PLACEHOLDERS, (name, name.upper(), str(self.bands.index(band))), strict=True):
             template = template.replace(placeholder, text)
         return template
 
@@ -240,7 +279,7 @@ class SurveyConfig(Settings):
                 continue
             for band in self.bands:
                 column = self.in_band(value.column, band)
-                expanded[self.in_band(name, band)] = value.model_copy(update={"column": column})
+                expanded[name.replace("{band}", band)] = value.model_copy(update={"column": column})
         return expanded
 
     @field_validator("values")

@@ -24,6 +24,7 @@ from skymill.export.runtime import open_session
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
 from skymill.store import short
+from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.training.arrays import open_set
 from skymill.training.fitting import Fit, load_fit
@@ -84,8 +85,11 @@ def to_onnx(
     file = folder / f"{short(sha256)}.onnx"
     if not file.exists():
         write_bytes(file, content)
+    files = {file.name: sha256}
     if parity:
-        write_bytes(folder / "parity.json", _json({"limits": model.parity.model_dump(), **parity.as_dict()}))
+        told = _json({"limits": model.parity.model_dump(), **parity.as_dict()})
+        write_bytes(folder / "parity.json", told)
+        files["parity.json"] = hashlib.sha256(told).hexdigest()
     manifest = {
         "format": FORMAT,
         "onnx": short(sha256),
@@ -94,8 +98,9 @@ def to_onnx(
         "fit": Path(fit_manifest).parent.name if fit_manifest else None,
         "parity": parity.summary() if parity else None,
         "schema": schema.as_metadata(),
+        "files": files,
     }
-    write_bytes(folder / "manifest.json", _json(manifest))
+    write_bytes(folder / "manifest.json", to_document(manifest))
     return folder / "manifest.json"
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from skymill.config import base
-from skymill.config.errors import explain
+from skymill.config.errors import ConfigError, explain
 from skymill.models.calibration import Calibration
 
 
@@ -118,7 +118,11 @@ def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Set
     ConfigError
         Naming `source`, the key, the value and the mend.
     """
-    model = find(kind).Settings
+    if kind not in KINDS:
+        raise ConfigError(
+            f"{source}: kind: value '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}, onnx"
+        )
+    model = KINDS[kind].Settings
     try:
         return model.model_validate(values)
     except ValidationError as error:

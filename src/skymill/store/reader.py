@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +89,9 @@ class TileReader:
         """
         missing = sorted(set(columns or ()) - set(self.columns))
         if missing:
-            raise KeyError(f"{self.location}: expected some of the columns {list(self.columns)}, found {missing}")
+            close = get_close_matches(missing[0], self.columns, n=1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            raise KeyError(f"{self.location}: expected some of the columns {list(self.columns)}, found {missing}{hint}")
         return self.columns if columns is None else tuple(columns)
 
     def rows(

@@ -31,6 +31,8 @@ class Report:
         Files that no manifest names: harmless, left by former settings or killed writers.
     n_catalogues, n_versions, n_tiles, n_bytes : int
         What was read, tiles to their last byte.
+    n_files : int
+        Files of training sets, fits and models that were read.
     """
 
     problems: list[Problem] = field(default_factory=list)
@@ -39,6 +41,7 @@ class Report:
     n_versions: int = 0
     n_tiles: int = 0
     n_bytes: int = 0
+    n_files: int = 0
 
     @property
     def ok(self) -> bool:
@@ -53,7 +56,7 @@ class Report:
         """Give problems, then leftovers, then the sum, as text."""
         read = (
             f"read {self.n_tiles:,} tiles ({self.n_bytes / 1e6:,.1f} MB), {self.n_versions} versions, "
-            f"{self.n_catalogues} catalogues"
+            f"{self.n_catalogues} catalogues, {self.n_files} files of training sets and models"
         )
         verdict = "all is well" if self.ok else f"{len(self.problems)} problem{'s' * (len(self.problems) > 1)}"
         return [

@@ -32,7 +32,8 @@ from skymill.store.tables import read_rows, tile_entries
 Claims = defaultdict[Path, list[tuple[TileEntry, Path]]]
 """By tile file: what is said about it, and the manifest that says so."""
 RESTORE = "restore it from a copy, or delete it with the group manifest that names it and run again"
-RESEAL = "delete this version's folder and seal again"
+SEAL = "delete the catalogue's current.json and run `snakemake --cores all`"
+RESEAL = f"delete this version's folder; {SEAL}"
 
 
 def verify(path: str | Path) -> Report:
@@ -108,10 +109,10 @@ def _read_pointer(root: Path, report: Report) -> None:
     try:
         version = json.loads((root / CURRENT).read_bytes())["version"]
     except (ValueError, KeyError, TypeError) as error:
-        report.add("corrupt", root / CURRENT, f"no pointer to a version ({error!r})", "seal again")
+        report.add("corrupt", root / CURRENT, f"no pointer to a version ({error!r})", SEAL)
         return
     if not (root / VERSIONS / version / MANIFEST).is_file():
-        report.add("missing", root / VERSIONS / version, f"{CURRENT} points at it", "seal again")
+        report.add("missing", root / VERSIONS / version, f"{CURRENT} points at it", SEAL)
 
 
 def _read_version(folder: Path, claims: Claims, report: Report) -> None:

@@ -10,7 +10,7 @@ from skymill.survey.errors import TableError
 from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
 
 if TYPE_CHECKING:
-    from skymill.survey.labels import Labels, labels_digest, read_labels
+    from skymill.survey.labels import Labels, check_classes, labels_digest, read_labels
     from skymill.survey.survey import Survey, file_list, inventory_digest, open_survey
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "SourceSchema",
     "Survey",
     "TableError",
+    "check_classes",
     "file_list",
     "inventory_digest",
     "labels_digest",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 _LATE = {
-    "labels": ("Labels", "labels_digest", "read_labels"),
+    "labels": ("Labels", "check_classes", "labels_digest", "read_labels"),
     "survey": ("Survey", "file_list", "inventory_digest", "open_survey"),
 }
 

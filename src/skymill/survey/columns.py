@@ -24,6 +24,8 @@ NUMPY_KINDS: dict[str, TypeKind] = {
     "i": "integer", "u": "integer", "f": "float", "b": "boolean", "U": "text", "S": "text", "O": "text",
 }  # fmt: skip
 
+SHOWN_COLUMNS = 60
+
 
 class ColumnType(NamedTuple):
     """The type of a column as its file declares it."""
@@ -94,7 +96,7 @@ def source_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
 def positions_of(config: SurveyConfig) -> tuple[IdColumn, AngleColumn, AngleColumn]:
     """The id, ra and dec of a map, which must be there."""
     if config.id is None or config.ra is None or config.dec is None:
-        raise TableError(f"survey '{config.name}': its column map must name id, ra and dec")
+        raise TableError(f"{config.where}: its column map must name id, ra and dec")
     return config.id, config.ra, config.dec
 
 
@@ -111,13 +113,30 @@ def as_read(roles: list[tuple[str, Role]]) -> dict[str, Role]:
     return {name: wanted[name] for name in names(roles)}
 
 
-def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]], *, where: str) -> None:
+def check_columns(
+    found: Mapping[str, ColumnType],
+    roles: list[tuple[str, Role]],
+    *,
+    where: str,
+    mend: str = "correct the survey's column map",
+) -> None:
     """Check that every mapped column is there and holds what its role asks for.
+
+    Parameters
+    ----------
+    found : mapping of name to ColumnType
+        What the table has.
+    roles : list of (str, Role)
+        What is asked for.
+    where : str
+        The table, for the message.
+    mend : str
+        What to do where a column is missing.
 
     Raises
     ------
     TableError
-        Naming all missing columns, with similar names the table has, and all columns of a wrong type.
+        Naming all missing columns, with the names that the table has, and all columns of a wrong type.
     """
     missing = [name for name in names(roles) if name not in found]
     faults: list[str] = []
@@ -125,7 +144,7 @@ def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]]
         listed = ", ".join(_with_hint(name, list(found)) for name in missing)
         faults.append(
             f"{where}: {len(missing)} of {len(names(roles))} mapped columns are missing: {listed}; "
-            "correct the survey's column map"
+            f"{mend}; the table has {_listed(list(found))}"
         )
     for name, role in dict.fromkeys(roles):
         demand = DEMANDS[role]
@@ -136,6 +155,11 @@ def check_columns(found: Mapping[str, ColumnType], roles: list[tuple[str, Role]]
             )
     if faults:
         raise TableError("\n".join(faults))
+
+
+def _listed(known: list[str]) -> str:
+    shown = ", ".join(known[:SHOWN_COLUMNS])
+    return shown if len(known) <= SHOWN_COLUMNS else f"{shown} and {len(known) - SHOWN_COLUMNS} more"
 
 
 def _with_hint(name: str, known: list[str]) -> str:

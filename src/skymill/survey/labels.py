@@ -15,9 +15,12 @@ from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.angles import degrees, positions
 from skymill.survey.columns import Columns, Role, as_read, check_columns, id_roles, names
+from skymill.survey.errors import TableError
 from skymill.survey.flux import cleaned
 from skymill.survey.gate import first_reason
 from skymill.survey.ids import object_ids, texts, without_text
+
+SHOWN_CLASSES = 20
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,25 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
     )
 
 
+def check_classes(labels: Labels, settings: LabelSettings) -> None:
+    """Make sure that each class asked for has a row that can be used.
+
+    Raises
+    ------
+    TableError
+        Naming the classes without one, and those that the table has.
+    """
+    absent = sorted(set(settings.classes) - set(labels.label.tolist()))
+    if absent:
+        found = Counter(labels.label.tolist()) + Counter(labels.other_classes)
+        listed = ", ".join(f"{name} ({count:,})" for name, count in found.most_common(SHOWN_CLASSES)) or "none"
+        told = ", ".join(f"{count:,} {name}" for name, count in labels.counts.items() if count)
+        raise TableError(
+            f"{settings.path or 'labels of the simulated survey'}: no row that can be used has the class "
+            f"{', '.join(absent)} in column '{settings.column}' ({told}); its classes: {listed}; correct labels.classes"
+        )
+
+
 def labels_digest(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | None = None) -> str:
     """Give `Labels.digest` without reading the table; quick where the files' digests are remembered."""
     return _simulated(survey)[1] if settings.format == "simulated" else _table(settings, cache)[1]
@@ -104,6 +126,13 @@ def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
     return roles + [(name, "number") for name in (settings.pm_ra, settings.pm_dec) if name]
 
 
+def _keys(settings: LabelSettings) -> str:
+    """Where a run's file names the columns of its label table."""
+    if settings.match == "id":
+        return "labels.column or labels.id"
+    return "labels.column, labels.ra or labels.dec" + (", labels.pm_ra or labels.pm_dec" if settings.pm_ra else "")
+
+
 def _simulated(survey: SurveyConfig) -> tuple[Iterator[Columns], str]:
     return embedded.label_blocks(survey), embedded.digest(survey)
 
@@ -120,7 +149,7 @@ def _blocks(files: list[readers.TableFile], settings: LabelSettings) -> Iterator
     roles = _roles(settings)
     for file in files:
         shape = readers.shape(file, settings.format)
-        check_columns(shape.columns, roles, where=file.path)
+        check_columns(shape.columns, roles, where=file.path, mend=f"correct {_keys(settings)} in the run's file")
         yield from readers.read(file, settings.format, as_read(roles), *shape.span)
 
 

@@ -30,11 +30,11 @@ def source_schema(config: SurveyConfig) -> SourceSchema:
     values = {name: value.unit for name, value in config.expanded_values().items()}
     if config.extinction:
         if EBV in values:
-            raise TableError(f"survey '{config.name}': values.ebv: this name is taken by `extinction`; rename it")
+            raise TableError(f"{config.where}: values.ebv: this name is taken by `extinction`; rename it")
         values[EBV] = "mag"
     schema = SourceSchema(tuple(config.bands), tuple(config.photometry), values)
     if len(set(schema.photometry)) < len(schema.photometry):
-        raise TableError(f"survey '{config.name}': photometry: a flux is named like another's error: {schema.fluxes}")
+        raise TableError(f"{config.where}: photometry: a flux is named like another's error: {schema.fluxes}")
     return schema
 
 

@@ -96,6 +96,17 @@ class Survey:
             blocks = readers.read(file, self._format, columns, part.start, part.stop)
         return gate_part(blocks, self.config, part=part.name, tile=part.tile)
 
+    def check(self) -> None:
+        """Hold every file's header against the column map; no row is read and nothing is hashed.
+
+        Raises
+        ------
+        TableError
+            Of the first file that does not fit.
+        """
+        for file in self.files():
+            self._check_columns(readers.shape(file, self._format), file)
+
     def native_tiles(self) -> list[Tile] | None:
         """Give the tiles of a HATS input, which keeps its own partitioning; None for any other."""
         if self.config.format != "hats":
@@ -119,7 +130,7 @@ class Survey:
 
     def _parts_of(self, file: TableFile, digest: str) -> list[Part]:
         shape = readers.shape(file, self._format)
-        check_columns(shape.columns, source_roles(self.config), where=file.path)
+        self._check_columns(shape, file)
         return [
             Part(
                 name=f"{file.name}[{start}:{stop}]",
@@ -132,6 +143,10 @@ class Survey:
             )
             for start, stop in shape.ranges(self.part_rows)
         ]
+
+    def _check_columns(self, shape: readers.Shape, file: TableFile) -> None:
+        mend = f"correct the column map in {self.config.where}"
+        check_columns(shape.columns, source_roles(self.config), where=file.path, mend=mend)
 
     @property
     def _path(self) -> Path:
@@ -163,7 +178,7 @@ def open_survey(config: SurveyConfig, *, part_rows: int = 1_000_000, cache: Path
         config = embedded.mapped(config)
     elif not Path(str(config.path)).exists():
         raise TableError(
-            f"survey '{config.name}': {config.path}: no such file or folder; correct `path` "
+            f"{config.where}: path: {config.path}: no such file or folder; correct `path` "
             f"(relative to {Path.cwd()}) or set the variable it is made of"
         )
     source_schema(config)

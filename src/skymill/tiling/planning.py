@@ -15,7 +15,7 @@ from skymill.compute import group_lock
 from skymill.config import RunConfig, SurveyConfig
 from skymill.store import canonical_json, digest
 from skymill.store.durable import staged, sweep, write_bytes
-from skymill.survey import Survey, inventory_digest
+from skymill.survey import REASONS, Survey, inventory_digest
 from skymill.survey.summary import Summary
 from skymill.survey.suspicion import suspicions
 from skymill.tiling.adaptive import TileTable, add_counts, group_of
@@ -24,12 +24,15 @@ from skymill.tiling.crowding import tiles_of_any_depth, tiles_of_input
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group, make_groups
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.settings import column_map, count_order, max_rows, plan_name
+from skymill.tiling.settings import NOT_OF_TILES, column_map, count_order, max_rows, plan_name
 from skymill.tiling.spill import REJECTED, PartRecord, read_counts
 
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
+FEW_GROUPS = 4
+FEW_ROWS = 100_000
+"""A job takes a second or two to begin; a group of fewer rows is done in less than that."""
 
 
 def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) -> None:
@@ -54,14 +57,9 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
     RuntimeError
         If a part cannot be read; every such part is named.
     ValueError
-        If the ids do not tell sources apart, or the bounds contradict each other.
+        If the ids do not tell sources apart, or too many rows are quarantined.
     """
     files = TilingFiles(Path(output))
-    if run.tiling.lowest_order > run.tiling.highest_order:
-        raise ValueError(
-            f"tiling: expected lowest_order <= highest_order, "
-            f"found {run.tiling.lowest_order} > {run.tiling.highest_order}; lower the first"
-        )
     with group_lock(files.root / ".lock"):
         sweep(files.staging)
         data = inventory_digest(survey)
@@ -70,18 +68,49 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         logger.info("%d of %d parts are new", len(fresh), len(keyed))
         read_parts(fresh, run, survey, files, workers=workers)
         records = [PartRecord.read(files.part(item.key).record) for item in keyed]
+        _write_quarantine([files.part(item.key).rejected for item in keyed], files)
+        _check_quarantined(records, run, survey.config, files)
         tiles = _tiles(survey, run, [item.key for item in keyed], files)
         indexes = [files.part(item.key).index for item in keyed]
         conflicts = find_conflicts(indexes, sum(record.n_rows for record in records), run.compute, workers=workers)
         planned = make_groups(tiles, records, conflicts, group_order=run.tiling.group_order)
+        _hint_at_small_groups(planned, run.tiling.group_order)
         for group in planned:
             group.write(files)
         _write_tiles(tiles, run.tiling.group_order, files)
-        _write_quarantine([files.part(item.key).rejected for item in keyed], files)
         summary = _summary(run, survey.config, records, tiles, planned) | {"data": data}
         for warning in summary["warnings"]:
             logger.warning("survey '%s': %s", survey.config.name, warning)
         _write_plan(canonical_json(summary) + b"\n", plan_name(run, survey.config, data), files)
+
+
+def _check_quarantined(records: Sequence[PartRecord], run: RunConfig, survey: SurveyConfig, files: TilingFiles) -> None:
+    """Tell of rows that were put aside; too many of them are a fault of the survey's file."""
+    n_in = sum(record.n_in for record in records)
+    reasons = sum((Counter(record.quarantined) for record in records), Counter[str]())
+    if not reasons:
+        return
+    share = reasons.total() / n_in
+    listed = ", ".join(f"{count:,} {name} ({REASONS[name].meaning})" for name, count in reasons.most_common())
+    told = f"{survey.where}: {reasons.total():,} of {n_in:,} rows ({share:.1%}) are quarantined: {listed}"
+    if share > run.tiling.max_quarantined_share:
+        raise ValueError(
+            f"{told}; that is more than tiling.max_quarantined_share ({run.tiling.max_quarantined_share:g}): correct "
+            f"the units and columns in {survey.where}, or raise the limit; the rows stand in {files.quarantine}"
+        )
+    logger.warning("%s; they stand in %s", told, files.quarantine)
+
+
+def _hint_at_small_groups(planned: Sequence[Group], group_order: int) -> None:
+    n_rows = sum(group.n_rows for group in planned) // max(len(planned), 1)
+    if group_order > 0 and len(planned) > FEW_GROUPS and n_rows < FEW_ROWS:
+        logger.warning(
+            "%d groups of %s rows on average, each a job of seconds per stage and model; a lower tiling.group_order "
+            "(now %d) makes fewer",
+            len(planned),
+            f"{n_rows:,}",
+            group_order,
+        )
 
 
 def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
@@ -108,7 +137,7 @@ def _summary(
     for record in records:
         quarantined.update(record.quarantined)
         excluded.update(record.excluded)
-    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows"})
+    bounds = run.tiling.model_dump(mode="json", exclude=NOT_OF_TILES)
     return {
         "format": FORMAT,
         "survey": survey.name,

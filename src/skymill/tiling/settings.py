@@ -19,6 +19,8 @@ PLAN = ("skymill.tiling.crowding",)
 PART = ("skymill.tiling.content",)
 SPILL_FORMAT = 1
 """Of what is kept of a part: raise it when `spill` comes to write other files."""
+NOT_OF_TILES = {"part_rows", "highest_order", "max_quarantined_share"}
+"""Settings that change how tiles come about, not what they hold."""
 COUNT_ORDER = 10
 """Parts are counted no finer (12.6 million pixels, 200 MB); crowded pixels are deepened where they stand."""
 
@@ -31,7 +33,7 @@ def settings_digest(run: RunConfig, survey: SurveyConfig) -> str:
 
 def tile_settings(run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
     """Give the settings that decide the tiles of the source catalogue."""
-    bounds = run.tiling.model_dump(mode="json", exclude={"part_rows", "highest_order"})
+    bounds = run.tiling.model_dump(mode="json", exclude=NOT_OF_TILES)
     return {"tiling": bounds, "survey": column_map(survey)}
 
 
@@ -48,7 +50,8 @@ def plan_modules(survey: SurveyConfig) -> tuple[str, ...]:
 def plan_digest(run: RunConfig, survey: SurveyConfig) -> str:
     """Give the digest of everything but the data that decides a plan."""
     parts, tiles = part_key("", survey, run.tiling), settings_digest(run, survey)
-    return digest({"survey": survey.name, "parts": parts, "tiles": tiles})
+    limit = run.tiling.max_quarantined_share
+    return digest({"survey": survey.name, "parts": parts, "tiles": tiles, "limit": limit})
 
 
 def plan_name(run: RunConfig, survey: SurveyConfig, data: str) -> str:

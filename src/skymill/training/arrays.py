@@ -15,14 +15,11 @@ from numpy.typing import NDArray
 
 from skymill.features import deciding
 from skymill.sky import at_order
+from skymill.training.choosing import TrainingSetError, choose_features
 
 METADATA = b"skymill"
 FEWEST = {"train": 10, "validation": 5, "test": 1}
 """Rows of each class a split must hold: to learn from, to calibrate in five folds, to be measured at all."""
-
-
-class TrainingSetError(ValueError):
-    """A training set does not hold what a model needs."""
 
 
 @dataclass(frozen=True)
@@ -98,31 +95,3 @@ def open_set(path: str | Path, wanted: Sequence[str]) -> LabelledSet:
         )
     metadata = json.loads(schema.metadata[METADATA])
     return LabelledSet(path, metadata, choose_features(metadata["features"], wanted, source=str(path)))
-
-
-def choose_features(known: list[dict[str, Any]], wanted: Sequence[str], *, source: str) -> list[dict[str, Any]]:
-    """Write out groups, in the order of the training set, each feature once.
-
-    Raises
-    ------
-    TrainingSetError
-        Naming what is unknown, and what is known.
-    """
-    names = {feature["name"] for feature in known}
-    groups = {feature["group"] for feature in known}
-    unknown = [name for name in wanted if name not in names | groups | set(EMPTY_GROUPS)]
-    if unknown:
-        raise TrainingSetError(
-            f"{source}: features {', '.join(unknown)}: not in the training set; "
-            f"groups: {', '.join(sorted(groups))}; features: {', '.join(sorted(names))}"
-        )
-    chosen = [feature for feature in known if feature["name"] in wanted or feature["group"] in wanted]
-    if not any(not feature["indicator"] for feature in chosen):
-        raise TrainingSetError(
-            f"{source}: features {', '.join(wanted)}: none of them measures anything; known: {', '.join(sorted(names))}"
-        )
-    return chosen
-
-
-EMPTY_GROUPS = ("photometric", "shape", "missing")
-"""Groups a survey may have no feature of; asking for them is no mistake."""

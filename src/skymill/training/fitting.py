@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from skymill.config import ModelConfig
 from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
+from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
@@ -175,7 +176,7 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
     fitted = find(model.kind).fit(
         _examples(train, class_weights, names),
         _examples(validation, class_weights, names),
-        read_settings(model.kind, settings, source=f"model '{model.name}'"),
+        read_settings(model.kind, settings, source=model.where),
         seed=seed,
         place=place,
     )
@@ -196,7 +197,7 @@ def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Map
     for name, content in files.items():
         write_bytes(folder / name, content)
     digests = {name: file_sha256(folder / name) for name in sorted([*names, *files])}
-    write_bytes(folder / "manifest.json", _json({**manifest, "files": digests}))
+    write_bytes(folder / "manifest.json", to_document({**manifest, "files": digests}))
 
 
 def load_fit(folder: str | Path) -> Fit:

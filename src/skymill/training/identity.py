@@ -24,7 +24,7 @@ def identity(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequenc
     ConfigError
         If the model's settings are wrong.
     """
-    settings = read_settings(model.kind, model.settings, source=f"model '{model.name}'")
+    settings = read_settings(model.kind, model.settings, source=model.where)
     return {
         "model": model.model_dump(mode="json", exclude={"parity", "path", "settings"}),
         "settings": settings.model_dump(mode="json"),

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from skymill.config import LabelSettings, RunConfig, SplitSettings
 from skymill.features import reference_band
 from skymill.sky import at_order
+from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
-from skymill.survey import Labels, Survey, read_labels
+from skymill.survey import Labels, Survey, check_classes, read_labels
 from skymill.training.arrays import METADATA, TrainingSetError
 from skymill.training.audit import check_splits, measure_shift
 from skymill.training.join import FeatureTiles, Joined, join
@@ -78,7 +79,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
     TrainingSetError
         If no label matched, all are of one class, or a split lacks a class; with counts and what to do.
     TableError
-        If the label table cannot be read.
+        If the label table cannot be read, or a class has no row in it.
     """
     if run.labels is None:
         raise TrainingSetError(f"run '{run.name}': labels: needed to make a training set; add the block `labels`")
@@ -112,6 +113,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
         "set": path.stem,
         "file": f"sets/{path.name}",
         "sha256": file_sha256(path),
+        "files": {f"sets/{path.name}": file_sha256(path)},
         **metadata,
         "labels": {**counts, "other_classes": dict(labels.other_classes), "digest": labels.digest},
         "sources": {
@@ -124,8 +126,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
         "inputs": {Path(manifest).stem: file_sha256(manifest) for manifest in feature_manifests},
     }
     target = output / "training" / "set.json"
-    text = json.dumps(described, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
-    write_bytes(target, text.encode() + b"\n")
+    write_bytes(target, to_document(described))
     return target
 
 
@@ -145,12 +146,7 @@ def _check_joined(
 ) -> None:
     table = settings.path or "the simulated survey's labels"
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    if len(labels) == 0:
-        others = ", ".join(f"{name} ({count})" for name, count in list(labels.other_classes.items())[:20]) or "none"
-        raise TrainingSetError(
-            f"{table}: no row has one of the classes {settings.classes} in column '{settings.column}' ({told}); "
-            f"found instead: {others}; set labels.classes to what the table says"
-        )
+    check_classes(labels, settings)
     if len(joined.label) == 0:
         raise TrainingSetError(f"{table}: no label matched any of {tiles.n_rows} sources ({told}); {joined.hint}")
     present = np.unique(labels.label[joined.label])

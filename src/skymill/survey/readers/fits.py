@@ -57,7 +57,10 @@ def read(path: Path, columns: Mapping[str, Role], start: int, stop: int, block_r
 @contextmanager
 def _table(path: Path) -> Iterator[Any]:
     if path.suffix not in SUFFIXES:
-        raise TableError(f"{path}: expected a file named {', '.join(SUFFIXES)}; unpack compressed FITS tables first")
+        raise TableError(
+            f"{path}: expected a file named {', '.join(SUFFIXES)}; unpack compressed FITS tables first, "
+            "or correct `format`"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyUserWarning)  # of truncation, which is an error below

@@ -62,7 +62,7 @@ def _open(path: Path) -> Iterator[pq.ParquetFile]:
     except (pa.ArrowInvalid, OSError) as error:
         raise TableError(
             f"{path}: expected a complete Parquet file, found one that cannot be read ({_first_line(error)}); "
-            "fetch or write it again"
+            "fetch or write it again, or correct `format`"
         ) from error
 
 
