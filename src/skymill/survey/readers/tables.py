@@ -51,9 +51,7 @@ def table_files(path: str | Path, table_format: TableFormat) -> list[TableFile]:
     files = [found(name, entry) for name, entry in walk(path, suffixes(table_format))]
     if not files:
         names = ", ".join(suffixes(table_format))
-        raise TableError(
-            f"{path}: expected files named {names}, found none in this folder; correct `path` or `format`"
-        )
+        raise TableError(f"{path}: expected files named {names}, found none in this folder; correct `path` or `format`")
     return files
 
 
