@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from skymill.compute.family import die_with_parent
+from skymill.store.trouble import MENDS
 
-INFRASTRUCTURE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-"""Errors that every following task would meet too: disk or quota full, size limit, read-only, no permission."""
+INFRASTRUCTURE = set(MENDS) - {errno.EIO}
+"""Errors that every following task would meet too: disk or quota full, size limit, read-only, no permission, too many
+open files. A disk may fail to read one file only, so that is the task's own trouble."""
 FRAMES = 3
 LONGEST_MESSAGE = 500
 

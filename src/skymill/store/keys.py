@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skymill.store.paths import short
+from skymill.store.trouble import explained
 
 __all__ = ["canonical_json", "digest", "file_sha256", "short"]
 
@@ -32,5 +33,5 @@ def digest(mapping: Mapping[str, Any]) -> str:
 
 def file_sha256(path: str | Path) -> str:
     """Give the SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as file:
+    with explained(path, "reading"), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
