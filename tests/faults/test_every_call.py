@@ -22,6 +22,8 @@ MENDS = {
     "read-only": "make it writable",
 }
 
+pytestmark = pytest.mark.timeout(3600)
+
 
 @dataclass(frozen=True)
 class Undisturbed:

@@ -26,6 +26,8 @@ TILES = 60
 SECONDS = 0.02
 KILLS_PER_COMPLETION = 5
 
+pytestmark = pytest.mark.timeout(3600)
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:

@@ -27,6 +27,8 @@ if LONG:
     CASES |= {f"five per cent {kind}": dict.fromkeys(ONE_OF_EACH, kind) for kind in KINDS}
 SETTINGS = ComputeSettings(max_quarantined_tiles=5, task_timeout_s=3.0, memory_per_worker="400MB")
 
+pytestmark = pytest.mark.timeout(3600)
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:

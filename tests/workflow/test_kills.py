@@ -52,7 +52,7 @@ def start(folder: Path, marker: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path):
+def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path, record_property):
     source, expected, duration = undisturbed
     folder = fresh_copy(source, tmp_path / "survey")
     marker = uuid.uuid4().hex
@@ -68,10 +68,11 @@ def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path):
     run(folder)
     assert pool_digests(folder) == expected
     assert not run(folder).jobs
+    record_property("snakemake kills survived, whole workflow", 1)
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path):
+def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path, record_property):
     source, expected, duration = undisturbed
     folder = fresh_copy(source, tmp_path / "survey")
     marker = uuid.uuid4().hex
@@ -82,6 +83,7 @@ def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path):
     run(folder)
     assert pool_digests(folder) == expected
     assert not wait_until_gone(marker, seconds=10)
+    record_property("worker kills survived, whole workflow", 1)
 
 
 def kill_a_worker(marker: str, run: subprocess.Popen[bytes], *, choice: random.Random) -> bool:
