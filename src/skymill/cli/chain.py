@@ -18,6 +18,8 @@ from skymill.survey import Survey, inventory_digest, open_survey
 
 RESERVED = ("sources", "features")
 """Catalogues that no model may be named after."""
+COORDINATOR_MB = 1000
+"""For the process of a job itself, beside its workers."""
 
 
 class Chain:
@@ -51,6 +53,15 @@ class Chain:
     def output(self) -> str:
         """Folder of everything the run writes."""
         return self.run.output
+
+    def job_memory_mb(self, threads: int) -> int:
+        """What a job with so many workers needs, its coordinator included."""
+        return COORDINATOR_MB + threads * self.run.compute.worker_bytes // 1_000_000
+
+    @property
+    def inference_gpus(self) -> int:
+        """GPUs that each job of the inference needs."""
+        return int(self.run.inference.provider != "cpu")
 
     @property
     def catalogues(self) -> list[str]:

@@ -150,8 +150,14 @@ def _kill_workers(cluster: Any) -> None:
 
 @contextmanager
 def _joined(address: str) -> Iterator[Any]:
+    import dask
     from distributed import Client
 
+    if address.startswith("tls://") and not dask.config.get("distributed.comm.tls.ca-file", None):
+        raise ComputeError(
+            f"compute.scheduler: {address} needs certificates, found none; set DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "..__TLS__CLIENT__KEY and ..__TLS__CLIENT__CERT to the files it was started with"
+        )
     try:
         client = Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError) as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, TypeAdapter, field_validator, model_validator
 
 from skymill.config.base import Settings
 from skymill.config.survey import AngleColumn, IdColumn, Name
+
+MEMORY = TypeAdapter(ByteSize)
 
 
 class TilingSettings(Settings):
@@ -97,6 +99,7 @@ class ComputeSettings(Settings):
     scheduler: str = "local"
     """`local` starts `threads` workers in each job; an address (tcp://..., tls://...) joins a running cluster."""
     memory_per_worker: str = "3GB"
+    """A worker that comes to 95 % of it is ended; a job asks a cluster for so much for each of its threads."""
     retries: int = Field(1, ge=0, le=10)
     """How often a tile that raised is tried again before it is quarantined."""
     max_quarantined_tiles: int = Field(0, ge=0)
@@ -106,7 +109,19 @@ class ComputeSettings(Settings):
     task_timeout_s: float = Field(3600, gt=0)
     """A task that takes longer is taken for hung: its worker is killed and its tiles are suspects."""
     scratch: str | None = None
-    """Node-local folder for Dask; the system's temporary folder where null."""
+    """Node-local folder for Dask; the system's temporary folder (TMPDIR) where null."""
+
+    @field_validator("memory_per_worker")
+    @classmethod
+    def _is_a_size(cls, value: str) -> str:
+        if MEMORY.validate_python(value) <= 0:
+            raise ValueError(f"expected a size such as 3GB or 512MiB, found '{value}'")
+        return value
+
+    @property
+    def worker_bytes(self) -> int:
+        """`memory_per_worker` in bytes."""
+        return MEMORY.validate_python(self.memory_per_worker)
 
 
 class InferenceSettings(Settings):
