@@ -91,12 +91,20 @@ def links(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*") if path.is_symlink())
 
 
+def pick(number: int, paths: list[Path], chosen: random.Random) -> Path:
+    """Choose a path, one kind after the other, so that each has its turn and small files their share."""
+    kinds: dict[str, list[Path]] = {}
+    for path in paths:
+        kind = "link" if path.is_symlink() else "tile" if path.suffix == ".zip" else path.name
+        kinds.setdefault(kind, []).append(path)
+    return chosen.choice(sorted(kinds.items())[number % len(kinds)][1])
+
+
 def test_every_flipped_bit_is_found(whole: Whole, record_property) -> None:
-    """Each file is as likely as any other to be hit, so that small ones get their share."""
     chosen = random.Random(6)
     root, noticed = whole.fresh(), 0
-    for _ in range(FLIPS):
-        path = chosen.choice(files(root))
+    for number in range(FLIPS):
+        path = pick(number, files(root), chosen)
         content = path.read_bytes()
         spoilt, place, bit = bytearray(content), chosen.randrange(len(content)), chosen.randrange(8)
         spoilt[place] ^= 1 << bit
@@ -110,23 +118,23 @@ def test_every_flipped_bit_is_found(whole: Whole, record_property) -> None:
     record_property("bit flips in what readers do not read", FLIPS - noticed)
 
 
-def truncate(root: Path, chosen: random.Random) -> str:
-    path = chosen.choice(files(root))
+def truncate(root: Path, number: int, chosen: random.Random) -> str:
+    path = pick(number, files(root), chosen)
     size = path.stat().st_size
     kept = chosen.choice([0, size - 1, chosen.randrange(size)])
     path.write_bytes(path.read_bytes()[:kept])
     return f"{path} cut to {kept} of {size} bytes"
 
 
-def delete(root: Path, chosen: random.Random) -> str:
-    path = chosen.choice(files(root) + links(root))
+def delete(root: Path, number: int, chosen: random.Random) -> str:
+    path = pick(number, files(root) + links(root), chosen)
     path.unlink()
     return f"{path} deleted"
 
 
-def swap(root: Path, chosen: random.Random) -> str:
+def swap(root: Path, number: int, chosen: random.Random) -> str:
     """Swap two files or two links, half of the time of the same kind."""
-    one = chosen.choice(files(root) + links(root))
+    one = pick(number, files(root) + links(root), chosen)
     others = [path for path in (links(root) if one.is_symlink() else files(root)) if path != one]
     alike = [path for path in others if path.suffix == one.suffix]
     other = chosen.choice(alike if alike and chosen.random() < 0.5 else others)
@@ -137,7 +145,7 @@ def swap(root: Path, chosen: random.Random) -> str:
     return f"{one} and {other} swapped"
 
 
-def mislead(root: Path, chosen: random.Random) -> str:
+def mislead(root: Path, number: int, chosen: random.Random) -> str:
     """Let a link lead to another tile."""
     one, other = chosen.sample(links(root), 2)
     target = other.readlink()
@@ -149,10 +157,11 @@ def mislead(root: Path, chosen: random.Random) -> str:
 @pytest.mark.parametrize("spoil", [truncate, delete, swap, mislead])
 def test_everything_lost_or_displaced_is_found(whole: Whole, spoil, record_property) -> None:
     chosen = random.Random(7)
-    found = 0
+    found = tried = 0
     while found < DAMAGES // 4:
         root = whole.fresh()
-        damage = spoil(root, chosen)
+        damage = spoil(root, tried, chosen)
+        tried += 1
         if contents(root) != contents(whole.root):  # two versions have files of the same content: swap those
             whole.check(damage)
             found += 1

@@ -16,5 +16,5 @@ FLIPS = 1000 if LONG else 60
 HISTORIES = 200 if LONG else 10
 """Of the store, each of up to `STEPS` steps."""
 STEPS = 60 if LONG else 25
-DAMAGES = 400 if LONG else 40
+DAMAGES = 400 if LONG else 48
 """Truncations, deletions and swaps."""
