@@ -37,6 +37,12 @@ def _process(folder: Path, number: int) -> tuple[int, str]:
     return os.getpid(), os.environ["OMP_NUM_THREADS"]
 
 
+def _scratch(folder: Path, number: int) -> str:
+    from distributed import get_worker
+
+    return str(get_worker().local_directory)
+
+
 def _sleep(folder: Path, number: int) -> None:
     time.sleep(number)
 

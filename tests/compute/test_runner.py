@@ -119,6 +119,14 @@ def test_work_is_spread_over_single_threaded_processes(tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("skymill-*"))
 
 
+def test_scratch_is_used_and_left_clean(tmp_path: Path) -> None:
+    (scratch := tmp_path / "node").mkdir()
+    settings = ComputeSettings(scratch=str(scratch))
+    found = run_tasks(do, [task("scratch", tmp_path, 0)], workers=1, settings=settings, describe="scratch")
+    assert Path(found.results["scratch 0"]).is_relative_to(scratch)
+    assert not list(scratch.iterdir())
+
+
 def test_few_tasks_start_few_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
