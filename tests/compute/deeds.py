@@ -37,6 +37,10 @@ def _process(folder: Path, number: int) -> tuple[int, str]:
     return os.getpid(), os.environ["OMP_NUM_THREADS"]
 
 
+def _where(folder: Path, number: int) -> str:
+    return os.getcwd()
+
+
 def _scratch(folder: Path, number: int) -> str:
     from distributed import get_worker
 

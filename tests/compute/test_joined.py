@@ -14,15 +14,17 @@ from skymill.compute import ComputeError, Task, cluster, run_tasks
 from skymill.config import ComputeSettings
 
 
-def test_joined_cluster_does_the_same(tmp_path: Path) -> None:
+def test_joined_cluster_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers that somebody else started, behind TLS."""
     tasks = [Task(f"t{number}", 1, ("square", str(tmp_path), number)) for number in range(20)]
     tasks.insert(7, Task("killer", 1, ("kill", str(tmp_path), 0)))
+    tasks.append(Task("where", 1, ("where", str(tmp_path), 0)))
+    monkeypatch.chdir(tmp_path)  # as for a run, whose paths may be relative
     with TlsCluster(tmp_path / "cluster", workers=2) as running, dask.config.set(running.settings):
         assert running.address.startswith("tls://127.0.0.1:")
         settings = ComputeSettings(scheduler=running.address)
         found = run_tasks(do, tasks, workers=2, settings=settings, describe="joined")
-    assert found.results == {f"t{number}": number**2 for number in range(20)}
+    assert found.results == {f"t{number}": number**2 for number in range(20)} | {"where": str(tmp_path)}
     assert found.failures["killer"].startswith("killed its worker 3 times")
 
 

@@ -157,6 +157,11 @@ def test_what_every_task_would_meet_is_no_task_s_fault() -> None:
     assert answer.kind == "infrastructure"
 
 
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    [answer] = call_batch(str, [1], 60.0, str(tmp_path / "elsewhere"))
+    assert answer.kind == "infrastructure" and "does not see the run's folder" in answer.value
+
+
 def test_no_tasks_need_no_cluster() -> None:
     assert run_tasks(do, [], workers=1, settings=ComputeSettings(), describe="nothing") == Outcome({}, {})
 

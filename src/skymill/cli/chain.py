@@ -14,6 +14,7 @@ from skymill import export, features, inference, tiling, training
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, load_model, load_run, load_survey
 from skymill.models import read_settings
 from skymill.store import short
+from skymill.store.paths import CURRENT
 from skymill.survey import Survey, inventory_digest, open_survey
 
 RESERVED = ("sources", "features")
@@ -67,6 +68,11 @@ class Chain:
     def catalogues(self) -> list[str]:
         """Every catalogue the run makes."""
         return [*RESERVED, *self.models]
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether there is a catalogue to open; a run may be asked for less."""
+        return any(Path(self.output).glob(f"catalogues/*/{CURRENT}"))
 
     @property
     def trained_models(self) -> list[str]:

@@ -8,6 +8,7 @@ for another's crash.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import time
 from collections import Counter, deque
@@ -178,7 +179,8 @@ class _Run:
     def _submit(self, batch: list[Task]) -> None:
         """Hand a batch to Dask, which puts its future into `finished` whatever becomes of it."""
         payloads = [task.payload for task in batch]
-        future = self.client.submit(call_batch, self.function, payloads, self.settings.task_timeout_s, pure=False)
+        how = (self.settings.task_timeout_s, os.getcwd())
+        future = self.client.submit(call_batch, self.function, payloads, *how, pure=False)
         self.flying[future] = batch
         future.add_done_callback(self.finished.put)
 
