@@ -38,7 +38,7 @@ def _process(folder: Path, number: int) -> tuple[int, str]:
 
 
 def _where(folder: Path, number: int) -> str:
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 def _scratch(folder: Path, number: int) -> str:

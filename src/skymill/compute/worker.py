@@ -45,12 +45,12 @@ def call_batch(
 ) -> list[Answer]:
     """Call `function` with each payload in turn; one that raises does not keep the others from being done.
 
-    `folder` is the coordinator's: paths of a run are relative to it, and a worker that somebody else started is elsewhere.
+    `folder` is the coordinator's: paths of a run are relative to it, and a worker somebody else started is elsewhere.
     A call longer than `timeout_s` ends the process: the kernel's alarm also reaches code that never gives the
     interpreter back.
     """
     try:
-        if folder is not None and folder != os.getcwd():
+        if folder is not None and Path(folder) != Path.cwd():
             os.chdir(folder)
     except OSError as error:
         reason = f"{error}: the worker on {socket.gethostname()} does not see the run's folder; share it with all nodes"
