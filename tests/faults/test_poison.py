@@ -13,11 +13,12 @@ from skymill.store import GroupManifest, verify
 
 TILES = 100
 KINDS = ("raise", "wrong_shape", "segfault", "out_of_memory", "hang")
+DEATH = "killed its worker 3 times"
 WORDS = {
     "raise": "ValueError: tile {pixel} is broken",
     "wrong_shape": "variable 'values': expected float32 (40, 2), found float32 (40, 1)",
-    "segfault": "killed its worker 3 times",
-    "out_of_memory": "killed its worker 3 times",
+    "segfault": DEATH,
+    "out_of_memory": DEATH,
     "hang": "took longer than compute.task_timeout_s",
 }
 ONE_OF_EACH = dict(zip((7, 23, 41, 60, 88), KINDS, strict=True))
@@ -25,7 +26,8 @@ CASES = {"five per cent of all kinds": ONE_OF_EACH, "one segfault": {50: "segfau
 if LONG:
     CASES |= {f"one {kind}": {50: kind} for kind in KINDS}
     CASES |= {f"five per cent {kind}": dict.fromkeys(ONE_OF_EACH, kind) for kind in KINDS}
-SETTINGS = ComputeSettings(max_quarantined_tiles=5, task_timeout_s=3.0, memory_per_worker="400MB")
+SETTINGS = {"max_quarantined_tiles": 5, "memory_per_worker": "400MB"}
+HANG_S = 3.0
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -39,12 +41,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 @pytest.mark.parametrize("guilty", CASES.values(), ids=CASES.keys())
 def test_exactly_the_guilty_are_quarantined(guilty, whole, tmp_path: Path, record_property) -> None:
     root = tmp_path / "demo"
-    manifest = GroupManifest.read(lab.run(root, tiles=TILES, guilty=guilty, settings=SETTINGS))
+    hangs = "hang" in guilty.values()
+    settings = ComputeSettings(**SETTINGS, task_timeout_s=HANG_S if hangs else 60.0)
+    manifest = GroupManifest.read(lab.run(root, tiles=TILES, guilty=guilty, settings=settings))
     reasons = {entry.pixel: entry.reason for entry in manifest.quarantined}
     innocent = sorted(reasons.keys() - guilty.keys())
     assert not innocent and reasons.keys() == guilty.keys()
     for pixel, deed in guilty.items():
-        assert WORDS[deed].format(pixel=pixel) in reasons[pixel], deed
+        words = WORDS[deed].format(pixel=pixel)
+        # A busy machine may take longer than so short a limit to notice that a worker is dead.
+        assert words in reasons[pixel] or (hangs and words == DEATH and WORDS["hang"] in reasons[pixel]), deed
     assert manifest.accounting.check().n_quarantined == lab.ROWS * len(guilty)
     lost = {f"Npix={pixel}" for pixel in guilty}
     assert lab.pool(root) == {name: content for name, content in whole.items() if lost.isdisjoint(Path(name).parts)}
