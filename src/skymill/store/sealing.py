@@ -128,15 +128,10 @@ def _pointer(root: Path, groups: Sequence[GroupManifest], version: str) -> bytes
 def _write_version(
     folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, pa.Table], identity: Mapping[str, Any]
 ) -> None:
-    """Write a version, unless it stands there or another run comes first: what is named by its content is the same."""
-    if folder.is_dir():
-        return
-    try:
+    """Write a version, unless it stands there: what is named by its content is the same."""
+    if not folder.is_dir():
         with staged_folder(folder, staging=folder.parents[1] / STAGING) as staging:
             _fill(staging, tiles, tables, identity)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise
 
 
 def _fill(
