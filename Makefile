@@ -1,6 +1,6 @@
 # make run    the embedded survey from nothing to catalogues and a report
 # make test   the whole test suite
-# make test-faults   ten kills of a worker and ten of snakemake at random moments
+# make test-faults   the tests of faults, many times over: some 20 minutes, ends with the sums
 # make lint   formatting, types, import layers, workflow
 VENV ?= .venv
 PYTHON ?= python3.11
@@ -24,7 +24,7 @@ test: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile
 
 test-faults: $(VENV)/installed
-	PATH="$(abspath $(BIN)):$$PATH" SKYMILL_KILLS=10 python -m pytest tests/workflow/test_kills.py
+	PATH="$(abspath $(BIN)):$$PATH" SKYMILL_FAULTS=long python -m pytest tests/faults tests/workflow/test_kills.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check src tests scripts benchmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +40,18 @@ def cluster() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def compute(cluster: str) -> ComputeSettings:
     return ComputeSettings(scheduler=cluster)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add up what the tests of faults have counted (`record_property`), also across processes."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call":
+            counts.update(dict(report.user_properties))
+    if counts:
+        terminalreporter.section("faults")
+    for name, number in counts.items():
+        terminalreporter.line(f"{number:9,}  {name}")
 
 
 class RangeHandler(SimpleHTTPRequestHandler):

@@ -131,6 +131,15 @@ def test_the_workflow_refuses_what_config_check_refuses(tmp_path):
         Chain.from_config({**content, "models": content["models"][:1], "labels": None})
 
 
+def test_a_job_asks_for_the_memory_of_its_workers_and_the_gpu_of_its_provider():
+    chain = Chain.from_config({**read_yaml("config/config.yaml"), "compute": {"memory_per_worker": "1.5GB"}})
+    assert chain.job_memory_mb(16) == 25_000 and chain.inference_gpus == 0
+    on_gpu = Chain.from_config({**read_yaml("config/config.yaml"), "inference": {"provider": "cuda"}})
+    assert on_gpu.inference_gpus == 1 and on_gpu.job_memory_mb(1) == 4000
+    with pytest.raises(ConfigError, match="memory_per_worker"):
+        Chain.from_config({**read_yaml("config/config.yaml"), "compute": {"memory_per_worker": "much"}})
+
+
 def test_chain_loads_nothing_that_learns_or_draws():
     program = (
         "import sys; from skymill.cli.chain import Chain; from skymill.config import read_yaml;"

@@ -37,6 +37,16 @@ def _process(folder: Path, number: int) -> tuple[int, str]:
     return os.getpid(), os.environ["OMP_NUM_THREADS"]
 
 
+def _where(folder: Path, number: int) -> str:
+    return str(Path.cwd())
+
+
+def _scratch(folder: Path, number: int) -> str:
+    from distributed import get_worker
+
+    return str(get_worker().local_directory)
+
+
 def _sleep(folder: Path, number: int) -> None:
     time.sleep(number)
 
@@ -82,3 +92,12 @@ def _fill_disk(folder: Path, number: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     with staged(folder / "tile.zarr.zip") as file:
         file.write(bytes(10_000))
+
+
+def _out_of_memory(folder: Path, number: int) -> None:
+    """Take 20 MB after the other until the worker is ended for it; at most 2 GB."""
+    taken = []
+    for _ in range(100):
+        taken.append(bytearray(20_000_000))
+        time.sleep(0.01)
+    raise MemoryError("nobody minded")

@@ -2,84 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import dask
 import distributed
 import pytest
 from deeds import do
+from tls_cluster import TlsCluster
 
 from skymill.compute import ComputeError, Task, cluster, run_tasks
 from skymill.config import ComputeSettings
 
-HERE = Path(__file__).parent
-START_S = 60
 
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> dict[str, str]:
-    """Dask's settings for TLS with a certificate of our own."""
-    if not shutil.which("openssl"):
-        pytest.skip("no openssl to make a certificate with")
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=skymill-test"]
-        + ["-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
-    roles = {f"distributed.comm.tls.{role}.{kind}": path for role in ("scheduler", "worker", "client")
-             for kind, path in (("key", key), ("cert", certificate))}  # fmt: skip
-    return roles | {"distributed.comm.tls.ca-file": certificate}
-
-
-@pytest.fixture
-def address(tmp_path: Path, certificates: dict[str, str]) -> Iterator[str]:
-    """Scheduler and one worker on loopback, behind TLS."""
-    variables = {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": path for key, path in certificates.items()}
-    environment = os.environ | variables | {"PYTHONPATH": str(HERE)}
-    file = tmp_path / "scheduler.json"
-    log = (tmp_path / "log").open("wb")
-    dask_command = [sys.executable, "-m", "dask"]
-    where = ["--host", "tls://127.0.0.1", "--scheduler-file", str(file), "--no-dashboard"]
-    scheduler = subprocess.Popen(
-        [*dask_command, "scheduler", "--port", "0", *where], env=environment, stdout=log, stderr=log
-    )
-    try:
-        start = time.monotonic()
-        while not file.exists() or not file.read_text():
-            assert time.monotonic() - start < START_S, (tmp_path / "log").read_text()
-            time.sleep(0.05)
-        worker = subprocess.Popen(
-            [*dask_command, "worker", *where, "--nthreads", "1", "--local-directory", str(tmp_path)],
-            env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
-        try:
-            yield json.loads(file.read_text())["address"]
-        finally:
-            worker.terminate()
-            worker.wait()
-    finally:
-        scheduler.terminate()
-        scheduler.wait()
-        log.close()
-
-
-def test_joined_cluster_does_the_same(tmp_path: Path, address: str, certificates: dict[str, str]) -> None:
-    assert address.startswith("tls://127.0.0.1:")
+def test_joined_cluster_does_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers that somebody else started, behind TLS."""
     tasks = [Task(f"t{number}", 1, ("square", str(tmp_path), number)) for number in range(20)]
     tasks.insert(7, Task("killer", 1, ("kill", str(tmp_path), 0)))
-    with dask.config.set(certificates):
-        found = run_tasks(do, tasks, workers=1, settings=ComputeSettings(scheduler=address), describe="joined")
-    assert found.results == {f"t{number}": number**2 for number in range(20)}
+    tasks.append(Task("where", 1, ("where", str(tmp_path), 0)))
+    monkeypatch.chdir(tmp_path)  # as for a run, whose paths may be relative
+    with TlsCluster(tmp_path / "cluster", workers=2) as running, dask.config.set(running.settings):
+        assert running.address.startswith("tls://127.0.0.1:")
+        settings = ComputeSettings(scheduler=running.address)
+        found = run_tasks(do, tasks, workers=2, settings=settings, describe="joined")
+    assert found.results == {f"t{number}": number**2 for number in range(20)} | {"where": str(tmp_path)}
     assert found.failures["killer"].startswith("killed its worker 3 times")
+
+
+def test_certificates_that_lack_are_asked_for() -> None:
+    settings = ComputeSettings(scheduler="tls://127.0.0.1:9")
+    with pytest.raises(ComputeError, match=r"tls://127\.0\.0\.1:9 needs certificates, found none; set DASK_"):
+        run_tasks(do, [Task("a", 1, None)], workers=1, settings=settings, describe="joined")
 
 
 def test_workers_with_threads_are_refused() -> None:

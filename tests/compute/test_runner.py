@@ -119,6 +119,14 @@ def test_work_is_spread_over_single_threaded_processes(tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("skymill-*"))
 
 
+def test_scratch_is_used_and_left_clean(tmp_path: Path) -> None:
+    (scratch := tmp_path / "node").mkdir()
+    settings = ComputeSettings(scratch=str(scratch))
+    found = run_tasks(do, [task("scratch", tmp_path, 0)], workers=1, settings=settings, describe="scratch")
+    assert Path(found.results["scratch 0"]).is_relative_to(scratch)
+    assert not list(scratch.iterdir())
+
+
 def test_few_tasks_start_few_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
@@ -147,6 +155,11 @@ def _deny(payload: object) -> None:
 def test_what_every_task_would_meet_is_no_task_s_fault() -> None:
     [answer] = call_batch(_deny, [None], 60.0)
     assert answer.kind == "infrastructure"
+
+
+def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    [answer] = call_batch(str, [1], 60.0, str(tmp_path / "elsewhere"))
+    assert answer.kind == "infrastructure" and "does not see the run's folder" in answer.value
 
 
 def test_no_tasks_need_no_cluster() -> None:

@@ -66,8 +66,9 @@ def command(folder: Path, *arguments: str, checkout: Checkout = THIS) -> list[st
 
 def environment(checkout: Checkout = THIS) -> dict[str, str]:
     """The environment with this interpreter's commands and the checkout's code first."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(checkout.root / "src")}
+    commands = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    modules = [str(checkout.root / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PATH": commands, "PYTHONPATH": os.pathsep.join(modules)}
 
 
 def run(folder: Path, *arguments: str, checkout: Checkout = THIS, check: bool = True) -> Outcome:

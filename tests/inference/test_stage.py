@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from skymill.config.run import InferenceSettings
 from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
-from skymill.store import GroupManifest, Pool, file_sha256, read_tile
+from skymill.store import GroupManifest, Pool, Quarantined, file_sha256, read_tile
 
 ROWS = 2_500
 
@@ -109,12 +109,10 @@ def test_a_bad_tile_is_quarantined_within_the_limit(lab):
 
 
 def test_tiles_without_features_are_carried_on(lab):
-    content = json.loads(lab.features.read_text())
-    lost = content["tiles"].pop()
-    content["quarantined"] = [
-        {"order": lost["order"], "pixel": lost["pixel"], "key": lost["key"], "reason": "burnt", "n_in": lost["n_rows"]}
-    ]
-    lab.features.write_text(json.dumps(content))
+    group = GroupManifest.read(lab.features)
+    *tiles, last = group.tiles
+    lost = Quarantined(*last.tile, last.key, "burnt", last.n_rows)
+    replace(group, tiles=tuple(tiles), quarantined=(lost,)).write(lab.features)
     manifest = GroupManifest.read(lab.run())
     assert [entry.reason for entry in manifest.quarantined] == ["no features: burnt"]
     assert manifest.accounting.n_in == 3 * ROWS

@@ -22,14 +22,15 @@ from skymill.store import (
     Quarantined,
     StoreError,
     TileEntry,
+    file_sha256,
     open_catalogue,
     open_tile,
     seal,
     verify,
     write_tile,
 )
+from skymill.store.document import to_document
 from skymill.store.paths import MANIFEST, TILE_TABLE, pool_file, version_file
-from skymill.store.sealing import as_json
 from skymill.store.source import WebSource
 from skymill.store.tables import tile_table, write_rows
 
@@ -179,7 +180,7 @@ def test_wrong_requests_are_explained(sealed, tmp_path, serve):
 
 def test_a_newer_catalogue_is_refused(small):
     pointer = {"skymill_format": 2, "version": "x"}
-    (small / "current.json").write_bytes(as_json(pointer))
+    (small / "current.json").write_bytes(to_document(pointer))
     with pytest.raises(FormatError, match="expected a catalogue of format 1 or older, found 2; install a newer"):
         open_catalogue(small)
 
@@ -206,7 +207,9 @@ def test_a_hundred_thousand_tiles_open_in_about_a_second(tmp_path, sky, tiles_of
     tile.symlink_to(tmp_path / pool_file(entry.tile, entry.key))
     write_rows(folder / TILE_TABLE, tile_table(entries))
     content = {"catalogue": "demo", "n_tiles": 100_000, "n_rows": 100_000_000}
-    (folder / MANIFEST).write_bytes(as_json({"skymill_format": 1, "version": "v", "content": content}))
+    files = {TILE_TABLE: file_sha256(folder / TILE_TABLE)}
+    manifest = {"skymill_format": 1, "version": "v", "content": content, "files": files, "made_with": {}}
+    (folder / MANIFEST).write_bytes(to_document(manifest))
     start = time.process_time()
     lazy = open_catalogue(folder).to_xarray()
     assert lazy.sizes["source"] == 100_000_000

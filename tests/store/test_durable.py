@@ -158,7 +158,7 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path):
         output, errors = writer.communicate()
         assert errors == ""
         assert ("No space left on device" if mounted else "File too large") in output
-        assert "free space or raise the quota and run again; nothing incomplete is left" in output
+        assert "free space or raise the quota and run again; nothing half-written has a final name" in output
         assert KEY[:12] in output and files(disk) == []
         small = write_tile(disk / "small", {"x": Variable(np.zeros(10))})
         assert small.n_bytes == (disk / "small").stat().st_size

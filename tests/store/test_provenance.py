@@ -14,7 +14,7 @@ import pytest
 import skymill
 from skymill.sky import Tile
 from skymill.store import Accounting, GroupManifest, digest, made_with, receipt, seal, verify
-from skymill.store.sealing import as_json
+from skymill.store.document import to_document
 
 IDENTITY = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
 
@@ -75,7 +75,7 @@ def test_a_version_is_the_same_whichever_commit_sealed_it(small: Path):
     [path] = small.rglob("versions/*/manifest.json")
     manifest = json.loads(path.read_bytes())
     assert manifest["made_with"] == made_with() and manifest["made_with"]["skymill"] == skymill.__version__
-    path.write_bytes(as_json({**manifest, "made_with": {"skymill": "0.0", "commit": "0" * 40}}))
+    path.write_bytes(to_document({**manifest, "made_with": {"skymill": "0.0", "commit": "0" * 40}}))
     assert verify(small).ok
     groups = [GroupManifest.read(group) for group in small.rglob("groups/*/*.json")]
     assert seal(small, groups) == manifest["version"] and len(list(small.rglob("versions/*/manifest.json"))) == 1

@@ -1,11 +1,10 @@
 """`kill -9` of a worker or of snakemake at any moment costs only what was not finished.
 
-One kill of each by default; `make test-faults` does ten.
+One kill of each by default; `make test-faults` does more.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -17,13 +16,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from families import MARKER, command_line, family
+from families import MARKER, command_line, wait_until_gone, workers
+from fault_sizes import WORKFLOW_KILLS as KILLS
 from snakemake_run import command, environment, pool_digests, run
 from survey_files import write_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-
-KILLS = int(os.environ.get("SKYMILL_KILLS", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -53,30 +51,8 @@ def start(folder: Path, marker: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_until_gone(marker: str, *, seconds: float) -> list[psutil.Process]:
-    """Wait for a run's processes to end and give those that did not."""
-    deadline = time.monotonic() + seconds
-    while (left := family(marker)) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return left
-
-
-def workers(marker: str) -> list[psutil.Process]:
-    """Dask's worker processes of a run: the children of a fork server, which they share the command line with."""
-    servers = {process.pid for process in family(marker) if "forkserver" in " ".join(command_line(process))}
-    return [process for process in family(marker) if process.pid in servers and parent_of(process) in servers]
-
-
-def parent_of(process: psutil.Process) -> int:
-    """The parent's number; -1 once the process has ended."""
-    try:
-        return process.ppid()
-    except psutil.Error:
-        return -1
-
-
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path):
+def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path, record_property):
     source, expected, duration = undisturbed
     folder = fresh_copy(source, tmp_path / "survey")
     marker = uuid.uuid4().hex
@@ -92,10 +68,11 @@ def test_killing_snakemake_leaves_nothing_behind(number, undisturbed, tmp_path):
     run(folder)
     assert pool_digests(folder) == expected
     assert not run(folder).jobs
+    record_property("snakemake kills survived, whole workflow", 1)
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path):
+def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path, record_property):
     source, expected, duration = undisturbed
     folder = fresh_copy(source, tmp_path / "survey")
     marker = uuid.uuid4().hex
@@ -106,6 +83,7 @@ def test_killing_a_worker_changes_nothing(number, undisturbed, tmp_path):
     run(folder)
     assert pool_digests(folder) == expected
     assert not wait_until_gone(marker, seconds=10)
+    record_property("worker kills survived, whole workflow", 1)
 
 
 def kill_a_worker(marker: str, run: subprocess.Popen[bytes], *, choice: random.Random) -> bool:

@@ -32,6 +32,11 @@ wildcard_constraints:
 named_plan = f"{CHAIN.output}/tiling/plan-{CHAIN.plan_name}.json"
 
 
+# What a job asks a cluster for; on one machine it limits nothing unless `--resources mem_mb=...` says so.
+def memory(wildcards, threads):
+    return CHAIN.job_memory_mb(threads)
+
+
 # Checkpoints are asked for from first to last: tiling_plan, training_set, export_onnx. When a checkpoint finishes,
 # Snakemake looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
 # started with unknown inputs once that later one turns out to be up to date.

@@ -15,6 +15,9 @@ checkpoint export_onnx:
         "<benchmarks>/export_onnx/{model}.tsv"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=memory,
+        runtime=60,
     params:
         settings=export_settings,
     script:

@@ -16,5 +16,8 @@ rule features_compute:
     conda:
         "../../envs/cpu.yaml"
     threads: 16
+    resources:
+        mem_mb=memory,
+        runtime=120,
     script:
         "../../scripts/features_compute.py"

@@ -18,6 +18,8 @@ rule inference_run:
         "../../envs/cpu.yaml"
     threads: 16
     resources:
-        gpu=0,
+        mem_mb=memory,
+        runtime=120,
+        gpu=CHAIN.inference_gpus,
     script:
         "../../scripts/inference_run.py"

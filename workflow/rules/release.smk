@@ -21,5 +21,8 @@ rule release_seal:
         "<benchmarks>/release_seal/{catalogue}.tsv"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=memory,
+        runtime=60,
     script:
         "../../scripts/release_seal.py"

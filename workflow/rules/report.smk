@@ -18,5 +18,8 @@ rule report_page:
         "<benchmarks>/report_page.tsv"
     conda:
         "../../envs/cpu.yaml"
+    resources:
+        mem_mb=memory,
+        runtime=60,
     script:
         "../../scripts/report_page.py"

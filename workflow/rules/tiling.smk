@@ -15,6 +15,9 @@ checkpoint tiling_plan:
     conda:
         "../../envs/cpu.yaml"
     threads: 16
+    resources:
+        mem_mb=memory,
+        runtime=240,
     params:
         data=CHAIN.survey_digest,
         settings=CHAIN.plan_settings,
@@ -35,5 +38,8 @@ rule tiling_partition:
     conda:
         "../../envs/cpu.yaml"
     threads: 16
+    resources:
+        mem_mb=memory,
+        runtime=120,
     script:
         "../../scripts/tiling_partition.py"

@@ -16,6 +16,9 @@ checkpoint training_set:
     conda:
         "../../envs/cpu.yaml"
     threads: 16
+    resources:
+        mem_mb=memory,
+        runtime=120,
     params:
         labels=CHAIN.labels_digest,
         settings=CHAIN.training_set_settings,
@@ -38,6 +41,7 @@ rule training_fit:
         "../../envs/cpu.yaml"
     threads: 16
     resources:
-        gpu=0,
+        mem_mb=memory,
+        runtime=480,
     script:
         "../../scripts/training_fit.py"

@@ -18,6 +18,9 @@ from skymill.models import members_of
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, open_survey
 
+COORDINATOR_MB = 1000
+"""For the process of a job itself, beside its workers."""
+
 
 class Chain:
     """One run as the workflow sees it.
@@ -73,6 +76,15 @@ class Chain:
     def output(self) -> str:
         """Folder of everything the run writes."""
         return self.run.output
+
+    def job_memory_mb(self, threads: int) -> int:
+        """What a job with so many workers needs, its coordinator included."""
+        return COORDINATOR_MB + threads * self.run.compute.worker_bytes // 1_000_000
+
+    @property
+    def inference_gpus(self) -> int:
+        """GPUs that each job of the inference needs."""
+        return int(self.run.inference.provider != "cpu")
 
     @property
     def catalogues(self) -> list[str]:

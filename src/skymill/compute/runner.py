@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skymill.compute.cluster import open_client
@@ -178,7 +179,8 @@ class _Run:
     def _submit(self, batch: list[Task]) -> None:
         """Hand a batch to Dask, which puts its future into `finished` whatever becomes of it."""
         payloads = [task.payload for task in batch]
-        future = self.client.submit(call_batch, self.function, payloads, self.settings.task_timeout_s, pure=False)
+        how = (self.settings.task_timeout_s, str(Path.cwd()))
+        future = self.client.submit(call_batch, self.function, payloads, *how, pure=False)
         self.flying[future] = batch
         future.add_done_callback(self.finished.put)
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
 import signal
+import socket
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from skymill.compute.family import die_with_parent
+from skymill.store.trouble import MENDS
 
-INFRASTRUCTURE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
-"""Errors that every following task would meet too: disk or quota full, size limit, read-only, no permission."""
+INFRASTRUCTURE = set(MENDS) - {errno.EIO}
+"""Errors that every following task would meet too: disk or quota full, size limit, read-only, no permission, too many
+open files. A disk may fail to read one file only, so that is the task's own trouble."""
 FRAMES = 3
 LONGEST_MESSAGE = 500
 
@@ -36,12 +40,21 @@ def dask_setup(worker: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def call_batch(function: Callable[[Any], Any], payloads: Sequence[Any], timeout_s: float) -> list[Answer]:
+def call_batch(
+    function: Callable[[Any], Any], payloads: Sequence[Any], timeout_s: float, folder: str | None = None
+) -> list[Answer]:
     """Call `function` with each payload in turn; one that raises does not keep the others from being done.
 
+    `folder` is the coordinator's: paths of a run are relative to it, and a worker somebody else started is elsewhere.
     A call longer than `timeout_s` ends the process: the kernel's alarm also reaches code that never gives the
     interpreter back.
     """
+    try:
+        if folder is not None and Path(folder) != Path.cwd():
+            os.chdir(folder)
+    except OSError as error:
+        reason = f"{error}: the worker on {socket.gethostname()} does not see the run's folder; share it with all nodes"
+        return [Answer("infrastructure", reason)] * len(payloads)
     return [_call(function, payload, timeout_s) for payload in payloads]
 
 

@@ -6,10 +6,12 @@ import os
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ByteSize, Field, TypeAdapter, field_validator, model_validator
 
 from skymill.config.base import FileSettings, Settings
 from skymill.config.survey import AngleColumn, IdColumn, Name, TableFormat
+
+MEMORY = TypeAdapter(ByteSize)
 
 
 class TilingSettings(Settings):
@@ -121,7 +123,8 @@ class ComputeSettings(Settings):
     scheduler: str = "local"
     """`local` starts `threads` workers in each job; an address (tcp://..., tls://...) joins a running cluster."""
     memory_per_worker: str = "3GB"
-    """Limit of a local worker, a number with its unit: `3GB`, `500MB`, `2GiB`. At 95 % of it the worker is killed."""
+    """Limit of a local worker, a number with its unit: `3GB`, `500MB`, `2GiB`. At 95 % of it the worker is killed. A
+    job asks a cluster for so much for each of its threads."""
     retries: int = Field(1, ge=0, le=10)
     """How often a tile that raised is tried again before it is quarantined."""
     max_quarantined_tiles: int = Field(0, ge=0)
@@ -131,12 +134,17 @@ class ComputeSettings(Settings):
     task_timeout_s: float = Field(3600, gt=0)
     """A task that takes longer is taken for hung: its worker is killed and its tiles are suspects."""
     scratch: str | None = None
-    """Node-local folder for Dask; the system's temporary folder where null."""
+    """Node-local folder for Dask; the system's temporary folder (TMPDIR) where null."""
+
+    @property
+    def worker_bytes(self) -> int:
+        """`memory_per_worker` in bytes."""
+        return MEMORY.validate_python(self.memory_per_worker)
 
     @field_validator("memory_per_worker")
     @classmethod
     def _has_unit(cls, value: str) -> str:
-        if not re.fullmatch(r"\d+(\.\d+)? ?[kMGT]i?B", value):
+        if not re.fullmatch(r"\d+(\.\d+)? ?[kMGT]i?B", value) or MEMORY.validate_python(value) <= 0:
             raise ValueError("expected a number with its unit: '3GB', '500MB' or '2GiB'")
         return value
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import contextlib
+import hashlib
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -16,12 +17,13 @@ import xarray as xr
 
 from skymill.sky import ORDER, Tile, tile_centres
 from skymill.store.cones import Cone
-from skymill.store.errors import FormatError, StoreError
+from skymill.store.document import from_document
+from skymill.store.errors import StoreError
 from skymill.store.keys import digest, short
 from skymill.store.lazy import lazy_array
 from skymill.store.paths import CURRENT, MANIFEST, QUARANTINE_TABLE, TILE_TABLE, VERSIONS, version_file
 from skymill.store.reader import TileReader
-from skymill.store.sealing import VERSION_FORMAT
+from skymill.store.sealing import MANIFEST_HAS, POINTER_HAS, VERSION_FORMAT
 from skymill.store.source import is_url, read_whole
 from skymill.store.tables import from_parquet
 from skymill.store.variable import IDENTITY, SOURCE
@@ -51,6 +53,8 @@ def open_catalogue(location: str | Path) -> Catalogue:
         If no catalogue stands there.
     FormatError
         If a newer skymill wrote it.
+    StoreError
+        If its manifest or its table of tiles is not as it was written.
 
     Examples
     --------
@@ -61,28 +65,24 @@ def open_catalogue(location: str | Path) -> Catalogue:
         everything = catalogue.to_xarray(["objectId", "probability"])
     """
     base = str(location).rstrip("/")
+    version = None
+    with contextlib.suppress(FileNotFoundError):  # a version's folder has no pointer
+        version = _document(base, CURRENT, POINTER_HAS)["version"]
+        base = f"{base}/{VERSIONS}/{version}"
     try:
-        current = json.loads(read_whole(f"{base}/{CURRENT}"))
-        base = f"{base}/{VERSIONS}/{_supported(current, base)['version']}"
-    except FileNotFoundError:
-        pass  # a version's folder has no pointer
-    try:
-        manifest = json.loads(read_whole(f"{base}/{MANIFEST}"))
+        manifest = _document(base, MANIFEST, MANIFEST_HAS)
     except FileNotFoundError:
         below = [] if is_url(base) else [str(path.parent) for path in _catalogues_below(Path(base))]
         hint = f"did you mean {' or '.join(sorted(below))}?" if below else "a catalogue appears when it is sealed"
         raise FileNotFoundError(f"{base}: expected a catalogue's {CURRENT} or {MANIFEST}, found none; {hint}") from None
-    _supported(manifest, base)
+    if version not in (None, manifest["version"]):
+        raise StoreError(f"{base}: expected version {version}, found {manifest['version']}; run `skymill verify`")
     return Catalogue(base, manifest)
 
 
-def _supported(document: dict[str, Any], where: str) -> dict[str, Any]:
-    if document["skymill_format"] > VERSION_FORMAT:
-        raise FormatError(
-            f"{where}: expected a catalogue of format {VERSION_FORMAT} or older, "
-            f"found {document['skymill_format']}; install a newer skymill"
-        )
-    return document
+def _document(base: str, name: str, has: Set[str]) -> dict[str, Any]:
+    location = f"{base}/{name}"
+    return from_document(read_whole(location), kind="catalogue", where=location, newest=VERSION_FORMAT, has=has)
 
 
 def _catalogues_below(folder: Path) -> list[Path]:
@@ -109,16 +109,17 @@ class Catalogue:
         self.version: str = manifest["version"]
         self.manifest: dict[str, Any] = manifest["content"]
         self.name: str = self.manifest["catalogue"]
-        self.tiles: pd.DataFrame = from_parquet(read_whole(f"{location}/{TILE_TABLE}")).to_pandas()
-        if len(self.tiles) != self.manifest["n_tiles"]:
+        table = read_whole(f"{location}/{TILE_TABLE}")
+        if hashlib.sha256(table).hexdigest() != manifest["files"][TILE_TABLE]:
             raise StoreError(
-                f"{location}: expected {self.manifest['n_tiles']} tiles, found {len(self.tiles)} in {TILE_TABLE}; "
-                "run `skymill verify`"
+                f"{location}/{TILE_TABLE}: expected the table that was sealed, found another; run `skymill verify`"
             )
+        self.tiles: pd.DataFrame = from_parquet(table).to_pandas()
         self.traffic = Traffic()
         shift = 2 * (ORDER - self.tiles["order"].to_numpy(np.int64))
         pixels = self.tiles["pixel"].to_numpy(np.int64)
         self._sizes: list[int] = self.tiles["n_bytes"].tolist()
+        self._keys: list[str] = self.tiles["key"].tolist()
         self._starts, self._stops = pixels << shift, (pixels + 1) << shift
         self._reader = lru_cache(maxsize=OPEN_TILES)(self._open_tile)
 
@@ -273,13 +274,13 @@ class Catalogue:
         """Where each tile stands in the table."""
         return {tile: row for row, tile in enumerate(self._places)}
 
-    def _file(self, row: int) -> tuple[str, int]:
-        """Give the place and the size of a tile."""
-        return f"{self.location}/{version_file(self._places[row])}", self._sizes[row]
+    def _file(self, row: int) -> tuple[str, int, str]:
+        """Give the place, the size and the key of a tile."""
+        return f"{self.location}/{version_file(self._places[row])}", self._sizes[row], self._keys[row]
 
     def _open_tile(self, row: int) -> TileReader:
-        location, n_bytes = self._file(row)
-        return TileReader(location, n_bytes=n_bytes, traffic=self.traffic)
+        location, n_bytes, key = self._file(row)
+        return TileReader(location, n_bytes=n_bytes, key=key, traffic=self.traffic)
 
     @cached_property
     def _form(self) -> xr.Dataset:

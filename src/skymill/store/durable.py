@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from skymill.store.paths import STAGING
+from skymill.store.trouble import explained
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 TAKEN = {errno.ENOTEMPTY, errno.EEXIST}
 """A folder of that name has something in it."""
 FOREIGN_AGE = 24 * 3600.0
@@ -72,22 +72,22 @@ def staged(path: Path, *, staging: Path | None = None) -> Iterator[BinaryIO]:
 
     Raises
     ------
-    OSError
-        If the disk is full (with what to do about it), or cannot be written.
+    TroubleError
+        If the disk is full or cannot be written: with what to do about it.
     """
-    temporary, descriptor = _claim(staging or path.parent / STAGING, path.name, folder=False)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor has no path)
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-            make_folder(path.parent)
-            temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise _explained(error, path) from error.__cause__
-    finally:
-        temporary.unlink(missing_ok=True)
+    with explained(path, "writing"):
+        temporary, descriptor = _claim(staging or path.parent / STAGING, path.name, folder=False)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123 (a descriptor has no path)
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+                make_folder(path.parent)
+                temporary.replace(path)
+            sync_folder(path.parent)
+        finally:
+            with contextlib.suppress(OSError):  # on a disk that refuses even this it waits for the next sweep
+                temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -103,42 +103,35 @@ def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
 
     Raises
     ------
+    TroubleError
+        If the disk is full or cannot be written: with what to do about it.
     OSError
-        If the disk is full, or cannot be written.
+        If it has another reason.
     """
-    temporary, descriptor = _claim(staging, path.name, folder=True)
-    try:
-        yield temporary
-        for folder, _, names in os.walk(temporary):
-            for name in names:
-                if not os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 (1e5 of them)
-                    _sync_file(Path(folder, name))
-            sync_folder(Path(folder))
-        make_folder(path.parent)
+    with explained(path, "writing"):
+        temporary, descriptor = _claim(staging, path.name, folder=True)
         try:
-            temporary.rename(path)
-        except OSError as error:
-            if error.errno not in TAKEN:
-                raise
-        sync_folder(path.parent)
-    except OSError as error:
-        raise _explained(error, path) from error.__cause__
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        os.close(descriptor)
+            yield temporary
+            for folder, _, names in os.walk(temporary):
+                for name in names:
+                    if not os.path.islink(os.path.join(folder, name)):  # noqa: PTH114, PTH118 (1e5 of them)
+                        _sync_file(Path(folder, name))
+                sync_folder(Path(folder))
+            make_folder(path.parent)
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno not in TAKEN:
+                    raise
+            sync_folder(path.parent)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(descriptor)
 
 
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _explained(error: OSError, path: Path) -> OSError:
-    """Say what to do about a full disk; other errors stay as they are."""
-    if error.errno not in FULL:
-        return error
-    reason = f"{os.strerror(error.errno or 0)} while writing {path}: free space or raise the quota and run again"
-    return OSError(error.errno, f"{reason}; nothing incomplete is left")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -162,7 +155,7 @@ def sweep(staging: Path) -> list[Path]:
     swept = []
     here = re.compile(rf"{re.escape(socket.gethostname())}-\d+-[0-9a-f]{{32}}-")  # as `_claim` names what it writes
     for path in sorted(staging.iterdir()) if staging.is_dir() else []:
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        with explained(path, "deleting"), contextlib.suppress(FileNotFoundError, BlockingIOError):
             descriptor = os.open(path, os.O_RDONLY)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

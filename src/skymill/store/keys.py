@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from skymill.store.trouble import explained
+
 
 def canonical_json(value: Any) -> bytes:
     """Write JSON of which there is one form only: sorted keys, no spaces, UTF-8, no NaN.
@@ -33,5 +35,5 @@ def short(digest: str) -> str:
 
 def file_sha256(path: str | Path) -> str:
     """Give the SHA-256 of a file's bytes."""
-    with Path(path).open("rb") as file:
+    with explained(path, "reading"), Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

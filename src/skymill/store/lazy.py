@@ -21,11 +21,11 @@ OPEN_TILES = 16
 
 
 @lru_cache(maxsize=OPEN_TILES)
-def _open(location: str, n_bytes: int) -> TileReader:
-    return TileReader(location, n_bytes=n_bytes)
+def _open(location: str, n_bytes: int, key: str) -> TileReader:
+    return TileReader(location, n_bytes=n_bytes, key=key)
 
 
-def _load(file: tuple[str, int], name: str) -> NDArray[Any]:
+def _load(file: tuple[str, int, str], name: str) -> NDArray[Any]:
     """Read one variable of one tile: a task of the graph."""
     reader = _open(*file)
     try:
@@ -35,7 +35,7 @@ def _load(file: tuple[str, int], name: str) -> NDArray[Any]:
 
 
 def lazy_array(
-    form: zarr.Array[Any], name: str, files: Sequence[tuple[str, int]], rows: tuple[int, ...], *, token: str
+    form: zarr.Array[Any], name: str, files: Sequence[tuple[str, int, str]], rows: tuple[int, ...], *, token: str
 ) -> da.Array:
     """Give a variable of many tiles as one array, a chunk per tile.
 
@@ -47,8 +47,8 @@ def lazy_array(
         The variable in any one tile: its type and other dimensions.
     name : str
         The variable.
-    files : sequence of (str, int)
-        Place and size of each tile.
+    files : sequence of (str, int, str)
+        Place, size and key of each tile.
     rows : tuple of int
         Sources of each tile.
     token : str

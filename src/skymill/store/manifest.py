@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,12 +10,15 @@ from typing import Any
 
 from skymill.sky import Tile
 from skymill.store.accounting import Accounting
+from skymill.store.document import from_document, to_document
 from skymill.store.durable import write_bytes
-from skymill.store.errors import FormatError, StoreError
+from skymill.store.errors import StoreError
+from skymill.store.trouble import explained
 
 MANIFEST_FORMAT = 1
 TILE_FAILED = "tile_failed"
 """Why the sources of a failed tile are quarantined; they are not listed one by one."""
+FIELDS = {"catalogue", "settings", "group", "inputs", "tiles", "quarantined"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class GroupManifest:
             "tiles": [{**asdict(entry), "accounting": entry.accounting.as_dict()} for entry in self.tiles],
             "quarantined": [asdict(entry) for entry in self.quarantined],
         }
-        write_bytes(Path(path), json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n")
+        write_bytes(Path(path), to_document(values))
 
     @classmethod
     def read(cls, path: str | Path) -> GroupManifest:
@@ -115,15 +117,12 @@ class GroupManifest:
         FormatError
             If a newer skymill wrote it.
         StoreError
-            If it is not a group manifest.
+            If it is not a group manifest, or not as it was written.
         """
+        with explained(path, "reading"):
+            content = Path(path).read_bytes()
+        values = from_document(content, kind="group manifest", where=path, newest=MANIFEST_FORMAT, has=FIELDS)
         try:
-            values = json.loads(Path(path).read_bytes())
-            if values["skymill_format"] > MANIFEST_FORMAT:
-                raise FormatError(
-                    f"{path}: expected a group manifest of format {MANIFEST_FORMAT} or older, "
-                    f"found {values['skymill_format']}; install a newer skymill"
-                )
             tiles = [{**entry, "accounting": Accounting.from_dict(entry["accounting"])} for entry in values["tiles"]]
             return cls(
                 catalogue=values["catalogue"],
@@ -133,5 +132,5 @@ class GroupManifest:
                 tiles=tuple(TileEntry(**entry) for entry in tiles),
                 quarantined=tuple(Quarantined(**entry) for entry in values["quarantined"]),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError) as error:
             raise StoreError(f"{path}: expected a group manifest, found {error!r}; delete it and run again") from error

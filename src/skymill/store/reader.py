@@ -33,6 +33,8 @@ class TileReader:
         Path or URL of a tile file.
     n_bytes : int, optional
         Its size, where known: spares a request.
+    key : str, optional
+        The key it is expected to have; another tile is refused.
     traffic : Traffic, optional
         Counts what is read.
 
@@ -48,7 +50,14 @@ class TileReader:
         Names of the variables that have one entry per source.
     """
 
-    def __init__(self, location: str | Path, *, n_bytes: int | None = None, traffic: Traffic | None = None) -> None:
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        n_bytes: int | None = None,
+        key: str | None = None,
+        traffic: Traffic | None = None,
+    ) -> None:
         self.location = str(location)
         self.store = TileStore(open_source(location, size=n_bytes), traffic)
         document = json.loads(self.store.content(DOCUMENT))
@@ -61,6 +70,11 @@ class TileReader:
         self.n_rows: int = self.attrs["n_rows"]
         self.chunk_rows: int = self.attrs["chunk_rows"]
         self.receipt: dict[str, Any] = self.attrs["receipt"]
+        if key is not None and self.receipt.get("key") != key:
+            raise CorruptTile(
+                f"{self.location}: expected the tile of key {key}, found that of {self.receipt.get('key')}; "
+                "run `skymill verify`"
+            )
         self.zones = np.array([[int(low), int(high)] for low, high in self.attrs["zones"]], dtype=np.int64).reshape(
             -1, 2
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from skymill.sky import Tile, tile_range
 from skymill.store.accounting import Accounting, AccountingError
-from skymill.store.durable import staged_folder, write_bytes
+from skymill.store.document import to_document
+from skymill.store.durable import staged, staged_folder, sweep
 from skymill.store.errors import StoreError
 from skymill.store.keys import digest, file_sha256, short
 from skymill.store.manifest import TILE_FAILED, GroupManifest, Quarantined, TileEntry
@@ -27,6 +28,7 @@ from skymill.store.paths import (
     ROW_TABLE,
     STAGING,
     TILE_TABLE,
+    group_file,
     pool_file,
     version_file,
     version_folder,
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from mocpy import MOC
 
 VERSION_FORMAT = 1
+POINTER_HAS = {"catalogue", "version", "groups"}
+MANIFEST_HAS = {"version", "content", "files", "made_with"}
 
 
 def seal(
@@ -106,13 +110,35 @@ def seal(
         "tables": digests,
     }
     version = short(digest(content))
-    folder = version_folder(root, version)
-    if not folder.is_dir():
-        with staged_folder(folder, staging=root / STAGING) as staging:
-            _fill(staging, tiles, tables, {"version": version, "content": content})
-    current = {"skymill_format": VERSION_FORMAT, "catalogue": name, "version": version}
-    write_bytes(root / CURRENT, as_json(current))
+    sweep(root / STAGING)
+    # The pointer is staged first: it tells a seal that was ended between the two renames from a pointer that got lost.
+    with staged(root / CURRENT) as pointer:
+        pointer.write(_pointer(root, name, groups, version))
+        pointer.flush()
+        _write_version(version_folder(root, version), tiles, tables, {"version": version, "content": content})
     return version
+
+
+def _pointer(root: Path, name: str, groups: Sequence[GroupManifest], version: str) -> bytes:
+    """Say which version is the current one, and which group manifests it was made of."""
+    files = [group_file(root, group.settings, group.group) for group in groups]
+    return to_document(
+        {
+            "skymill_format": VERSION_FORMAT,
+            "catalogue": name,
+            "version": version,
+            "groups": sorted(str(path.relative_to(root)) for path in files if path.is_file()),
+        }
+    )
+
+
+def _write_version(
+    folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, LongTable], identity: Mapping[str, Any]
+) -> None:
+    """Write a version, unless it stands there: what is named by its content is the same."""
+    if not folder.is_dir():
+        with staged_folder(folder, staging=folder.parents[1] / STAGING) as staging:
+            _fill(staging, tiles, tables, identity)
 
 
 def _fill(
@@ -129,12 +155,7 @@ def _fill(
         "made_with": made_with(),  # recorded only: equal content is the same version, whoever seals it
     }
     _link(folder, tiles)
-    (folder / MANIFEST).write_bytes(as_json(manifest))
-
-
-def as_json(values: Mapping[str, Any]) -> bytes:
-    """Write JSON for people and programs; equal content gives equal bytes."""
-    return json.dumps(values, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
+    (folder / MANIFEST).write_bytes(to_document(manifest))
 
 
 def _kind(root: Path, groups: Sequence[GroupManifest], settings: str | None) -> tuple[str, str]:
@@ -224,7 +245,9 @@ def _describe(folder: Path, tiles: Sequence[Tile]) -> None:
     ordered = sorted(tiles, key=tile_range)
     lines = ["Norder,Npix", *(f"{tile.order},{tile.pixel}" for tile in ordered)]
     (folder / PARTITION_INFO).write_text("\n".join(lines) + "\n")
-    coverage(ordered).save(folder / MOC_FILE, format="fits")
+    content = io.BytesIO()  # astropy writes to a file itself, but its errors then lack their number
+    coverage(ordered).serialize("fits").writeto(content)
+    (folder / MOC_FILE).write_bytes(content.getvalue())
 
 
 def coverage(tiles: Sequence[Tile]) -> MOC:
@@ -243,5 +266,9 @@ def _link(folder: Path, tiles: Sequence[TileEntry]) -> None:
     for entry in tiles:
         link = folder / version_file(entry.tile)
         link.parent.mkdir(parents=True, exist_ok=True)
-        # from versions/<v>/Norder=/Dir=/ up to the catalogue
-        link.symlink_to(f"../../../../{pool_file(entry.tile, entry.key)}")
+        link.symlink_to(link_target(entry))
+
+
+def link_target(entry: TileEntry) -> Path:
+    """Give where the link of a tile leads: from versions/<v>/Norder=/Dir=/ up to the catalogue, down into the pool."""
+    return Path("../../../..", pool_file(entry.tile, entry.key))

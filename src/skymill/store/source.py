@@ -10,6 +10,8 @@ from typing import Protocol
 
 import fsspec
 
+from skymill.store.trouble import explained
+
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +47,10 @@ class LocalSource:
 
     def read(self, start: int, stop: int) -> bytes:
         """Give bytes `start` to `stop`; fewer if the file ends before."""
-        with open(self.location, "rb", buffering=0) as file:  # noqa: PTH123 (Path.open is twice as slow)
+        with (
+            explained(self.location, "reading"),
+            open(self.location, "rb", buffering=0) as file,  # noqa: PTH123 (Path.open is twice as slow)
+        ):
             file.seek(start)
             return file.read(stop - start)
 
@@ -123,6 +128,7 @@ def read_whole(location: str | Path) -> bytes:
         If there is none.
     """
     if not is_url(location):
-        return Path(location).read_bytes()
+        with explained(location, "reading"):
+            return Path(location).read_bytes()
     content: bytes = fsspec.core.url_to_fs(str(location))[0].cat_file(str(location))
     return content

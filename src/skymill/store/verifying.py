@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from skymill.store.accounting import Accounting
 from skymill.store.check import check_whole, wrong_receipt
+from skymill.store.document import from_document
 from skymill.store.errors import CorruptTile, StoreError
 from skymill.store.keys import digest, file_sha256, short
 from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
@@ -26,7 +28,7 @@ from skymill.store.paths import (
     version_file,
 )
 from skymill.store.report import Report
-from skymill.store.sealing import account, as_json, digest_table
+from skymill.store.sealing import MANIFEST_HAS, POINTER_HAS, VERSION_FORMAT, account, digest_table, link_target
 from skymill.store.tables import read_rows, tile_entries
 
 Claims = defaultdict[Path, list[tuple[TileEntry, Path]]]
@@ -78,10 +80,10 @@ def _verify_catalogue(root: Path, report: Report) -> None:
     claims: Claims = defaultdict(list)
     for path in sorted((root / GROUPS).glob("*/*.json")):
         _read_group(path, root, claims, report)
-    for folder in sorted(path.parent for path in (root / VERSIONS).glob(f"*/{MANIFEST}")):
+    versions = sorted(path for path in (root / VERSIONS).glob("*") if path.is_dir())
+    for folder in versions:
         _read_version(folder, claims, report)
-    if (root / CURRENT).exists():
-        _read_pointer(root, report)
+    _read_pointer(root, versions, report)
     _check_tiles(claims, report)
     tiles = set((root / TILES).rglob("*")) if (root / TILES).is_dir() else set()
     report.extra.extend(path for path in tiles if path.is_file() and path.resolve() not in claims)
@@ -104,35 +106,77 @@ def _read_group(path: Path, root: Path, claims: Claims, report: Report) -> None:
         claims[(root / pool_file(entry.tile, entry.key)).resolve()].append((entry, path))
 
 
-def _read_pointer(root: Path, report: Report) -> None:
-    """Check that the catalogue leads to a version that is there."""
-    try:
-        version = json.loads((root / CURRENT).read_bytes())["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        report.add("corrupt", root / CURRENT, f"no pointer to a version ({error!r})", SEAL)
+def _read_pointer(root: Path, versions: Sequence[Path], report: Report) -> None:
+    """Check that the catalogue leads to a version that is there, with the group manifests that it was made of."""
+    path = root / CURRENT
+    if not path.exists():
+        interrupted = any((root / STAGING).glob(f"*-{CURRENT}"))  # a seal, just before its end; or it goes on
+        if versions and not interrupted:
+            report.add("missing", path, f"nothing points at one of the {len(versions)} versions", SEAL)
         return
-    if not (root / VERSIONS / version / MANIFEST).is_file():
-        report.add("missing", root / VERSIONS / version, f"{CURRENT} points at it", SEAL)
+    try:
+        pointer = from_document(
+            path.read_bytes(), kind="pointer to a version", where=path, newest=VERSION_FORMAT, has=POINTER_HAS
+        )
+    except StoreError as error:
+        report.add("corrupt", path, str(error), SEAL)
+        return
+    if root / VERSIONS / pointer["version"] not in versions:
+        report.add("missing", root / VERSIONS / pointer["version"], f"{CURRENT} points at it", SEAL)
+    for group in pointer["groups"]:
+        if not (root / group).is_file():
+            report.add("missing", root / group, "the current version was made of it", "run again")
 
 
 def _read_version(folder: Path, claims: Claims, report: Report) -> None:
     """Check the files of a version against its manifest, that against its name, and note the tiles."""
     report.n_versions += 1
-    try:
-        text = (folder / MANIFEST).read_bytes()
-        manifest = json.loads(text)
-        content, files = manifest["content"], manifest["files"]
-        found = (short(digest(content)), folder.name, as_json(manifest))
-        if found != (manifest["version"], manifest["version"], text):
-            raise StoreError(f"expected version {folder.name}, found the content of {found[0]}")
-    except (ValueError, KeyError, TypeError) as error:
-        report.add("corrupt", folder / MANIFEST, str(error), RESEAL)
+    manifest = _version_manifest(folder, report)
+    if manifest is None:
         return
+    spoilt = _spoilt_files(folder, manifest["files"], report)
+    if not spoilt.isdisjoint(manifest["content"]["tables"]):
+        return  # what is no longer Parquet may do anything to its reader
+    for entry in _sealed_tiles(folder, manifest["content"], report):
+        link = folder / version_file(entry.tile)
+        if _leads_to(link, entry, report):
+            claims[link.resolve()].append((entry, folder / MANIFEST))
+
+
+def _version_manifest(folder: Path, report: Report) -> dict[str, Any] | None:
+    """Read what a version says of itself, and hold it against its name."""
+    path = folder / MANIFEST
+    try:
+        manifest = from_document(
+            path.read_bytes(), kind="version's manifest", where=path, newest=VERSION_FORMAT, has=MANIFEST_HAS
+        )
+        version = short(digest(manifest["content"]))
+        if not version == manifest["version"] == folder.name:
+            raise StoreError(f"expected version {folder.name}, found the content of {version}")
+    except FileNotFoundError:
+        report.add("missing", path, "every version has one", RESEAL)
+        return None
+    except StoreError as error:
+        report.add("corrupt", path, str(error), RESEAL)
+        return None
+    return manifest
+
+
+def _spoilt_files(folder: Path, files: Mapping[str, str], report: Report) -> set[str]:
+    """Name the files of a version that are missing or not as they were sealed."""
+    spoilt = set()
     for name, sha256 in files.items():
         if not (folder / name).is_file():
             report.add("missing", folder / name, "the version has it", RESEAL)
+            spoilt.add(name)
         elif file_sha256(folder / name) != sha256:
             report.add("corrupt", folder / name, f"expected sha256 {sha256}", RESEAL)
+            spoilt.add(name)
+    return spoilt
+
+
+def _sealed_tiles(folder: Path, content: Mapping[str, Any], report: Report) -> list[TileEntry]:
+    """Read the tables of a version and add up its sources."""
     try:
         entries = tile_entries(read_rows(folder / TILE_TABLE).read())
         failures = [Quarantined(**row) for row in read_rows(folder / QUARANTINE_TABLE).read().to_pylist()]
@@ -147,13 +191,20 @@ def _read_version(folder: Path, claims: Claims, report: Report) -> None:
             raise StoreError(f"expected tables of digest {content['tables']}, found {digests}")
     except (ValueError, OSError) as error:
         report.add("corrupt", folder, f"its tables are not those sealed ({error})", RESEAL)
-        return
-    for entry in entries:
-        file, tile = folder / version_file(entry.tile), pool_file(entry.tile, entry.key)
-        if file.is_symlink() and not file.resolve().as_posix().endswith(f"/{tile}"):
-            report.add("wrong", file, f"expected a link to {tile}, found one to {file.readlink()}", RESEAL)
-        else:
-            claims[file.resolve()].append((entry, folder / MANIFEST))
+        return []
+    return entries
+
+
+def _leads_to(link: Path, entry: TileEntry, report: Report) -> bool:
+    """Check that a version has a tile: as a link to its place in the pool, or as a copy."""
+    target = link_target(entry)
+    if not link.is_symlink():
+        if not link.is_file():
+            report.add("missing", link, "the version has the tile", RESEAL)
+        return link.is_file()
+    if link.readlink() != target:
+        report.add("wrong", link, f"expected a link to {target}, found one to {link.readlink()}", RESEAL)
+    return link.readlink() == target
 
 
 def _check_tiles(claims: Claims, report: Report) -> None:

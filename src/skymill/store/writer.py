@@ -85,10 +85,11 @@ class TileWriter:
             for name, variable in schema.items()
             if variable.is_rows
         }
-        self._context = contextlib.ExitStack()
-        self._file = self._context.enter_context(staged(self.path, staging=staging))
-        self._zip = zipfile.ZipFile(self._file, "w", zipfile.ZIP_STORED)
-        self._store(self._encoder.take())
+        with contextlib.ExitStack() as context:
+            self._zip = zipfile.ZipFile(context.enter_context(staged(self.path, staging=staging)), "w")
+            context.callback(self._leave_zip)
+            self._store(self._encoder.take())
+            self._context = context.pop_all()
         self._committed = False
 
     def append(self, block: Mapping[str, NDArray[Any]]) -> None:
@@ -160,11 +161,14 @@ class TileWriter:
         if error is None:
             error = StoreError(f"{self.path}: left without commit(); the tile was discarded")
             kind = type(error)
-        with contextlib.suppress(OSError):  # a full disk says so once; closing keeps zipfile from trying again
-            self._zip.close()
         self._context.__exit__(kind, error, trace)
         if trace is None:
             raise error
+
+    def _leave_zip(self) -> None:
+        """Close the zip, which would else try to when it is forgotten; a full disk has said so by now."""
+        with contextlib.suppress(OSError):
+            self._zip.close()
 
     def _check(self, block: Mapping[str, NDArray[Any]]) -> int:
         """Hold a block against the schema and give its number of rows."""
