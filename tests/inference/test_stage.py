@@ -10,30 +10,44 @@ import pytest
 from skymill.config.run import InferenceSettings
 from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
+from skymill.inference.settings import algorithm
 from skymill.store import GroupManifest, Pool, file_sha256, read_tile
 
 ROWS = 2_500
+IDENTITY = ("objectId", "_healpix_29", "coord_ra", "coord_dec", "flags")
 
 
-def test_tiles_hold_what_the_model_says(lab):
+@pytest.mark.parametrize("columns", [[0, 1, 2, 3], [2, 3, 0]], ids=["all features", "some in another order"])
+def test_tiles_hold_what_the_model_says(lab, columns):
+    names = tuple(lab.names[column] for column in columns)
+    lab.onnx.write_bytes(lab.model_bytes(names))
     manifest = GroupManifest.read(lab.run())
     assert manifest.settings == settings_digest(file_sha256(lab.onnx), InferenceSettings(block_rows=512))
     assert [entry.n_rows for entry in manifest.tiles] == [ROWS] * 3
-    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles):
+    measures = [column for column in columns if column != 3]
+    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles, strict=True):
         tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
         features = read_tile(Pool(lab.output / "catalogues" / "features").path(source.tile, source.key))
-        for name in ("objectId", "_healpix_29", "coord_ra", "coord_dec"):
+        values = features["features"].values
+        measured = np.isfinite(values[:, measures]).any(axis=1)
+        expected = np.where(measured[:, None], lab.softmax(values, names), np.nan)
+        np.testing.assert_allclose(tile["probabilities"].values, expected, atol=2e-6)
+        best = np.where(measured, lab.softmax(values, names).argmax(axis=1), -1)
+        np.testing.assert_array_equal(tile["class"].values, best)
+        np.testing.assert_array_equal(tile["flags"].values & 3, features["flags"].values)
+
+
+def test_ids_positions_and_descriptions_are_carried_on(lab):
+    manifest = GroupManifest.read(lab.run())
+    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles, strict=True):
+        tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
+        features = read_tile(Pool(lab.output / "catalogues" / "features").path(source.tile, source.key))
+        assert list(tile.data_vars) == [*IDENTITY, "probabilities", "class", "entropy"]
+        for name in set(IDENTITY) - {"flags"}:
             np.testing.assert_array_equal(tile[name], features[name])
             assert tile[name].attrs == features[name].attrs
-        assert list(tile.data_vars)[:5] == ["objectId", "_healpix_29", "coord_ra", "coord_dec", "flags"]
-        scored = tile["class"].values >= 0
-        np.testing.assert_array_equal(scored, np.isfinite(features["features"].values[:, :3]).any(axis=1))
-        p = tile["probabilities"].values
-        assert tile["probabilities"].dims[0] == "source"
-        np.testing.assert_allclose(p[scored].sum(axis=1), 1, atol=1e-6)
-        np.testing.assert_array_equal(p[scored].argmax(axis=1), tile["class"].values[scored])
-        assert (tile["flags"].values & 3 == features["flags"].values).all()
         assert tile["class"].attrs["flag_meanings"].split() == ["not_scored", *lab.classes]
+        assert tile.attrs["receipt"]["ingredients"]["algorithm"] == algorithm()
 
 
 def test_every_source_is_accounted_for(lab):
