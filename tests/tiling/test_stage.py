@@ -23,7 +23,7 @@ from skymill.sky import order29
 from skymill.store import open_tile
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.settings import gate_modules
+from skymill.tiling.settings import gate_modules, tile_algorithm
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
 
@@ -59,7 +59,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) ->
 def test_values_arrive_unchanged(plain: Path) -> None:
     expected = {row["id"]: row for row in toy_table(N).to_pylist()}
     for path in (plain / "catalogues").rglob("*.zarr.zip"):
-        rows = open_tile(path).rows()
+        tile = open_tile(path)
+        assert tile.receipt["ingredients"]["algorithm"] == tile_algorithm()
+        rows = tile.rows()
         source = [expected.pop(number) for number in rows["objectId"].tolist()]
         assert np.array_equal(rows["coord_ra"], [row["ra"] for row in source])
         assert np.array_equal(rows["coord_dec"], [row["dec"] for row in source])

@@ -16,7 +16,6 @@ import pytest
 from skymill import training
 from skymill.config import ModelConfig
 from skymill.training.arrays import TrainingSetError
-from skymill.training.identity import fit_digest
 from skymill.training.leaks import LeakageError
 
 CLASSES = ["GALAXY", "STAR", "QSO"]
@@ -239,12 +238,3 @@ def test_a_changed_file_is_found_when_a_fit_is_read(training_set: Path, tmp_path
     (tmp_path / "calibration.json").write_text('{"method": "none"}')
     with pytest.raises(TrainingSetError, match=r"calibration\.json: expected SHA-256 \w{12}, found \w{12}"):
         training.load_fit(tmp_path)
-
-
-def test_the_digest_of_a_fit_follows_what_decides_it_and_not_the_gate_after_it() -> None:
-    def named(seed: int = 1, set_sha256: str = "a", **changes: Any) -> str:
-        return fit_digest(config("forest", **changes), set_sha256=set_sha256, seed=seed)
-
-    assert named() == named(parity={"rows": 20_000})
-    others = [named(seed=2), named(set_sha256="b"), named(calibration="none"), named(settings={"trees": 16})]
-    assert len({named(), *others}) == 5

@@ -86,6 +86,7 @@ def test_the_first_run_does_everything(story):
 @pytest.mark.parametrize("event", ["nothing", "touch", "comment"])
 def test_nothing_runs_when_no_content_changed(story, event):
     assert not story[event].jobs
+    assert story[event].pool == story["first"].pool
     assert "Nothing to be done" in story[event].text
 
 
@@ -132,6 +133,13 @@ def test_changed_code_runs_its_stage_and_what_follows(story):
     assert jobs["tiling_plan"] == jobs["tiling_partition"] == 0
     # The features came out the same, so the training set did, so nothing was fitted.
     assert jobs["training_fit"] == 0
+
+
+def test_changed_code_makes_its_tiles_anew_and_keeps_the_old(story):
+    before, after = story["label"].pool, story["code"].pool
+    assert before.items() < after.items()
+    sky = [{Path(tile).parent for tile in tiles} for tiles in (before, after.keys() - before.keys())]
+    assert sky[1] == {folder for folder in sky[0] if folder.parts[2] != "sources"}
 
 
 def test_the_last_catalogue_is_whole(story, folder):
