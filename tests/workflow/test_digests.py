@@ -93,7 +93,7 @@ def changed(**change: Any) -> set[str]:
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else ", ".join(sorted(value)),
 )
-def test_settings_and_data_change_the_digests_of_what_they_decide_and_no_other(change: dict[str, Any], expected: set[str]):
+def test_settings_and_data_change_what_they_decide_and_no_other(change: dict[str, Any], expected: set[str]):
     assert changed(**change) == expected
 
 
