@@ -5,6 +5,8 @@ Processes come and go while they are looked at: one that has ended belongs to no
 
 from __future__ import annotations
 
+import time
+
 import psutil
 
 MARKER = "SKYMILL_TEST_RUN"
@@ -22,6 +24,28 @@ def command_line(process: psutil.Process) -> list[str]:
         return process.cmdline()
     except psutil.Error:
         return []
+
+
+def workers(marker: str) -> list[psutil.Process]:
+    """Dask's worker processes of a run: the children of a fork server, which they share the command line with."""
+    servers = {process.pid for process in family(marker) if "forkserver" in " ".join(command_line(process))}
+    return [process for process in family(marker) if process.pid in servers and _parent(process) in servers]
+
+
+def wait_until_gone(marker: str, *, seconds: float) -> list[psutil.Process]:
+    """Wait for a run's processes to end and give those that did not."""
+    deadline = time.monotonic() + seconds
+    while (left := family(marker)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
+
+
+def _parent(process: psutil.Process) -> int:
+    """The parent's number; -1 once the process has ended."""
+    try:
+        return process.ppid()
+    except psutil.Error:
+        return -1
 
 
 def _carries(process: psutil.Process, marker: str) -> bool:

@@ -18,7 +18,10 @@ from skymill.compute.tasks import ComputeError
 if TYPE_CHECKING:
     from skymill.config import ComputeSettings
 
+logger = logging.getLogger(__name__)
+
 CONNECT_S = 30.0
+STARTS = 3
 WORKER_SETUP = "skymill.compute.worker"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 DASK_CONFIG: dict[str, Any] = {
@@ -80,12 +83,12 @@ def _start(workers: int, settings: ComputeSettings, scratch: str) -> Iterator[An
     """Start a `distributed.LocalCluster`."""
     with _start_method():
         import dask
-        from distributed import LocalCluster
+        import distributed  # noqa: F401 (before its settings: else its defaults are merged into ours)
 
         with (
             dask.config.set(DASK_CONFIG),
             _quiet_dask(),
-            LocalCluster(
+            _new_cluster(
                 n_workers=workers,
                 threads_per_worker=1,
                 host="127.0.0.1",
@@ -98,6 +101,22 @@ def _start(workers: int, settings: ComputeSettings, scratch: str) -> Iterator[An
             ) as cluster,
         ):
             yield cluster
+
+
+def _new_cluster(**options: Any) -> Any:
+    """Start a cluster, and again where a worker ends before it has begun: Dask gives the whole cluster up then."""
+    from distributed import LocalCluster
+
+    for left in reversed(range(STARTS)):
+        try:
+            return LocalCluster(**options)
+        except RuntimeError as error:
+            if not left:
+                raise ComputeError(
+                    f"Dask's workers ended {STARTS} times before they had begun ({error.__cause__ or error}); is there "
+                    f"enough memory, and room in {options['local_directory']}?"
+                ) from error
+            logger.warning("a worker ended before it had begun (%s); starting again", error.__cause__ or error)
 
 
 @contextmanager
