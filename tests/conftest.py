@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -39,6 +40,19 @@ def cluster() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def compute(cluster: str) -> ComputeSettings:
     return ComputeSettings(scheduler=cluster)
+
+
+@pytest.fixture
+def leave() -> Callable[[Path], Path]:
+    """Leave a half-written file in a staging folder, as a killed writer of this machine does."""
+
+    def leave(staging: Path) -> Path:
+        staging.mkdir(parents=True, exist_ok=True)
+        file = staging / f"{socket.gethostname()}-1-0123456789abcdef-half.zarr.zip"
+        file.write_bytes(b"half a tile")
+        return file
+
+    return leave
 
 
 class RangeHandler(SimpleHTTPRequestHandler):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
 
+from skymill.compute import GroupLockedError, group_lock
 from skymill.config.run import InferenceSettings
 from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
@@ -96,6 +98,17 @@ def test_only_a_missing_tile_is_made_again_and_a_whole_group_needs_no_cluster(la
 
     monkeypatch.setattr("skymill.compute.runner.open_client", no_cluster)
     assert lab.run().read_bytes() == content
+
+
+def test_a_group_that_another_run_makes_is_refused_and_a_dead_one_is_swept_up(lab, leave):
+    manifest = lab.run()
+    left = leave(lab.output / "catalogues" / "m" / ".staging")
+    lock = manifest.with_suffix(".lock")
+    with group_lock(lock), pytest.raises(GroupLockedError, match=f"by process {os.getpid()} on"):
+        lab.run()
+    assert left.exists()
+    lab.run()
+    assert not left.exists()
 
 
 def test_another_model_makes_other_tiles_and_keeps_the_old(lab):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymill import tiling
+from skymill.compute import GroupLockedError, group_lock
 from skymill.config import ComputeSettings
 from skymill.sky import order29
 from skymill.store import open_tile
 from skymill.store.algorithm import ROOT, algorithm_digest
+from skymill.tiling.conflicts import IDS_AT_ONCE
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.settings import gate_modules, tile_algorithm
 
@@ -82,7 +85,11 @@ def test_order_and_files_of_the_input_do_not_matter(tmp_path: Path, compute: Com
     assert tables[0].equals(tables[1])
 
 
-def test_accounting_closes_with_copies_conflicts_and_refused_rows(tmp_path: Path, compute: ComputeSettings) -> None:
+@pytest.mark.parametrize("ids_at_once", [IDS_AT_ONCE, 500], ids=["one range of ids", "several ranges of ids"])
+def test_accounting_closes_with_copies_conflicts_and_refused_rows(
+    tmp_path: Path, compute: ComputeSettings, monkeypatch: pytest.MonkeyPatch, ids_at_once: int
+) -> None:
+    monkeypatch.setattr("skymill.tiling.conflicts.IDS_AT_ONCE", ids_at_once)
     table = toy_table(N)
     row = table.slice(0, 2).to_pylist()
     extra = [
@@ -248,6 +255,20 @@ def test_planning_twice_reads_nothing_and_writes_the_same(tmp_path: Path, comput
     assert before == [path.read_bytes() for path in (files.plan, files.tiles, files.quarantine)]
     assert _records(output) == records
     assert groups == {path: path.stat().st_mtime_ns for path in group_files(output)}
+
+
+def test_a_plan_that_another_run_makes_is_refused_and_a_dead_one_is_swept_up(
+    tmp_path: Path, compute: ComputeSettings, leave: Callable[[Path], Path]
+) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    run, files = run_config(compute), TilingFiles(tmp_path / "out")
+    survey = toy_survey(tmp_path / "in", run)
+    left = leave(files.staging)
+    with group_lock(files.root / ".lock"), pytest.raises(GroupLockedError, match=f"by process {os.getpid()} on"):
+        tiling.plan(run, survey, files.output, workers=2)
+    assert left.exists() and not files.plan.exists()
+    tiling.plan(run, survey, files.output, workers=2)
+    assert not left.exists() and files.plan.exists()
 
 
 def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, compute: ComputeSettings) -> None:

@@ -139,19 +139,39 @@ def test_two_processes_write_the_same_bytes(training_set: Path, tmp_path: Path) 
             assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_the_test_split_touches_neither_weights_nor_calibration(kind: str, training_set: Path, tmp_path: Path) -> None:
-    """Scramble every label and feature of the test rows: only what is measured on them changes."""
+def scrambled(clean: training.Fit, folder: Path, *, split: str, columns: list[str]) -> training.Fit:
+    """Fit again after some columns were permuted among the rows of a split."""
     rows = table()
-    test = rows["split"].to_numpy(zero_copy_only=False) == "test"
-    for name in ["label", *FEATURES]:
+    inside = rows["split"].to_numpy(zero_copy_only=False) == split
+    for name in columns:
         values = rows[name].to_numpy().copy()
-        values[test] = np.random.default_rng(0).permutation(values[test])
+        values[inside] = np.random.default_rng(0).permutation(values[inside])
         rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
-    path = write(tmp_path / "scrambled.parquet", rows)
-    clean, scrambled = fit(training_set, tmp_path / "clean", kind), fit(path, tmp_path / "scrambled", kind)
-    changed = {name for name, digest in clean.manifest["files"].items() if digest != scrambled.manifest["files"][name]}
-    assert changed == {"metrics.json", "predictions.parquet", "card.json", "card.md"}
+    return fit(write(folder / "scrambled.parquet", rows), folder / "fit", clean.manifest["kind"])
+
+
+def changed(one: training.Fit, other: training.Fit) -> set[str]:
+    """The files that differ."""
+    return {name for name, digest in one.manifest["files"].items() if digest != other.manifest["files"][name]}
+
+
+def test_the_test_split_touches_neither_weights_nor_calibration(finished: training.Fit, tmp_path: Path) -> None:
+    """Scramble every label and feature of the test rows: only what is measured on them changes."""
+    other = scrambled(finished, tmp_path, split="test", columns=["label", *FEATURES])
+    assert changed(finished, other) == {"metrics.json", "predictions.parquet", "card.json", "card.md"}
+
+
+def test_the_validation_split_calibrates_and_stops_but_does_not_teach(finished: training.Fit, tmp_path: Path) -> None:
+    """Scramble its labels: a forest stays the same, an MLP sees the same losses and keeps another epoch."""
+    other = scrambled(finished, tmp_path, split="validation", columns=["label"])
+    weights = {"forest": set(), "mlp": {"checkpoint.pt", "history.csv"}}[finished.manifest["kind"]]
+    measured = {"calibration.json", "metrics.json", "predictions.parquet", "card.json", "card.md"}
+    assert changed(finished, other) == measured | weights
+    losses = [[row["train_loss"] for row in each.model.history()] for each in (finished, other)]
+    assert losses[0] == losses[1]
+    features = np.random.default_rng(1).normal([20, 1, 0, 0], 1, (50, 4)).astype(np.float32)
+    kept = [each.model.predict_probabilities(features) for each in (finished, other)]
+    assert np.array_equal(*kept) == (not weights)
 
 
 def test_another_seed_gives_another_model(finished: training.Fit, training_set: Path, tmp_path: Path) -> None:
