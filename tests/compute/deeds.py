@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from skymill.store.durable import staged
 
 Payload = tuple[str, str, int]
@@ -35,6 +37,12 @@ def _square(folder: Path, number: int) -> int:
 
 def _process(folder: Path, number: int) -> tuple[int, str]:
     return os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+def _count_workers(folder: Path, number: int) -> int:
+    """Count the processes that this one's parent has started and that still live."""
+    children = psutil.Process().parent().children()
+    return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 
 def _sleep(folder: Path, number: int) -> None:

@@ -21,11 +21,13 @@ import pytest
 from skymill import tiling
 from skymill.compute import GroupLockedError, group_lock
 from skymill.config import ComputeSettings
-from skymill.sky import order29
-from skymill.store import open_tile
+from skymill.sky import Tile, order29
+from skymill.store import GroupManifest, open_catalogue, open_tile, seal
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.tiling.conflicts import IDS_AT_ONCE
 from skymill.tiling.files import TilingFiles
+from skymill.tiling.grouping import Group
+from skymill.tiling.partitioning import PartitionError
 from skymill.tiling.settings import gate_modules, tile_algorithm
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
@@ -219,6 +221,34 @@ def test_a_part_that_cannot_be_read_is_named_and_the_others_are_kept(tmp_path: P
     damaged.write_bytes(whole)
     tiling.plan(run, toy_survey(tmp_path / "in", run), output, workers=2)
     assert before.items() <= _records(output).items() and len(_records(output)) == 4
+
+
+def test_a_tile_that_cannot_be_written_fails_the_group_or_is_quarantined_and_sealed_as_failed(
+    tmp_path: Path, compute: ComputeSettings, plain: Path
+) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 1)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, output, workers=2)
+    settings = tiling.settings_digest(run, survey.config)
+    taken = next(iter(pool(plain)))
+    (output / "catalogues" / "sources" / "tiles" / taken).mkdir(parents=True)  # in the way
+    tile = Tile.parse("/".join(part for part in Path(taken).parts if part.startswith(("Norder", "Npix"))))
+    with pytest.raises(PartitionError, match=rf"1 tiles failed, compute\.max_quarantined_tiles allows 0:\n  {tile}: "):
+        for group in group_files(output):
+            tiling.partition(run, survey, group, output, workers=2)
+    assert not (output / "catalogues/sources/groups" / settings / f"{Group.read(group).name}.json").exists()
+    patient = run.model_copy(update={"compute": compute.model_copy(update={"max_quarantined_tiles": 1})})
+    manifests = [
+        GroupManifest.read(tiling.partition(patient, survey, group, output, workers=2)) for group in group_files(output)
+    ]
+    [lost] = [entry for manifest in manifests for entry in manifest.quarantined]
+    assert lost.tile == tile and "Is a directory" in lost.reason
+    assert {*pool(plain)} - {taken} == {name for name in pool(output) if name != taken}
+    seal(output / "catalogues" / "sources", manifests, n_in=N)
+    catalogue = open_catalogue(output / "catalogues" / "sources")
+    assert catalogue.manifest["accounting"]["quarantined"] == {"tile_failed": lost.n_in}
+    assert len(catalogue) == N - lost.n_in
 
 
 def test_spilled_rows_can_be_deleted_at_any_time(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:

@@ -174,6 +174,29 @@ def test_the_validation_split_calibrates_and_stops_but_does_not_teach(finished: 
     assert np.array_equal(*kept) == (not weights)
 
 
+def test_a_fit_that_was_cut_short_goes_on_from_its_last_epoch(
+    training_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from skymill.models.mlp_training import Training
+
+    caplog.set_level("INFO", logger="skymill.models.mlp_training")
+    begin_epoch = Training.on_train_epoch_start
+
+    def cut_short(self: Training) -> None:
+        if self.current_epoch == 2:
+            raise OSError("power cut")
+        begin_epoch(self)
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="power cut"):
+        patched.setattr(Training, "on_train_epoch_start", cut_short)
+        fit(training_set, tmp_path / "cut", "mlp")
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    cut = fit(training_set, tmp_path / "cut", "mlp")
+    assert [record.args[0] for record in caplog.records] == [0, 1, 2, 3]
+    assert not (tmp_path / "cut" / ".resume").exists()
+    assert cut.manifest["files"] == fit(training_set, tmp_path / "whole", "mlp").manifest["files"]
+
+
 def test_another_seed_gives_another_model(finished: training.Fit, training_set: Path, tmp_path: Path) -> None:
     kind = finished.manifest["kind"]
     training.fit(training_set, config(kind), seed=4, output_folder=tmp_path, device="cpu")
