@@ -45,7 +45,8 @@ def certificates(tmp_path: Path) -> dict[str, str]:
 def address(tmp_path: Path, certificates: dict[str, str]) -> Iterator[str]:
     """Scheduler and one worker on loopback, behind TLS."""
     variables = {f"DASK_{key.upper().replace('.', '__').replace('-', '_')}": path for key, path in certificates.items()}
-    environment = os.environ | variables | {"PYTHONPATH": str(HERE)}
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | variables | {"PYTHONPATH": path}
     file = tmp_path / "scheduler.json"
     log = (tmp_path / "log").open("wb")
     dask_command = [sys.executable, "-m", "dask"]
