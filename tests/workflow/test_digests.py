@@ -152,9 +152,10 @@ def edit(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], 
     ],
 )
 def test_code_changes_the_digests_of_what_it_decides(edit: Callable[[str, str], None], module: str, expected: set[str]):
-    before = digests()
+    survey = {"format": Path(module).stem} if "readers" in module else {}  # its tables are read by that reader
+    before = digests(survey=survey)
     edit(module, "# A remark.")
-    assert digests() == before
+    assert digests(survey=survey) == before
     edit(module, "A_CHANGE = 1")
-    after = digests()
+    after = digests(survey=survey)
     assert {name for name in before if before[name] != after[name]} >= expected
