@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -42,15 +43,24 @@ def compute(cluster: str) -> ComputeSettings:
     return ComputeSettings(scheduler=cluster)
 
 
+HALF = """
+import os, sys
+from pathlib import Path
+from skymill.store.durable import staged
+staging = Path(sys.argv[1])
+with staged(staging.parent / "tile.zarr.zip", staging=staging) as file:
+    os.kill(os.getpid(), 9)
+"""
+
+
 @pytest.fixture
 def leave() -> Callable[[Path], Path]:
-    """Leave a half-written file in a staging folder, as a killed writer of this machine does."""
+    """Kill a process that writes to a staging folder, and give what it leaves there."""
 
     def leave(staging: Path) -> Path:
-        staging.mkdir(parents=True, exist_ok=True)
-        file = staging / f"{socket.gethostname()}-1-0123456789abcdef-half.zarr.zip"
-        file.write_bytes(b"half a tile")
-        return file
+        subprocess.run([sys.executable, "-c", HALF, str(staging)], check=False)
+        [left] = staging.iterdir()
+        return left
 
     return leave
 

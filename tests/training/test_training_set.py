@@ -161,8 +161,9 @@ def test_a_lone_label_finds_its_source_over_the_border_of_the_search(tmp_path: P
     source, label = ra[[border]], ra[[border + 1]]
     features = np.array([[20, 0, 0]], "f4")
     manifest = write_catalogue(tmp_path, {"id": np.array([7]), "ra": source, "dec": dec[:1], "features": features})
-    labels = write_labels(tmp_path, ra=label, dec=dec[:1], **{"class": ["star"]})
-    with pytest.raises(TrainingSetError, match=r"at least two classes, found 1 of star only \(1 rows, 1 matched\)"):
+    positions = {"ra": np.append(label, 180.0), "dec": dec[:2]}
+    labels = write_labels(tmp_path, **positions, **{"class": ["star", "galaxy"]})
+    with pytest.raises(TrainingSetError, match=r"found 1 of star only \(2 rows, 1 matched, 1 unmatched\)"):
         make_set(run(labels, **SKY), survey(), [manifest], tmp_path)
 
 

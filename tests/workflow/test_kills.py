@@ -13,6 +13,7 @@ import subprocess
 import time
 import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -66,6 +67,7 @@ def start(folder: Path, marker: str, checkout: Checkout = THIS, **variables: str
         stdout=(folder / "run.log").open("ab"),
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
 
 
