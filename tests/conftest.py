@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -52,6 +54,28 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("faults")
     for name, number in counts.items():
         terminalreporter.line(f"{number:9,}  {name}")
+
+
+HALF = """
+import os, sys
+from pathlib import Path
+from skymill.store.durable import staged
+staging = Path(sys.argv[1])
+with staged(staging.parent / "tile.zarr.zip", staging=staging) as file:
+    os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.fixture
+def leave() -> Callable[[Path], Path]:
+    """Kill a process that writes to a staging folder, and give what it leaves there."""
+
+    def leave(staging: Path) -> Path:
+        subprocess.run([sys.executable, "-c", HALF, str(staging)], check=False)
+        [left] = staging.iterdir()
+        return left
+
+    return leave
 
 
 class RangeHandler(SimpleHTTPRequestHandler):

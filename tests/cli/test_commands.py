@@ -74,6 +74,31 @@ def test_schema_is_json():
     assert "photometry" in json.loads(result.stdout)["properties"]
 
 
+def test_the_shipped_schemas_are_those_that_the_command_writes(tmp_path):
+    result = CliRunner().invoke(app, ["config", "schema", "--write", str(tmp_path / "new")])
+    written = {path.name: path.read_text() for path in (tmp_path / "new").iterdir()}
+    assert written == {path.name: path.read_text() for path in Path("config/schemas").iterdir()}
+    assert sorted(result.stdout.split()) == sorted(str(tmp_path / "new" / name) for name in written)
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "traced"),
+    [("ComputeError('disk full')", "ComputeError: disk full", False), ("KeyError('x')", "KeyError: 'x'", True)],
+    ids=["expected", "unexpected"],
+)
+def test_a_job_that_fails_says_why_in_its_log_and_on_the_terminal(tmp_path, error, told, traced):
+    program = (
+        "import sys; from pathlib import Path; from skymill.cli.job import configure_logging;"
+        "from skymill.compute import ComputeError;"
+        f"configure_logging(Path(sys.argv[1])); raise {error}"
+    )
+    log = tmp_path / "logs" / "rule.log"
+    done = subprocess.run([sys.executable, "-c", program, str(log)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    for text in (log.read_text(), done.stderr):
+        assert told in text and ("Traceback" in text) == traced
+
+
 def test_an_unknown_schema_lists_the_known():
     done = skymill("config", "schema", "nothing")
     assert done.returncode == 1

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from skymill.store.durable import staged
 
 Payload = tuple[str, str, int]
@@ -45,6 +47,12 @@ def _scratch(folder: Path, number: int) -> str:
     from distributed import get_worker
 
     return str(get_worker().local_directory)
+
+
+def _count_workers(folder: Path, number: int) -> int:
+    """Count the processes that this one's parent has started and that still live."""
+    children = psutil.Process().parent().children()
+    return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
 
 
 def _sleep(folder: Path, number: int) -> None:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import random
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from deeds import calls, do
 
 from skymill.compute import ComputeError, Outcome, Task, run_tasks
-from skymill.compute.cluster import open_client
 from skymill.compute.worker import call_batch
 from skymill.config import ComputeSettings
 
@@ -75,8 +72,19 @@ def test_passing_trouble_is_survived(outcome: Outcome, folder: Path, deed: str) 
     assert calls(folder, deed, 7) >= 2
 
 
-def test_error_is_retried_once(outcome: Outcome, folder: Path) -> None:
-    assert calls(folder, "raise", 7) >= 2
+def test_error_is_retried_as_often_as_allowed(tmp_path: Path) -> None:
+    tasks = [task(deed, tmp_path, 7) for deed in ("raise", "raise_once", "square")]
+    found = run_tasks(do, tasks, workers=1, settings=ComputeSettings(retries=2), describe="retries")
+    assert list(found.failures) == ["raise 7"]
+    assert [calls(tmp_path, deed, 7) for deed in ("raise", "raise_once", "square")] == [3, 2, 1]
+
+
+def test_a_run_in_which_everything_kills_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skymill.compute.runner.MOST_DEADLY", 1)
+    monkeypatch.setattr("skymill.compute.runner.DEATHS_ALONE", 1)
+    tasks = [task("kill", tmp_path, number) for number in range(4)]
+    with pytest.raises(ComputeError, match=r"all: 2 tasks killed their worker, 'kill \d' was the last; .*\(3GB\)"):
+        run_tasks(do, tasks, workers=1, settings=ComputeSettings(), describe="all")
 
 
 @pytest.mark.parametrize("deed", ["kill", "segfault"])
@@ -127,16 +135,10 @@ def test_scratch_is_used_and_left_clean(tmp_path: Path) -> None:
     assert not list(scratch.iterdir())
 
 
-def test_few_tasks_start_few_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-
-    def watched(workers: int, settings: ComputeSettings) -> AbstractContextManager[Any]:
-        started.append(workers)
-        return open_client(workers, settings)
-
-    monkeypatch.setattr("skymill.compute.runner.open_client", watched)
-    found = run_tasks(do, squares(tmp_path, 1), workers=64, settings=ComputeSettings(), describe="one")
-    assert found.results == {"square 0": 0} and started == [1]
+def test_few_tasks_start_few_workers(tmp_path: Path) -> None:
+    tasks = [task("count_workers", tmp_path, 0)]
+    found = run_tasks(do, tasks, workers=64, settings=ComputeSettings(), describe="one")
+    assert found.results == {"count_workers 0": 1}
 
 
 def test_full_disk_stops_the_run_and_names_the_place(tmp_path: Path) -> None:
@@ -145,16 +147,17 @@ def test_full_disk_stops_the_run_and_names_the_place(tmp_path: Path) -> None:
         run_tasks(do, tasks, workers=1, settings=ComputeSettings(), describe="writing")
 
 
-def _deny(payload: object) -> None:
+def _cannot_write(number: int) -> None:
     try:
-        raise PermissionError(errno.EACCES, "Permission denied", "/results/tiles")
-    except PermissionError as error:
+        raise OSError(number, os.strerror(number), "/results/tiles")
+    except OSError as error:
         raise RuntimeError("could not write the tile") from error
 
 
-def test_what_every_task_would_meet_is_no_task_s_fault() -> None:
-    [answer] = call_batch(_deny, [None], 60.0)
-    assert answer.kind == "infrastructure"
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM"])
+def test_what_every_task_would_meet_is_no_task_s_fault(name: str) -> None:
+    [answer, other] = call_batch(_cannot_write, [getattr(errno, name), errno.EIO], 60.0)
+    assert (answer.kind, other.kind) == ("infrastructure", "failed")
 
 
 def test_a_worker_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:

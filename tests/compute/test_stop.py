@@ -31,7 +31,7 @@ class Family:
         self.head: subprocess.Popen[bytes] | None = None
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
-        path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
+        path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = os.environ | {families.MARKER: self.marker, "PYTHONPATH": path}
         with self.log.open("wb") as log:
             self.head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

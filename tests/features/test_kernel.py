@@ -63,21 +63,36 @@ def test_every_feature_of_one_source_computed_by_hand():
     g, r, i = 1000 * 10**0.146, 2000 * 10**0.108, 3000 * 10**0.0824
     error_g = 1.0857362 * 10 * 10**0.146 / np.hypot(g, 20)
     error_r = 1.0857362 * 20 * 10**0.108 / np.hypot(r, 24)
+    error_i = 1.0857362 * 30 * 10**0.0824 / np.hypot(i, 30)
     expected = {
         "g_asinh_mag": mag(g, 10),
+        "r_asinh_mag": mag(r, 12),
         "i_asinh_mag": mag(i, 15),
         "g_minus_r": mag(g, 10) - mag(r, 12),
+        "r_minus_i": mag(r, 12) - mag(i, 15),
         "g_asinh_mag_err": error_g,
+        "r_asinh_mag_err": error_r,
+        "i_asinh_mag_err": error_i,
         "g_minus_r_err": np.hypot(error_g, error_r),
+        "r_minus_i_err": np.hypot(error_r, error_i),
         "g_cModelFlux_minus_psfFlux": mag(1100, 10) - mag(1000, 10),
         "r_cModelFlux_minus_psfFlux": 0.0,
+        "i_cModelFlux_minus_psfFlux": mag(6000, 15) - mag(3000, 15),
         "log_trace_radius": np.log10(2.0),
         "log_size_over_psf": np.log10(2.0),
         "ellipticity": np.hypot(2 / 8, 2 / 8),
         "g_missing": 0.0,
-        "redshift": 1.5,
+        "r_missing": 0.0,
+        "i_missing": 0.0,
+        "ebv": 0.1,
         "shape_xx": 5.0,
+        "shape_yy": 3.0,
+        "shape_xy": 1.0,
+        "redshift": 1.5,
+        "i_ixxPSF": 0.9,
+        "i_iyyPSF": 1.1,
     }
+    assert set(expected) == {feature.name for feature in features_of(RECIPE)}
     assert {name: float(found[name][0]) for name in expected} == pytest.approx(expected, abs=2e-6)
 
 

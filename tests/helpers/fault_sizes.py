@@ -8,7 +8,7 @@ LONG = os.environ.get("SKYMILL_FAULTS") == "long"
 
 WORKER_KILLS = 500 if LONG else 20
 COORDINATOR_KILLS = 100 if LONG else 5
-WORKFLOW_KILLS = 3 if LONG else 1
+WORKFLOW_KILLS = 10 if LONG else 1
 """Of snakemake, and as many of a worker under it; each costs three runs of the whole workflow."""
 EVERY_CALL = 1 if LONG else 4
 """Errors are caused at every n-th call; kills at every one."""

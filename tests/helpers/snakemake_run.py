@@ -22,6 +22,8 @@ class Outcome:
 
     returncode: int
     text: str
+    pool: dict[str, str]
+    """SHA-256 of every tile that stood in the pools when it had ended."""
 
     @property
     def jobs(self) -> Counter[str]:
@@ -81,7 +83,7 @@ def run(folder: Path, *arguments: str, checkout: Checkout = THIS, check: bool = 
         timeout=600,
         check=False,
     )
-    outcome = Outcome(done.returncode, done.stdout + done.stderr)
+    outcome = Outcome(done.returncode, done.stdout + done.stderr, pool_digests(folder))
     assert not check or outcome.returncode == 0, outcome.text[-6000:]
     return outcome
 

@@ -15,6 +15,7 @@ CENTRES = {"north": (40.0, 60.0), "wrap": (0.0, 5.0)}
 """Patches far apart, so that each is a group of its own; one lies across RA 0."""
 ROWS = 3000
 CLASSES = ["GALAXY", "QSO", "STAR"]
+TILING = {"max_rows": 1500, "highest_order": 8, "group_order": 0}
 
 
 def patch_table(name: str, *, seed: int = 0, rows: int = ROWS) -> pa.Table:
@@ -66,7 +67,7 @@ def write_survey(folder: Path) -> None:
         "name": "patches",
         "survey": "survey.yaml",
         "models": ["forest.yaml", "mlp.yaml"],
-        "tiling": {"max_rows": 1500, "highest_order": 8, "group_order": 0},
+        "tiling": TILING,
         "labels": {
             "path": "labels.parquet",
             "column": "class",

@@ -27,6 +27,7 @@ PIXELS = (300, 301, 302)
 ROWS = 2_500
 CHUNK_ROWS = 1_024
 FLUX_MISSING = 2
+IMPUTED = 20
 
 
 def matrix(n: int, seed: int) -> NDArray[np.float32]:
@@ -40,10 +41,21 @@ def matrix(n: int, seed: int) -> NDArray[np.float32]:
     return features
 
 
+def weights(n_features: int) -> NDArray[np.float32]:
+    """What a model of some features multiplies them by, (f, classes): it depends on their order."""
+    return np.random.default_rng(5).normal(0, 0.2, (n_features, len(CLASSES))).astype(np.float32)
+
+
+def softmax(features: NDArray[np.float32], names: tuple[str, ...] = FEATURES) -> NDArray[np.float64]:
+    """What `softmax_model` says of features (n, 4), computed without ONNX."""
+    chosen = features[:, [FEATURES.index(name) for name in names]].astype(np.float64)
+    exponentials = np.exp(np.where(np.isfinite(chosen), chosen, IMPUTED) @ weights(len(names)))
+    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
+
+
 def softmax_model(names: tuple[str, ...] = FEATURES, *, impute: bool = True) -> bytes:
     """A linear model with a softmax; without imputation it answers NaN with NaN."""
-    weights = np.random.default_rng(5).normal(0, 0.2, (len(names), len(CLASSES)))
-    nodes, constants = imputation_nodes(np.full(len(names), 20, np.float32), output="measured")
+    nodes, constants = imputation_nodes(np.full(len(names), IMPUTED, np.float32), output="measured")
     nodes = nodes if impute else []
     nodes += [
         onnx.helper.make_node("MatMul", ["measured" if impute else "features", "weights"], ["logits"]),
@@ -51,7 +63,7 @@ def softmax_model(names: tuple[str, ...] = FEATURES, *, impute: bool = True) -> 
     ]
     graph = new_model(
         nodes,
-        [*(constants if impute else []), constant("weights", weights)],
+        [*(constants if impute else []), constant("weights", weights(len(names)))],
         n_features=len(names),
         n_classes=len(CLASSES),
     )
@@ -97,6 +109,7 @@ class Lab:
     names = FEATURES
     matrix = staticmethod(matrix)
     model_bytes = staticmethod(softmax_model)
+    softmax = staticmethod(softmax)
 
     def run(self, *, workers: int = 1, max_quarantined: int = 0, scheduler: str | None = None) -> Path:
         """Run the stage."""

@@ -8,14 +8,17 @@ import onnxruntime
 import pytest
 
 from skymill.export.metadata import ModelFileError
-from skymill.export.runtime import ProviderError, open_session, refuse_fallback
+from skymill.export.runtime import PROVIDERS, ProviderError, open_session, refuse_fallback
 from skymill.inference.session import Session, load_session
 
 
-def test_a_provider_that_is_not_there_is_an_error(lab):
-    assert "CUDAExecutionProvider" not in onnxruntime.get_available_providers()
-    with pytest.raises(ProviderError, match=r"provider 'cuda' needs CUDAExecutionProvider, this onnxruntime has .*CPU"):
-        Session(lab.model_bytes(), provider="cuda", source="test")
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_provider_that_is_not_there_is_an_error(lab, provider):
+    if PROVIDERS[provider] in onnxruntime.get_available_providers():
+        pytest.skip(f"this onnxruntime has {PROVIDERS[provider]}")
+    message = f"provider '{provider}' needs {PROVIDERS[provider]}, this onnxruntime has .*CPU"
+    with pytest.raises(ProviderError, match=message):
+        Session(lab.model_bytes(), provider=provider, source="test")
 
 
 def test_a_silent_fallback_is_refused():

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from skymill.compute import GroupLockedError, group_lock
 from skymill.config.run import InferenceSettings
 from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
+from skymill.inference.settings import algorithm
 from skymill.store import GroupManifest, Pool, Quarantined, file_sha256, read_tile
 
 ROWS = 2_500
+NO_CLUSTER = "tcp://127.0.0.1:9"
+"""Nobody answers there: a run that asks for a cluster fails."""
+IDENTITY = ("objectId", "_healpix_29", "coord_ra", "coord_dec", "flags")
 
 
-def test_tiles_hold_what_the_model_says(lab):
+@pytest.mark.parametrize("columns", [[0, 1, 2, 3], [2, 3, 0]], ids=["all features", "some in another order"])
+def test_tiles_hold_what_the_model_says(lab, columns):
+    names = tuple(lab.names[column] for column in columns)
+    lab.onnx.write_bytes(lab.model_bytes(names))
     manifest = GroupManifest.read(lab.run())
     assert manifest.settings == settings_digest(file_sha256(lab.onnx), InferenceSettings(block_rows=512))
     assert [entry.n_rows for entry in manifest.tiles] == [ROWS] * 3
-    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles):
+    measures = [column for column in columns if column != 3]
+    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles, strict=True):
         tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
         features = read_tile(Pool(lab.output / "catalogues" / "features").path(source.tile, source.key))
-        for name in ("objectId", "_healpix_29", "coord_ra", "coord_dec"):
+        values = features["features"].values
+        measured = np.isfinite(values[:, measures]).any(axis=1)
+        expected = np.where(measured[:, None], lab.softmax(values, names), np.nan)
+        np.testing.assert_allclose(tile["probabilities"].values, expected, atol=2e-6)
+        best = np.where(measured, lab.softmax(values, names).argmax(axis=1), -1)
+        np.testing.assert_array_equal(tile["class"].values, best)
+        np.testing.assert_array_equal(tile["flags"].values & 3, features["flags"].values)
+
+
+def test_ids_positions_and_descriptions_are_carried_on(lab):
+    manifest = GroupManifest.read(lab.run())
+    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles, strict=True):
+        tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
+        features = read_tile(Pool(lab.output / "catalogues" / "features").path(source.tile, source.key))
+        assert list(tile.data_vars) == [*IDENTITY, "probabilities", "class", "entropy"]
+        for name in set(IDENTITY) - {"flags"}:
             np.testing.assert_array_equal(tile[name], features[name])
             assert tile[name].attrs == features[name].attrs
-        assert list(tile.data_vars)[:5] == ["objectId", "_healpix_29", "coord_ra", "coord_dec", "flags"]
-        scored = tile["class"].values >= 0
-        np.testing.assert_array_equal(scored, np.isfinite(features["features"].values[:, :3]).any(axis=1))
-        p = tile["probabilities"].values
-        assert tile["probabilities"].dims[0] == "source"
-        np.testing.assert_allclose(p[scored].sum(axis=1), 1, atol=1e-6)
-        np.testing.assert_array_equal(p[scored].argmax(axis=1), tile["class"].values[scored])
-        assert (tile["flags"].values & 3 == features["flags"].values).all()
         assert tile["class"].attrs["flag_meanings"].split() == ["not_scored", *lab.classes]
+        assert tile.attrs["receipt"]["ingredients"]["algorithm"] == algorithm()
 
 
 def test_every_source_is_accounted_for(lab):
@@ -64,7 +82,7 @@ def test_one_and_two_workers_write_the_same_bytes(lab):
     assert lab.tiles() == first and len(first) == 3
 
 
-def test_only_a_missing_tile_is_made_again_and_a_whole_group_needs_no_cluster(lab, monkeypatch):
+def test_only_a_missing_tile_is_made_again_and_a_whole_group_needs_no_cluster(lab):
     manifest = lab.run()
     first, content = lab.tiles(), manifest.read_bytes()
     root = lab.output / "catalogues" / "m" / "tiles"
@@ -76,12 +94,18 @@ def test_only_a_missing_tile_is_made_again_and_a_whole_group_needs_no_cluster(la
     assert lab.tiles() == first and manifest.read_bytes() == content
     changed = [name for name in first if (root / name).stat().st_mtime_ns != times[name]]
     assert changed == [gone]
+    assert lab.run(scheduler=NO_CLUSTER).read_bytes() == content
 
-    def no_cluster(*_args, **_kwargs):
-        raise AssertionError("a cluster was started")
 
-    monkeypatch.setattr("skymill.compute.runner.open_client", no_cluster)
-    assert lab.run().read_bytes() == content
+def test_a_group_that_another_run_makes_is_refused_and_a_dead_one_is_swept_up(lab, leave):
+    manifest = lab.run()
+    left = leave(lab.output / "catalogues" / "m" / ".staging")
+    lock = manifest.with_suffix(".lock")
+    with group_lock(lock), pytest.raises(GroupLockedError, match=f"by process {os.getpid()} on"):
+        lab.run()
+    assert left.exists()
+    lab.run()
+    assert not left.exists()
 
 
 def test_another_model_makes_other_tiles_and_keeps_the_old(lab):
@@ -118,13 +142,12 @@ def test_tiles_without_features_are_carried_on(lab):
     assert manifest.accounting.n_in == 3 * ROWS
 
 
-def test_every_missing_feature_is_named_before_a_cluster_starts(lab, monkeypatch):
-    monkeypatch.setattr("skymill.compute.group.run_tasks", None)
+def test_every_missing_feature_is_named_before_a_cluster_starts(lab):
     lab.onnx.write_bytes(lab.model_bytes(("g_mag", "redness", "roundness")))
     with pytest.raises(
         MissingFeaturesError, match="needs 2 features that the catalogue lacks: redness, roundness; it has g_mag"
     ):
-        lab.run()
+        lab.run(scheduler=NO_CLUSTER)
 
 
 def test_an_onnx_file_without_metadata_is_refused(lab):

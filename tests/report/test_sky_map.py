@@ -22,6 +22,32 @@ def test_the_projection_keeps_distance_and_direction(region):
     assert np.all(dec[up] > region.dec - 0.01)
 
 
+@pytest.mark.parametrize(("ra", "side"), [(31.0, "left"), (29.0, "right")])
+def test_east_is_left_in_a_field(ra, side):
+    lone = at_order(order29(np.array([ra, 30.0]), np.array([20.0, 20.0])), 8)
+    [axes, _] = draw_sky_map(np.sort(lone), np.where(np.sort(lone) == lone[0], 1.0, 0.0), 8, label="").axes
+    assert place_of(axes, 1.0)[0] * (-1 if side == "left" else 1) > 0
+
+
+@pytest.mark.parametrize("ra", [90.0, 300.0])
+def test_a_lone_pixel_stands_where_mollweide_puts_it(ra):
+    values = np.zeros(12 * 4**4)
+    values[at_order(order29(np.array([ra]), np.array([40.0])), 4)] = 1
+    axes = draw_sky_map(np.arange(len(values)), values, 4, label="").axes[0]
+    left = -((ra + 180) % 360 - 180)  # degrees from the middle; east is left
+    expected = axes.transData.transform(np.radians([left, 40.0])) - axes.transData.transform([0, 0])
+    assert np.allclose(place_of(axes, 1.0), expected, atol=10)
+
+
+def place_of(axes, value):
+    """The middle of the cells of a value, in pixels of the figure from the middle of the map."""
+    [mesh] = [each for each in axes.collections if each.get_array() is not None]
+    cells = np.asarray(mesh.get_array()).reshape(mesh.get_coordinates().shape[0] - 1, -1) == value
+    corners = mesh.get_coordinates()
+    middles = (corners[:-1, :-1] + corners[1:, 1:]) / 2
+    return (axes.transData.transform(middles[cells]) - axes.transData.transform([0, 0])).mean(axis=0)
+
+
 def test_fields_far_apart_get_a_panel_each():
     index = order29(np.array([0.1, 0.5, 90.0, 90.2, 10.0, 200.0]), np.array([0.0, 0.2, 40.0, 40.1, -89.0, -89.5]))
     pixels = np.unique(at_order(index, 6))

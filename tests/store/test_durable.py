@@ -56,6 +56,58 @@ def test_a_kill_before_the_rename_leaves_the_pool_clean(tmp_path):
     assert len(pool.sweep()) == 1 and files(tmp_path) == []
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Path]]:
+    """Every fsync, and every file or folder that gets its name, in turn."""
+    calls: list[tuple[str, Path]] = []
+    fsync, replace, rename = os.fsync, os.replace, os.rename
+
+    def note_fsync(descriptor):
+        calls.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    def noting(call):
+        def note(source, target):
+            calls.append(("name", Path(target)))
+            call(source, target)
+
+        return note
+
+    monkeypatch.setattr("os.fsync", note_fsync)
+    monkeypatch.setattr("os.replace", noting(replace))
+    monkeypatch.setattr("os.rename", noting(rename))
+    return calls
+
+
+def test_bytes_and_names_reach_the_disk_before_and_after_a_file_gets_its_name(tmp_path, calls):
+    path = tmp_path / "new" / "folder" / "tile"
+    staging = tmp_path / ".staging"
+    with staged(path, staging=staging) as file:
+        file.write(b"bytes")
+    [(_, unfinished)] = [call for call in calls if call[1].parent == staging]
+    assert calls == [
+        ("fsync", tmp_path),  # the staging folder's own name
+        ("fsync", unfinished),
+        ("fsync", tmp_path),
+        ("fsync", tmp_path / "new"),
+        ("name", path),
+        ("fsync", path.parent),
+    ]
+
+
+def test_all_of_a_folder_reaches_the_disk_before_it_gets_its_name(tmp_path, calls):
+    path, inside = tmp_path / "version", {"a", "deep", "deep/b"}
+    with staged_folder(path, staging=tmp_path / ".staging") as folder:
+        (folder / "deep").mkdir()
+        for name in ("a", "deep/b"):
+            (folder / name).write_bytes(b"bytes")
+    named = calls.index(("name", path))
+    assert {call for call in calls[:named] if call[1].is_relative_to(folder)} == {
+        ("fsync", folder), *(("fsync", folder / name) for name in inside)
+    }  # fmt: skip
+    assert calls[named + 1 :] == [("fsync", tmp_path)]
+
+
 def test_leftovers_of_another_machine_are_swept_after_a_day(tmp_path):
     old, new = tmp_path / "elsewhere-1-tile", tmp_path / "elsewhere-2-tile"
     old.touch()

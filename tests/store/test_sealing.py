@@ -12,19 +12,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mocpy import MOC
+from typer.testing import CliRunner
 
+from skymill.cli.main import app
+from skymill.sky import at_order
 from skymill.store import (
     Accounting,
     AccountingError,
     FormatError,
     GroupManifest,
+    Pool,
     Quarantined,
     StoreError,
     TileEntry,
     group_file,
     open_catalogue,
+    open_tile,
     seal,
     verify,
+    write_tile,
 )
 from skymill.store.tables import table_digest
 
@@ -248,6 +254,27 @@ def test_verify_finds_a_manifest_that_was_changed_with_its_tiles(small):
     replace(manifest, tiles=(replace(first, key="f" * 64), *manifest.tiles[1:])).write(path)
     (problem,) = verify(small).problems
     assert problem.kind == "wrong" and "expected the receipt of key ffff" in problem.found
+
+
+def test_verify_finds_a_receipt_that_tells_of_other_ingredients(tmp_path, sky, tiles_of):
+    manifest = tiles_of(tmp_path, sky, order=0)
+    first = manifest.tiles[0]
+    path = Pool(tmp_path).path(first.tile, first.key)
+    receipt = {**open_tile(path).receipt, "ingredients": {"tile": "another"}}
+    path.unlink()
+    file = write_tile(path, sky.variables(at_order(sky.healpix29, 0) == first.pixel), receipt=receipt)
+    tiles = (replace(first, sha256=file.sha256, n_bytes=file.n_bytes), *manifest.tiles[1:])
+    replace(manifest, tiles=tiles).write(group_file(tmp_path, manifest.settings, manifest.group))
+    (problem,) = verify(tmp_path).problems
+    assert problem.kind == "wrong" and f"expected ingredients of digest {first.key}, found" in problem.found
+
+
+def test_the_command_tells_a_whole_catalogue_from_a_spoilt_one(small):
+    whole = CliRunner().invoke(app, ["verify", str(small)])
+    assert whole.exit_code == 0 and whole.stdout.startswith("all is well: read 12 tiles")
+    path = spoil_tile(small)
+    spoilt = CliRunner().invoke(app, ["verify", str(small)])
+    assert spoilt.exit_code == 1 and f"corrupt: {path.resolve()}: expected sha256" in spoilt.stdout
 
 
 def test_verify_needs_something_to_verify(tmp_path):

@@ -76,4 +76,6 @@ def group_files(output: Path) -> list[Path]:
 def pool(output: Path) -> dict[str, bytes]:
     """Every tile file and its bytes."""
     root = output / "catalogues" / "sources" / "tiles"
-    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.zarr.zip"))}
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*.zarr.zip")) if path.is_file()
+    }

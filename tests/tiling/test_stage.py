@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +20,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymill import tiling
+from skymill.compute import GroupLockedError, group_lock
 from skymill.config import ComputeSettings
-from skymill.sky import order29
-from skymill.store import Accounting, open_tile
+from skymill.sky import Tile, order29
+from skymill.store import Accounting, GroupManifest, open_catalogue, open_tile, seal
 from skymill.store.algorithm import ROOT, algorithm_digest
+from skymill.tiling.conflicts import IDS_AT_ONCE
 from skymill.tiling.files import TilingFiles
+from skymill.tiling.grouping import Group
+from skymill.tiling.partitioning import PartitionError
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.settings import gate_modules, part_key
+from skymill.tiling.settings import gate_modules, part_key, tile_algorithm
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
 
@@ -61,7 +66,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) ->
 def test_values_arrive_unchanged(plain: Path) -> None:
     expected = {row["id"]: row for row in toy_table(N).to_pylist()}
     for path in (plain / "catalogues").rglob("*.zarr.zip"):
-        rows = open_tile(path).rows()
+        tile = open_tile(path)
+        assert tile.receipt["ingredients"]["algorithm"] == tile_algorithm()
+        rows = tile.rows()
         source = [expected.pop(number) for number in rows["objectId"].tolist()]
         assert np.array_equal(rows["coord_ra"], [row["ra"] for row in source])
         assert np.array_equal(rows["coord_dec"], [row["dec"] for row in source])
@@ -82,7 +89,11 @@ def test_order_and_files_of_the_input_do_not_matter(tmp_path: Path, compute: Com
     assert tables[0].equals(tables[1])
 
 
-def test_accounting_closes_with_copies_conflicts_and_refused_rows(tmp_path: Path, compute: ComputeSettings) -> None:
+@pytest.mark.parametrize("ids_at_once", [IDS_AT_ONCE, 500], ids=["one range of ids", "several ranges of ids"])
+def test_accounting_closes_with_copies_conflicts_and_refused_rows(
+    tmp_path: Path, compute: ComputeSettings, monkeypatch: pytest.MonkeyPatch, ids_at_once: int
+) -> None:
+    monkeypatch.setattr("skymill.tiling.conflicts.IDS_AT_ONCE", ids_at_once)
     table = toy_table(N)
     row = table.slice(0, 2).to_pylist()
     extra = [
@@ -213,6 +224,34 @@ def test_a_part_that_cannot_be_read_is_named_and_the_others_are_kept(tmp_path: P
     assert before.items() <= _records(output).items() and len(_records(output)) == 4
 
 
+def test_a_tile_that_cannot_be_written_fails_the_group_or_is_quarantined_and_sealed_as_failed(
+    tmp_path: Path, compute: ComputeSettings, plain: Path
+) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 1)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, output, workers=2)
+    settings = tiling.settings_digest(run, survey.config)
+    taken = next(iter(pool(plain)))
+    (output / "catalogues" / "sources" / "tiles" / taken).mkdir(parents=True)  # in the way
+    tile = Tile(*(int(part.split("=")[1]) for part in Path(taken).parts if part.startswith(("Norder", "Npix"))))
+    with pytest.raises(PartitionError, match=rf"1 tiles failed, compute\.max_quarantined_tiles allows 0:\n  {tile}: "):
+        for group in group_files(output):
+            tiling.partition(run, survey, group, output, workers=2)
+    assert not (output / "catalogues/sources/groups" / settings / f"{Group.read(group).name}.json").exists()
+    patient = run.model_copy(update={"compute": compute.model_copy(update={"max_quarantined_tiles": 1})})
+    manifests = [
+        GroupManifest.read(tiling.partition(patient, survey, group, output, workers=2)) for group in group_files(output)
+    ]
+    [lost] = [entry for manifest in manifests for entry in manifest.quarantined]
+    assert lost.tile == tile and "Is a directory" in lost.reason
+    assert {*pool(plain)} - {taken} == {name for name in pool(output) if name != taken}
+    seal(output / "catalogues" / "sources", manifests, n_in=N)
+    catalogue = open_catalogue(output / "catalogues" / "sources")
+    assert catalogue.manifest["accounting"]["quarantined"] == {"tile_failed": lost.n_in}
+    assert len(catalogue) == N - lost.n_in
+
+
 def test_spilled_rows_can_be_deleted_at_any_time(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:
     write_parts(toy_table(N), tmp_path / "in", 4)
     run, output = run_config(compute), tmp_path / "out"
@@ -272,6 +311,20 @@ def test_planning_twice_reads_nothing_and_writes_the_same(tmp_path: Path, comput
     assert before == [path.read_bytes() for path in (files.plan, files.tiles, files.quarantine)]
     assert _records(output) == records
     assert groups == {path: path.stat().st_mtime_ns for path in group_files(output)}
+
+
+def test_a_plan_that_another_run_makes_is_refused_and_a_dead_one_is_swept_up(
+    tmp_path: Path, compute: ComputeSettings, leave: Callable[[Path], Path]
+) -> None:
+    write_parts(toy_table(10), tmp_path / "in", 1)
+    run, files = run_config(compute), TilingFiles(tmp_path / "out")
+    survey = toy_survey(tmp_path / "in", run)
+    left = leave(files.staging)
+    with group_lock(files.root / ".lock"), pytest.raises(GroupLockedError, match=f"by process {os.getpid()} on"):
+        tiling.plan(run, survey, files.output, workers=2)
+    assert left.exists() and not files.plan.exists()
+    tiling.plan(run, survey, files.output, workers=2)
+    assert not left.exists() and files.plan.exists()
 
 
 def test_settings_digest_knows_settings_and_columns_but_no_data(tmp_path: Path, compute: ComputeSettings) -> None:

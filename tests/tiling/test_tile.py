@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +45,7 @@ def block(rows: np.ndarray) -> Gated:
     )
 
 
-def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int) -> tuple[str, bytes]:
+def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int, **changes: Any) -> tuple[str, bytes]:
     """Spill parts, each in some blocks, and make the tile that holds all."""
     files = TilingFiles(folder)
     pieces = []
@@ -60,7 +62,7 @@ def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int) -> tuple[
         path = files.rows(f"{number:064d}"[::-1])
         pieces += [piece for _, piece in pieces_of(record, path, row_dtype(SCHEMA))]
     work = GroupWork(folder / "sources", tuple(pieces), np.empty(0, np.int64), SCHEMA, "0" * 64)
-    entry = make_tile(WHOLE, sum(len(rows) for blocks in parts for rows in blocks), work).entry
+    entry = make_tile(WHOLE, sum(len(rows) for blocks in parts for rows in blocks), replace(work, **changes)).entry
     (path,) = (folder / "sources" / "tiles").rglob("*.zarr.zip")
     return entry.key, path.read_bytes()
 
@@ -77,6 +79,24 @@ def test_bytes_do_not_depend_on_order_parts_blocks_or_buckets(
     first = tile_of(tmp_path_factory.mktemp("a"), [[rows]], 1)
     second = tile_of(tmp_path_factory.mktemp("b"), cut, data.draw(st.integers(0, 9)))
     assert first == second
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conflicts": np.array([2**60 + 3])},
+        {"schema": replace(SCHEMA, bands=("r",))},
+        {"algorithm": "1" * 64},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_whatever_else_decides_a_tile_is_in_its_key(tmp_path: Path, change: dict[str, Any]) -> None:
+    plain, same, changed = (
+        tile_of(tmp_path / name, [[np.arange(9)]], 1, **what)
+        for name, what in [("plain", {}), ("same", {"conflicts": np.array([7])}), ("changed", change)]
+    )
+    assert plain == same
+    assert plain[0] != changed[0] and plain[1] != changed[1]
 
 
 def test_a_finished_tile_is_not_written_again(tmp_path: Path) -> None:

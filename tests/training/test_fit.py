@@ -141,19 +141,62 @@ def test_two_processes_write_the_same_bytes(training_set: Path, tmp_path: Path) 
             assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_the_test_split_touches_neither_weights_nor_calibration(kind: str, training_set: Path, tmp_path: Path) -> None:
-    """Scramble every label and feature of the test rows: only what is measured on them changes."""
+def scrambled(clean: training.Fit, folder: Path, *, split: str, columns: list[str]) -> training.Fit:
+    """Fit again after some columns were permuted among the rows of a split."""
     rows = table()
-    test = rows["split"].to_numpy(zero_copy_only=False) == "test"
-    for name in ["label", *FEATURES]:
+    inside = rows["split"].to_numpy(zero_copy_only=False) == split
+    for name in columns:
         values = rows[name].to_numpy().copy()
-        values[test] = np.random.default_rng(0).permutation(values[test])
+        values[inside] = np.random.default_rng(0).permutation(values[inside])
         rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
-    path = write(tmp_path / "scrambled.parquet", rows)
-    clean, scrambled = fit(training_set, tmp_path / "clean", kind), fit(path, tmp_path / "scrambled", kind)
-    changed = {name for name, digest in clean.manifest["files"].items() if digest != scrambled.manifest["files"][name]}
-    assert changed == {"metrics.json", "predictions.parquet", "card.json", "card.md"}
+    return fit(write(folder / "scrambled.parquet", rows), folder / "fit", clean.manifest["kind"])
+
+
+def changed(one: training.Fit, other: training.Fit) -> set[str]:
+    """The files that differ."""
+    return {name for name, digest in one.manifest["files"].items() if digest != other.manifest["files"][name]}
+
+
+def test_the_test_split_touches_neither_weights_nor_calibration(finished: training.Fit, tmp_path: Path) -> None:
+    """Scramble every label and feature of the test rows: only what is measured on them changes."""
+    other = scrambled(finished, tmp_path, split="test", columns=["label", *FEATURES])
+    assert changed(finished, other) == {"metrics.json", "predictions.parquet", "card.json", "card.md"}
+
+
+def test_the_validation_split_calibrates_and_stops_but_does_not_teach(finished: training.Fit, tmp_path: Path) -> None:
+    """Scramble its labels: a forest stays the same, an MLP sees the same losses and keeps another epoch."""
+    other = scrambled(finished, tmp_path, split="validation", columns=["label"])
+    weights = {"forest": set(), "mlp": {"checkpoint.pt", "history.csv"}}[finished.manifest["kind"]]
+    measured = {"calibration.json", "metrics.json", "predictions.parquet", "card.json", "card.md"}
+    assert changed(finished, other) == measured | weights
+    losses = [[row["train_loss"] for row in each.model.history()] for each in (finished, other)]
+    assert losses[0] == losses[1]
+    features = np.random.default_rng(1).normal([20, 1, 0, 0], 1, (50, 4)).astype(np.float32)
+    kept = [each.model.predict_probabilities(features) for each in (finished, other)]
+    assert np.array_equal(*kept) == (not weights)
+
+
+def test_a_fit_that_was_cut_short_goes_on_from_its_last_epoch(
+    training_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from skymill.models.mlp_training import Training
+
+    caplog.set_level("INFO", logger="skymill.models.mlp_training")
+    begin_epoch = Training.on_train_epoch_start
+
+    def cut_short(self: Training) -> None:
+        if self.current_epoch == 2:
+            raise OSError("power cut")
+        begin_epoch(self)
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="power cut"):
+        patched.setattr(Training, "on_train_epoch_start", cut_short)
+        fit(training_set, tmp_path / "cut", "mlp")
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    cut = fit(training_set, tmp_path / "cut", "mlp")
+    assert [record.args[0] for record in caplog.records] == [0, 1, 2, 3]
+    assert not (tmp_path / "cut" / ".resume").exists()
+    assert cut.manifest["files"] == fit(training_set, tmp_path / "whole", "mlp").manifest["files"]
 
 
 def test_another_seed_gives_another_model(finished: training.Fit, training_set: Path, tmp_path: Path) -> None:
@@ -240,15 +283,6 @@ def test_a_changed_file_is_found_when_a_fit_is_read(training_set: Path, tmp_path
     (tmp_path / "calibration.json").write_text('{"method": "none"}')
     with pytest.raises(TrainingSetError, match=r"calibration\.json: expected SHA-256 \w{12}, found \w{12}"):
         training.load_fit(tmp_path)
-
-
-def test_the_digest_of_a_fit_follows_what_decides_it_and_not_the_gate_after_it() -> None:
-    def named(seed: int = 1, set_sha256: str = "a", **changes: Any) -> str:
-        return fit_digest(config("forest", **changes), set_sha256=set_sha256, seed=seed)
-
-    assert named() == named(parity={"rows": 20_000})
-    others = [named(seed=2), named(set_sha256="b"), named(calibration="none"), named(settings={"trees": 16})]
-    assert len({named(), *others}) == 5
 
 
 def test_an_ensemble_is_named_after_the_fits_it_is_made_of(training_set: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from skymill.sky import Tile, at_order, order29, separation_arcsec
 from skymill.store import Accounting, GroupManifest, Pool, TileEntry, Variable, write_tile
 from skymill.survey import Survey, TableError
 from skymill.training.arrays import TrainingSetError
+from skymill.training.leaks import LeakageError
 from skymill.training.split import split_of_positions
 from skymill.training.training_set import make_set
 
@@ -153,19 +154,37 @@ def test_positions_slightly_off_match_across_tile_borders_and_ra_0(tmp_path: Pat
     assert described["labels"]["matched"] == N
 
 
+def test_a_lone_label_finds_its_source_over_the_border_of_the_search(tmp_path: Path):
+    """Tiles are searched near labels only, pixel of order 10 by pixel: nothing else draws the search to the source."""
+    ra, dec = np.arange(0, 0.2, 0.3 / 3600), np.full(2400, 10.0)
+    border = np.flatnonzero(np.diff(at_order(order29(ra, dec), 10)))[0]
+    source, label = ra[[border]], ra[[border + 1]]
+    features = np.array([[20, 0, 0]], "f4")
+    manifest = write_catalogue(tmp_path, {"id": np.array([7]), "ra": source, "dec": dec[:1], "features": features})
+    positions = {"ra": np.append(label, 180.0), "dec": dec[:2]}
+    labels = write_labels(tmp_path, **positions, **{"class": ["star", "galaxy"]})
+    with pytest.raises(TrainingSetError, match=r"found 1 of star only \(2 rows, 1 matched, 1 unmatched\)"):
+        make_set(run(labels, **SKY), survey(), [manifest], tmp_path)
+
+
 def test_labels_are_carried_to_the_epoch_of_the_survey(tmp_path: Path, table):
-    years, motion = 16.0, 500.0  # 8 arcsec
-    old = (table["dec"] - years * motion / 3.6e6).clip(-90, 90)
+    """16 years of 500 mas/yr to the east, over RA 0 for some, and 300 mas/yr to the north, far from the equator."""
+    table["dec"] += 60
+    table["ra"][:20] = 5 / 3600
+    east, north = (16 * np.full(N, motion) / 3.6e6 for motion in (500.0, 300.0))  # deg
+    old = (table["ra"] - east / np.cos(np.radians(table["dec"]))) % 360
+    assert (old[:20] > 359).all()
     labels = write_labels(
-        tmp_path, ra=table["ra"], dec=old, pm_ra=np.zeros(N), pm_dec=np.full(N, motion),
+        tmp_path, ra=old, dec=table["dec"] - north, pm_ra=np.full(N, 500.0), pm_dec=np.full(N, 300.0),
         **{"class": np.array(CLASSES)[table["label"]]},
     )  # fmt: skip
     manifest = write_catalogue(tmp_path, table)
-    moving = {**SKY, "pm_ra": "pm_ra", "pm_dec": "pm_dec", "epoch": 2000.0, "ambiguity": "nearest"}
-    described, _ = made(make_set(run(labels, **moving), survey(epoch=2016.0), [manifest], tmp_path))
+    moving = {**SKY, "pm_ra": "pm_ra", "pm_dec": "pm_dec", "epoch": 2000.0, "radius_arcsec": 0.1}
+    settings = run(labels, **moving, split={"order": 5})
+    described, _ = made(make_set(settings, survey(epoch=2016.0), [manifest], tmp_path))
     assert described["labels"]["matched"] == N
     with pytest.raises(TrainingSetError, match="set `epoch` in the survey's file"):
-        make_set(run(labels, **moving), survey(), [manifest], tmp_path)
+        make_set(settings, survey(), [manifest], tmp_path)
     with pytest.raises(
         TrainingSetError, match=r"of 3000 labels lie on the survey's tiles, but none within 1\.0 arcsec"
     ):
@@ -223,6 +242,15 @@ def test_the_audit_names_a_column_that_holds_the_answer(tmp_path: Path, table):
     assert json.loads(rows.schema.metadata[b"skymill"])["suspects"] == [suspect]
     assert described["audit"]["close_pairs"] == described["audit"]["shared_ids"] == 0
     assert described["audit"]["train_against_test"]["near_chance"]
+
+
+def test_splits_that_are_too_close_are_refused(tmp_path: Path, table, monkeypatch: pytest.MonkeyPatch):
+    """The audit does not trust the split: here neighbours are put into different ones."""
+    table["ra"][1], table["dec"][1] = table["ra"][0] + 5 / 3600, table["dec"][0]
+    monkeypatch.setattr("skymill.training.training_set.split_of_positions", lambda ra, dec, **_: np.arange(N) % 3)
+    settings = run(label_all(tmp_path, table))
+    with pytest.raises(LeakageError, match=r"and \d+ sources within 30\.0 arcsec of another split"):
+        make_set(settings, survey(), [write_catalogue(tmp_path, table)], tmp_path)
 
 
 def test_no_match_by_id_shows_both_kinds_of_id(tmp_path: Path, table):

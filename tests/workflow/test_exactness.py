@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from snakemake_run import Checkout, Outcome, pool_digests, run
-from survey_files import CENTRES, edit_yaml, patch_table, write_labels, write_survey
+from snakemake_run import Checkout, Outcome, run
+from survey_files import CENTRES, TILING, edit_yaml, patch_table, write_labels, write_survey
+from typer.testing import CliRunner
 
 import skymill
+from skymill.cli.main import app
 from skymill.store import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -48,6 +51,15 @@ def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, O
     code.edit("src/skymill/features/kernel.py", "from __future__", "# a remark\nfrom __future__")
     code.edit("src/skymill/sky/healpix.py", "from __future__", "# a remark\nfrom __future__")
     told["comment"] = run(folder, checkout=code)
+
+    [manifest, _] = (folder / "results" / "catalogues" / "mlp" / "groups").rglob("*.json")
+    manifest.rename(folder / "away.json")
+    told["manifest gone"] = run(folder, checkout=code)
+    assert manifest.read_bytes() == (folder / "away.json").read_bytes()
+
+    edit_yaml(folder / "config.yaml", tiling={**TILING, "max_rows": 1000})
+    told["tiling setting"] = run(folder, "-n", checkout=code)
+    edit_yaml(folder / "config.yaml", tiling=TILING)
 
     told["retrain"] = run(folder, "--forcerun", "training_fit", checkout=code)
 
@@ -100,7 +112,20 @@ def test_the_first_run_does_everything(story):
 @pytest.mark.parametrize("event", ["nothing", "touch", "comment"])
 def test_nothing_runs_when_no_content_changed(story, event):
     assert not story[event].jobs
+    assert story[event].pool == story["first"].pool
     assert "Nothing to be done" in story[event].text
+
+
+def test_a_deleted_manifest_is_made_again_of_the_tiles_that_stand(story):
+    jobs = story["manifest gone"].jobs
+    assert jobs["inference_run"] == 1
+    assert jobs.keys() <= {"inference_run", "release_seal", "report_page"}
+    assert re.search(r"inference mlp .*: 0 of \d+ tiles to make", story["manifest gone"].text)
+    assert story["manifest gone"].pool == story["first"].pool
+
+
+def test_a_tiling_setting_plans_again_before_anything_else_is_known(story):
+    assert story["tiling setting"].jobs["tiling_plan"] == 1
 
 
 def test_retraining_to_the_same_bytes_stops_at_the_export(story):
@@ -158,9 +183,22 @@ def test_a_changed_survey_is_planned_again_without_the_records_of_snakemake(stor
     assert story["records lost"].jobs["tiling_plan"] == 1
 
 
+def test_changed_code_makes_its_tiles_anew_and_keeps_the_old(story):
+    before, after = story["label"].pool, story["code"].pool
+    assert before.items() < after.items()
+    sky = [{Path(tile).parent for tile in tiles} for tiles in (before, after.keys() - before.keys())]
+    assert sky[1] == {folder for folder in sky[0] if folder.parts[2] != "sources"}
+
+
 def test_the_last_catalogue_is_whole(story, folder):
     catalogue = skymill.open_catalogue(folder / "results" / "catalogues" / "mlp")
     assert len(catalogue) == 3000 + 3100
     report = verify(folder / "results")
     assert report.ok, report.lines()
-    assert pool_digests(folder)
+
+
+def test_where_names_the_catalogues_and_the_report_that_are_there(story, folder):
+    told = CliRunner().invoke(app, ["where", str(folder / "results")]).stdout
+    named = [Path(line.strip()) for line in told.splitlines() if line.strip().startswith(str(folder))]
+    assert {path.name for path in named} == {"sources", "features", "forest", "mlp", "index.html"}
+    assert all(path.exists() for path in named)

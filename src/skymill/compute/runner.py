@@ -34,6 +34,7 @@ MOST_DEADLY = 20
 LOOK_S = 1.0
 SHORT_LOOK_S = 0.05
 WAIT_FOR_WORKERS_S = 300.0
+LOST = "lost the Dask scheduler; run again, what is finished is kept"
 
 
 def run_tasks(
@@ -196,7 +197,7 @@ class _Run:
         """See that scheduler and workers are there; give the number of workers."""
         self.looked = time.monotonic()
         if self.client.status != "running":
-            raise ComputeError(f"{self.describe}: lost the Dask scheduler; run again, what is finished is kept")
+            raise ComputeError(f"{self.describe}: {LOST}")
         threads = self.client.nthreads()
         for address, number in threads.items():
             if number > 1:  # one alarm per process, and one thread's crash is the other's death
@@ -214,11 +215,14 @@ class _Run:
 
     def _answers(self, future: Any, batch: list[Task]) -> list[Answer]:
         from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
 
         try:
             answers: list[Answer] = future.result()
         except KilledWorker:
             answers = [Answer("dead", None)] * len(batch)
+        except FutureCancelledError as error:  # we cancel none; Dask does so when its scheduler does not answer
+            raise ComputeError(f"{self.describe}: {LOST}") from error
         except Exception as error:  # calls never raise: neither the function nor its tasks are at fault
             raise ComputeError(f"{self.describe}: Dask could not run '{batch[0].name}': {explain(error)}") from error
         return answers
