@@ -32,7 +32,7 @@ from skymill.export.stage import CONVERTERS, append_calibration
 from skymill.models import Examples, Mlp, Place
 from skymill.models.mlp import MlpSettings
 from skymill.models.trees import Tree, Trees, pack
-from skymill.training.arrays import open_set
+from skymill.training.arrays import Rows, open_set
 from skymill.training.calibration import fit_calibration
 from skymill.training.fitting import Fit, fit, load_fit
 from skymill.training.metrics import bootstrap, metrics_of
@@ -149,7 +149,7 @@ def distil(path: Path, features: list[str], teacher: Fit, work: Path) -> Route:
     return Route(calibration.apply(p(test.features)), rate(graph, test.features))
 
 
-def run(path: Path, features: list[str], work: Path) -> tuple[NDArray[np.int64], list[str], dict[str, Route]]:
+def run(path: Path, features: list[str], work: Path) -> tuple[Rows, list[str], dict[str, Route]]:
     """Fit, export and time all routes on one training set."""
     data = open_set(path, features)
     test, _ = data.rows("test")
@@ -169,12 +169,16 @@ def run(path: Path, features: list[str], work: Path) -> tuple[NDArray[np.int64],
         print(f"  {name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     teacher = load_fit(work / TEACHER.replace(" ", ""))
     routes["distilled into mlp 1 x 64-64"] = distil(path, features, teacher, work)
-    return test.labels, data.classes, routes
+    return test, data.classes, routes
 
 
-def show(name: str, labels: NDArray[np.int64], classes: list[str], routes: Mapping[str, Route]) -> None:
+def show(name: str, test: Rows, classes: list[str], routes: Mapping[str, Route]) -> None:
     """Print one table."""
-    drawn = {key: bootstrap(route.probabilities, labels, classes=classes, seed=SEED) for key, route in routes.items()}
+    labels = test.labels
+    drawn = {
+        key: bootstrap(route.probabilities, labels, test.block, classes=classes, seed=SEED)
+        for key, route in routes.items()
+    }
     print(
         f"\n{name}: {len(labels)} test rows; in brackets the 95% interval of the difference from the first (paired)\n"
     )
@@ -196,7 +200,7 @@ def sdss_set(name: str, data: Path, work: Path) -> Path:
     share = sdss.share_of(blocks, SEED)
     held = sdss.share_of(blocks, SEED + 1) < sdss.VALIDATION_SHARE
     split = np.where(share < 1 / sdss.FOLDS, "test", np.where(held, "validation", "train"))
-    sdss.write_set(work / f"{name}.parquet", features, labels, split)
+    sdss.write_set(work / f"{name}.parquet", features, labels, split, blocks)
     return work / f"{name}.parquet"
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skymill.models.cleaning import impute, medians
+from skymill.models.cleaning import Scaler
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU}
 
@@ -26,15 +26,7 @@ class Preprocessing(NamedTuple):
     @classmethod
     def measure(cls, features: NDArray[np.float32], *, clip_quantile: float) -> Preprocessing:
         """Take medians, quantiles, means and standard deviations of the rows to learn from."""
-        imputation = medians(features)
-        clean = impute(features, imputation).astype(np.float64)
-        low, high = np.quantile(clean, [clip_quantile, 1 - clip_quantile], axis=0)
-        clean = np.clip(clean, low, high)
-        scale = clean.std(axis=0)
-        scale[scale == 0] = 1.0
-        return cls(
-            *(torch.from_numpy(np.float32(values)) for values in (imputation, low, high, clean.mean(axis=0), scale))
-        )
+        return cls(*map(torch.from_numpy, Scaler.measure(features, clip_quantile=clip_quantile)))
 
     def clean(self, features: Tensor) -> Tensor:
         """Impute and clip, (n, f)."""
