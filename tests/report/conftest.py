@@ -14,6 +14,7 @@ from skymill import export, features, inference, release, report, tiling, traini
 from skymill.config import ComputeSettings, ModelConfig, RunConfig, SurveyConfig
 from skymill.survey import open_survey
 
+FIT = "0123456789ab"
 CLASSES = ["GALAXY", "QSO", "STAR"]
 MODELS = {
     "forest": {"kind": "forest", "settings": {"trees": 5, "max_depth": 6}},
@@ -47,7 +48,7 @@ class Made:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> Made:
     output = tmp_path_factory.mktemp("report") / "results"
-    simulation = {"rows": 30_000, "area_deg2": 60, "seed": 3}
+    simulation = {"rows": 12_000, "area_deg2": 6, "seed": 3}
     survey = SurveyConfig.model_validate(
         {"name": "small", "format": "simulated", "bands": list("ugrizy"), "simulation": simulation}
     )
@@ -56,9 +57,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> 
             "name": "small",
             "survey": "unused",
             "output": str(output),
-            "tiling": {"max_rows": 5_000, "group_order": 0},
+            "tiling": {"max_rows": 4_000, "group_order": 0},
             "labels": {"format": "simulated", "column": "class", "classes": CLASSES, "match": "id"},
-            "split": {"order": 6, "validation": 0.2, "test": 0.2, "guard_arcsec": 30},
+            "split": {"order": 8, "validation": 0.2, "test": 0.2, "guard_arcsec": 30},
         }
     ).model_copy(update={"compute": compute})
     sources, computed = make_catalogues(run, survey, output)
@@ -68,7 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> 
     recipe = features.make_recipe(survey, run.features)
     for name, settings in MODELS.items():
         model = ModelConfig.model_validate({"name": name, "features": ["photometric", "shape", "missing"], **settings})
-        folder = output / "training" / name / "0123456789ab"
+        folder = output / "training" / name / FIT
         training.fit(learned, model, seed=1, output_folder=folder)
         export.to_onnx(folder / "manifest.json", output=output, model=model, recipe=recipe)
         onnx = next((output / "models" / name).glob("*.onnx"))
