@@ -155,7 +155,7 @@ def test_metrics_equal_those_of_the_fits(made, page):
             value = metrics["overall"][metric]
             assert table[row][place] == f"{value['value']:.4f} {value['low']:.4f}–{value['high']:.4f}"
         value = metrics["overall"]["completeness_QSO"]
-        assert table["completeness of QSO"][place].startswith(f"{value['value']:.3f}")
+        assert table["completeness of QSO"][place].startswith(f"{value['value']:.4f} ")
 
 
 def test_sources_by_class_add_up_to_the_catalogue(made, page):

@@ -140,8 +140,8 @@ def _draw_whole_sky(
 ) -> Figure:
     middle = 60.0 * round(region_of(pixels, order).ra / 60.0) % 360
     ra, dec, horizontal, vertical = _whole_sky(middle)
-    figure = Figure(figsize=(6.2, 4.0))
-    axes = figure.add_axes((0.08, 0.22, 0.86, 0.76), projection="mollweide")
+    figure = Figure(figsize=(5.2, 3.6))
+    axes = figure.add_axes((0.09, 0.24, 0.88, 0.74), projection="mollweide")
     axes.set_facecolor("#eef0f2")
     image = _look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
     drawn = axes.pcolormesh(horizontal, vertical, image, norm=scale.norm, cmap=COLOURS, rasterized=True)
@@ -154,7 +154,7 @@ def _draw_whole_sky(
             np.radians(offset), free, f"{(middle - offset) % 360:.0f}°", ha="center", va="center", fontsize=9
         )
         text.set_path_effects([withStroke(linewidth=3, foreground="white")])
-    _draw_scale(figure, drawn, figure.add_axes((0.2, 0.135, 0.6, 0.026)), scale, label)
+    _draw_scale(figure, drawn, figure.add_axes((0.2, 0.145, 0.6, 0.028)), scale, label)
     return figure
 
 
