@@ -1,5 +1,5 @@
 # report: one page a person reads.
-#   reads   the seals, the metrics, the parity reports
+#   reads   the seals, the plan, the models' manifests, the fits' metrics, predictions and histories, the benchmarks
 #   writes  report/index.html
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,42 +13,64 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.sky import at_order
-from skymill.store import Catalogue, open_catalogue
+from skymill.report.sky_counts import SkyCounts, count_classes
+from skymill.store import Accounting, Catalogue, open_catalogue
 
-MAP_ORDER = 6
-"""Finest order of the maps: pixels of 0.9 degrees."""
-QUARANTINE_ROWS = 20
-"""Quarantined rows shown by name."""
+CATALOGUES = ("sources", "features")
+"""Catalogues that every run has, before those of its models."""
 
 
-@dataclass
-class SkyCounts:
-    """Sources per pixel of one order, in all and by class (column 0 is `not scored`)."""
+@dataclass(frozen=True)
+class TestSet:
+    """What a model trained in this run said about the locked test set."""
 
-    order: int
-    pixels: NDArray[np.int64]
-    counts: NDArray[np.int64]  # (n, 1 + classes)
+    __test__ = False  # not one of pytest's
+
+    fit: str
+    metrics: dict[str, Any]
+    label: NDArray[np.int64]
+    magnitude: NDArray[np.float64]
+    probabilities: NDArray[np.float64]  # (n, classes)
+    history: dict[str, list[float]] = field(default_factory=dict)
+    """Columns of `history.csv`; empty where the model does not learn in epochs."""
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The most probable class of each row."""
+        return np.argmax(self.probabilities, axis=1)
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model of the run: what it scored on the locked test set and what it found on the sky."""
+    """One model of the run: how well it does, and what it found on the sky."""
 
     name: str
     onnx: str
     classes: list[str]
-    parity: dict[str, Any]
-    metrics: dict[str, Any] | None = None
-    label: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    magnitude: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    probabilities: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
-    sky: SkyCounts | None = None
+    parity: dict[str, Any] | None
+    """Agreement of the exported file with the fitted model; None for a file that came from elsewhere."""
+    sky: SkyCounts
+    test: TestSet | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that the report shows of a run."""
+
+    output: Path
+    plan: dict[str, Any]
+    catalogues: dict[str, Catalogue]
+    models: list[ModelResult]
 
     @property
-    def predicted(self) -> NDArray[np.int64]:
-        """The most probable class of each test row."""
-        return np.argmax(self.probabilities, axis=1) if len(self.probabilities) else np.empty(0, np.int64)
+    def accounts(self) -> dict[str, Accounting]:
+        """What became of the sources, catalogue by catalogue."""
+        return {name: Accounting.from_dict(one.manifest["accounting"]) for name, one in self.catalogues.items()}
+
+    @property
+    def trained(self) -> list[tuple[ModelResult, TestSet]]:
+        """The models with a test set."""
+        return [(model, model.test) for model in self.models if model.test is not None]
 
 
 @dataclass(frozen=True)
@@ -57,8 +79,13 @@ class Stage:
 
     name: str
     jobs: int
-    rows: int
+    rows: int | None
     seconds: float
+
+    @property
+    def rate(self) -> float | None:
+        """Rows per second, where the rule handles rows."""
+        return self.rows / self.seconds if self.rows and self.seconds else None
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -67,59 +94,81 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_model(output: Path, name: str) -> ModelResult:
-    """Gather one model: its manifest, parity, and, where it was trained here, its test set."""
+def read_run(output: Path, models: list[str]) -> Run:
+    """Gather a run whose catalogues are sealed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a part of the run is missing.
+    """
+    catalogues = {name: open_catalogue(output / "catalogues" / name) for name in (*CATALOGUES, *models)}
+    results = [read_model(output, name, catalogues[name]) for name in models]
+    return Run(output, read_json(output / "tiling" / "plan.json"), catalogues, results)
+
+
+def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
+    """Gather one model: its manifest, what it found, and, where it was trained here, its test set."""
     manifest = read_json(output / "models" / name / "manifest.json")
-    parity_file = output / "models" / name / "parity.json"
-    parity = read_json(parity_file) if manifest["parity"] else {}
-    catalogue = open_catalogue(output / "catalogues" / name)
     classes = list(manifest["schema"]["classes"])
-    sky = count_classes(catalogue, len(classes))
     fit = manifest.get("fit")
-    if fit is None:
-        return ModelResult(name, manifest["onnx"], classes, parity, sky=sky)
-    folder = output / "training" / name / fit
-    test = pq.read_table(folder / "predictions.parquet")
     return ModelResult(
         name,
         manifest["onnx"],
         classes,
-        parity,
-        metrics=read_json(folder / "metrics.json"),
-        label=test["label"].to_numpy().astype(np.int64),
-        magnitude=test["magnitude"].to_numpy().astype(np.float64),
-        probabilities=np.column_stack([test[f"p_{kind}"].to_numpy() for kind in classes]).astype(np.float64),
-        sky=sky,
+        manifest["parity"] or None,
+        count_classes(catalogue, len(classes)),
+        None if fit is None else read_test_set(output / "training" / name / fit, classes),
     )
 
 
-def count_classes(catalogue: Catalogue, n_classes: int) -> SkyCounts:
-    """Count sources by pixel and class, tile by tile, so that memory does not grow with the catalogue."""
-    total: Counter[int] = Counter()
-    width = n_classes + 1
-    for order, pixel in zip(catalogue.tiles["order"], catalogue.tiles["pixel"], strict=True):
-        rows = catalogue.tile(order, pixel)
-        code = (
-            at_order(rows["_healpix_29"].to_numpy(), MAP_ORDER) * width + rows["class"].to_numpy().astype(np.int64) + 1
-        )
-        total.update(dict(zip(*(part.tolist() for part in np.unique(code, return_counts=True)), strict=True)))
-    codes = np.array(sorted(total), dtype=np.int64)
-    pixels, place = np.unique(codes // width, return_inverse=True)
-    counts = np.zeros((len(pixels), width), dtype=np.int64)
-    counts[place, codes % width] = [total[int(code)] for code in codes]
-    return SkyCounts(MAP_ORDER, pixels, counts)
+def read_test_set(folder: Path, classes: list[str]) -> TestSet:
+    """Read a fit's metrics, predictions and history."""
+    table = pq.read_table(folder / "predictions.parquet")
+    with (folder / "history.csv").open(newline="") as file:
+        epochs = list(csv.DictReader(file))
+    return TestSet(
+        folder.name,
+        read_json(folder / "metrics.json"),
+        table["label"].to_numpy().astype(np.int64),
+        table["magnitude"].to_numpy().astype(np.float64),
+        np.column_stack([table[f"p_{kind}"].to_numpy() for kind in classes]).astype(np.float64),
+        {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
+    )
 
 
-def read_stages(output: Path, rows: dict[str, int]) -> list[Stage]:
-    """Sum Snakemake's benchmark files by rule; `rows` gives the rows each rule handled."""
+def read_stages(run: Run) -> list[Stage]:
+    """Give rows and seconds of each rule from Snakemake's benchmark files.
+
+    Only files of what the run now consists of count: those of an earlier fit or of a group that is gone stay on disk.
+    Rules without a file, because nothing of theirs ran under Snakemake, are left out.
+    """
+    folder, accounts, groups = run.output / "benchmarks", run.accounts, sorted(run.plan["groups"])
+    scored = {model.name: f"{model.name}-{run.catalogues[model.name].manifest['settings']}" for model in run.models}
+    fits = [f"training_fit/{model.name}-{test.fit}" for model, test in run.trained]
+    files: dict[str, tuple[list[str], int | None]] = {
+        "tiling_plan": (["tiling_plan"], accounts["sources"].n_in),
+        "tiling_partition": ([f"tiling_partition/{group}" for group in groups], run.plan["gate"]["n_rows"]),
+        "features_compute": ([f"features_compute/{group}" for group in groups], accounts["features"].n_rows),
+        "training_set": (["training_set"] if fits else [], accounts["features"].n_rows),
+        "training_fit": (fits, None),
+        "export_onnx": ([f"export_onnx/{model.name}" for model in run.models], None),
+        "inference_run": (
+            [f"inference_run/{scored[name]}/{group}" for name in scored for group in groups],
+            sum(accounts[name].n_rows for name in scored),
+        ),
+        "release_seal": ([f"release_seal/{name}" for name in run.catalogues], None),
+    }
     stages = []
-    for name, handled in rows.items():
-        files = sorted((output / "benchmarks").glob(f"{name}.tsv"))
-        files += sorted((output / "benchmarks" / name).glob("**/*.tsv"))
-        seconds = sum(_seconds(path) for path in files)
-        if files:
-            stages.append(Stage(name, len(files), handled, seconds))
+    for name, (stems, rows) in files.items():
+        seconds = [_seconds(path) for path in _present(folder / f"{stem}.tsv" for stem in stems)]
+        if seconds:
+            stages.append(Stage(name, len(seconds), rows, sum(seconds)))
     return stages
+
+
+def _present(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.is_file()]
 
 
 def _seconds(path: Path) -> float:

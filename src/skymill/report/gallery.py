@@ -1,0 +1,160 @@
+"""Which figures the page shows, with what is said under them and, for who cannot see them, in their place."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from skymill.config import RunConfig, SurveyConfig
+from skymill.features import make_recipe, reference_band
+from skymill.report.figures import (
+    draw_by_magnitude,
+    draw_confusion,
+    draw_history,
+    draw_reliability,
+    draw_thresholds,
+)
+from skymill.report.gather import ModelResult, Run, TestSet
+from skymill.report.sky_map import draw_sky_map
+
+PIXELS_AN_INCH = 96
+"""Of CSS: a figure is shown at the size it was drawn for."""
+DOTS_AN_INCH = 2 * PIXELS_AN_INCH
+"""Of what is not lines and text inside a figure: the pixels of maps."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure in the page."""
+
+    title: str
+    alt: str
+    uri: str
+    width: int  # CSS pixels
+    height: int
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Figures of one kind, to be compared."""
+
+    anchor: str
+    title: str
+    text: str
+    pictures: list[Picture]
+
+
+def embed(figure: Figure, title: str, alt: str) -> Picture:
+    """Give a figure as SVG in a data URI, so that the page is one file; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "skymill"}):
+        figure.savefig(buffer, format="svg", dpi=DOTS_AN_INCH, metadata={"Date": None, "Creator": None})
+    uri = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    width, height = (round(size * PIXELS_AN_INCH) for size in figure.get_size_inches())
+    return Picture(title, alt, uri, width, height)
+
+
+def model_galleries(made: Run, run: RunConfig, survey: SurveyConfig) -> list[Gallery]:
+    """Draw the trained models side by side."""
+    axis = magnitude_axis(run, survey)
+    galleries = [
+        Gallery("confusion", "Confusion", CONFUSION, [_confusion(*pair) for pair in made.trained]),
+        Gallery("calibration", "Calibration", CALIBRATION, [_reliability(*pair) for pair in made.trained]),
+        Gallery("magnitude", "By magnitude", MAGNITUDE, [_by_magnitude(*pair, axis) for pair in made.trained]),
+        Gallery("thresholds", "Cuts on a probability", THRESHOLDS, [_thresholds(*pair) for pair in made.trained]),
+        Gallery("learning", "Learning", LEARNING, [_history(*pair) for pair in made.trained if pair[1].history]),
+    ]
+    return [gallery for gallery in galleries if gallery.pictures]
+
+
+CONFUSION = "Rows are true classes and add up to 100 %; below the shares, sources."
+CALIBRATION = (
+    "Of sources said to be of a class with probability 0.8, 80 % should be: points on the dashed line. Bars are 68 % "
+    "intervals (Wilson); the steps below count the sources, on a logarithmic scale."
+)
+MAGNITUDE = (
+    "Completeness is the share of a true class that is found, purity the share of what is called that class which is "
+    "right. Bins hold equal numbers of test sources, bars are 68 % intervals (Wilson). Look here first for the faint "
+    "end: the survey may go deeper than its labels."
+)
+THRESHOLDS = (
+    "What a sample cut at some probability of one class would be like. Upper panel: the ROC curve, its horizontal axis "
+    "logarithmic, because a per cent of a common class can swamp a rare one. Lower panel: purity against completeness."
+)
+LEARNING = "Losses after each epoch; training stops when the validation set no longer gains."
+
+
+def magnitude_axis(run: RunConfig, survey: SurveyConfig) -> str:
+    """Say which magnitude the results are binned by: the feature of the reference band."""
+    recipe = make_recipe(survey, run.features)
+    dust = ", dereddened" if recipe.extinction else ""
+    return f"{reference_band(recipe.bands)} asinh AB magnitude of {recipe.colour_flux}{dust}"
+
+
+def _confusion(model: ModelResult, test: TestSet) -> Picture:
+    counts = np.asarray(test.metrics["confusion"])
+    found = np.diagonal(counts) / np.maximum(counts.sum(axis=1), 1)
+    said = ", ".join(f"{100 * share:.1f} % of {name}" for share, name in zip(found, model.classes, strict=True))
+    alt = f"Confusion matrix of {model.name}: {said} are given their true class."
+    return embed(draw_confusion(counts.tolist(), model.classes), model.name, alt)
+
+
+def _reliability(model: ModelResult, test: TestSet) -> Picture:
+    ece = test.metrics["overall"]["ece"]["value"]
+    alt = f"Share of true classes against given probability for {model.name}, with sources per bin; ECE {ece:.4f}."
+    return embed(draw_reliability(test.label, test.probabilities, model.classes), model.name, alt)
+
+
+def _by_magnitude(model: ModelResult, test: TestSet, axis: str) -> Picture:
+    figure = draw_by_magnitude(test.magnitude, test.label, test.predicted, model.classes, axis=axis)
+    return embed(figure, model.name, f"Completeness and purity of each class of {model.name} against {axis}.")
+
+
+def _thresholds(model: ModelResult, test: TestSet) -> Picture:
+    auc = test.metrics["overall"]["roc_auc"]["value"]
+    alt = f"ROC curves and purity against completeness of each class of {model.name}" + (
+        f"; mean area under the ROC curves {auc:.4f}." if auc is not None else "."
+    )
+    return embed(draw_thresholds(test.label, test.probabilities, model.classes), model.name, alt)
+
+
+def _history(model: ModelResult, test: TestSet) -> Picture:
+    return embed(draw_history(test.history), model.name, f"Learning curves of {model.name} by epoch.")
+
+
+def sky_galleries(model: ModelResult) -> list[Gallery]:
+    """Draw the maps: how many sources, of what classes, how sure."""
+    sky = model.sky
+    galleries = [
+        _maps(
+            "density", "Density", "All sources of the catalogue.", model, sky.density, "sources per square degree", True
+        )
+    ]
+    for number, name in enumerate(model.classes):
+        text = f"Sources most probably {name}, among those scored."
+        galleries.append(
+            _maps(f"share-{number}", f"Share of {name}", text, model, sky.share[:, number], f"share of {name}")
+        )
+    text = "Mean entropy of the class probabilities: 0 where the model is sure, {:.2f} where it cannot tell at all."
+    label = "mean entropy (nats)"
+    galleries.append(
+        _maps("entropy", "Uncertainty", text.format(np.log(len(model.classes))), model, sky.mean_entropy, label)
+    )
+    return galleries
+
+
+def _maps(
+    anchor: str, title: str, text: str, model: ModelResult, values: NDArray[np.float64], label: str, log: bool = False
+) -> Gallery:
+    figures: Sequence[Figure] = draw_sky_map(model.sky.pixels, values, model.sky.order, label=label, log=log)
+    finite = values[np.isfinite(values)]
+    span = f", from {finite.min():.3g} to {finite.max():.3g}" if len(finite) else ""
+    alts = [f"Map {number} of {len(figures)}: {label}{span}." for number in range(1, len(figures) + 1)]
+    return Gallery(anchor, title, text, [embed(figure, "", alt) for figure, alt in zip(figures, alts, strict=True)])

@@ -1,0 +1,252 @@
+"""The page says what the seals, the metrics and the benchmarks say, and stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from skymill.store import Accounting, open_catalogue
+from skymill.store.paths import ROW_TABLE
+
+
+class Page(HTMLParser):
+    """The tables of a page as text, its images, links and ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.images: list[dict[str, str]] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.loads: list[str] = []
+        self._cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        known = dict(attrs)
+        self.ids += [known["id"]] if "id" in known else []
+        self.loads += [known["src"]] if "src" in known else []
+        self.links += [known["href"]] if "href" in known else []
+        if tag == "img":
+            self.images.append(known)
+        elif tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+            self._cell = True
+        elif tag == "small" and self._cell:
+            self.tables[-1][-1][-1] += " "
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self._cell = False
+
+    def handle_data(self, data):
+        if self._cell:
+            self.tables[-1][-1][-1] += data.strip()
+
+    def table(self, first: str) -> dict[str, list[str]]:
+        """The rows, by their first cell, of the table that has such a row."""
+        return next({row[0]: row[1:] for row in rows} for rows in self.tables if first in [row[0] for row in rows])
+
+
+def without_figures(text: str) -> str:
+    return re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+
+
+@pytest.fixture(scope="module")
+def text(made):
+    return made.page()
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+def edit(path: Path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def copy_of(made, folder):
+    """The same run in a folder of its own, to be changed."""
+    shutil.copytree(made.output, folder / "results", symlinks=True)
+    return replace(made, output=folder / "results")
+
+
+FIT = "0123456789ab"
+WARNINGS = ["band g: flux < 0 & odd", "twice"]
+
+
+@pytest.fixture(scope="module")
+def strange(made, tmp_path_factory):
+    """A run with suspicious values, a test set in one block of sky, and benchmarks, some of an earlier state."""
+    run = copy_of(made, tmp_path_factory.mktemp("strange"))
+    edit(run.output / "tiling" / "plan.json", lambda plan: plan.update(warnings=WARNINGS))
+
+    def in_one_block(metrics):
+        metrics["blocks"] = 1
+        for value in metrics["overall"].values():
+            value.update(low=None, high=None)
+        metrics["overall"]["purity_QSO"]["value"] = None
+
+    for name in run.models:
+        edit(run.output / "training" / name / FIT / "metrics.json", in_one_block)
+    groups = run.read("tiling/plan.json")["groups"]
+    settings = {name: open_catalogue(run.output / "catalogues" / name).manifest["settings"] for name in run.models}
+    seconds = {"tiling_plan": 2.0, "training_set": 4.0, f"training_fit/mlp-{FIT}": 3.0}
+    seconds |= {f"features_compute/{group}": 1.5 for group in groups}
+    seconds |= {f"inference_run/{name}-{settings[name]}/{group}": 2.5 for name in run.models for group in groups}
+    gone = ["inference_run/mlp-ffffffffffff/o0p1", "features_compute/o9p9", "training_fit/mlp-ffffffffffff"]
+    for name, taken in (seconds | dict.fromkeys(gone, 1000.0)).items():
+        path = run.output / "benchmarks" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\n{taken}\t0:00:00\n")
+    return run
+
+
+@pytest.fixture(scope="module")
+def strange_text(strange):
+    return strange.page()
+
+
+def test_rows_equal_the_accounts_of_the_seals(made, page):
+    table = page.table("quarantined")
+    names = ["sources", "features", *made.models]
+    assert table[""] == names
+    for place, name in enumerate(names):
+        account = Accounting.from_dict(open_catalogue(made.output / "catalogues" / name).manifest["accounting"])
+        shown = {row: int(values[place].replace(",", "")) for row, values in table.items() if row}
+        assert shown["in"] == shown["ok"] + shown["flagged"] + shown["quarantined"] + shown["excluded"]
+        assert (shown["in"], shown["ok"], shown["flagged"]) == (account.n_in, account.n_ok, account.n_flagged)
+        assert (shown["quarantined"], shown["excluded"]) == (account.n_quarantined, account.n_excluded)
+        assert account.n_quarantined > 0
+        for reasons in (account.flagged, account.quarantined, account.excluded):
+            assert {reason: shown[reason] for reason in reasons} == dict(reasons)
+
+
+def test_each_reason_has_one_line(page):
+    rows = next(rows for rows in page.tables if "quarantined" in [row[0] for row in rows])
+    names = [row[0] for row in rows]
+    assert len(names) == len(set(names)) < 25
+
+
+def test_metrics_equal_those_of_the_fits(made, page):
+    table = page.table("log-loss ↓")
+    assert table[""] == made.models
+    shown = {"accuracy ↑": "accuracy", "log-loss ↓": "log_loss", "ROC-AUC ↑": "roc_auc"}
+    shown |= {"calibration error (ECE) ↓": "ece", "ECE if calibrated": "ece_if_calibrated"}
+    for place, name in enumerate(made.models):
+        metrics = made.read(f"training/{name}/*/metrics.json")
+        assert table["test sources"][place] == f"{metrics['n']:,}"
+        assert table["blocks of sky"][place] == str(metrics["blocks"])
+        for row, metric in shown.items():
+            value = metrics["overall"][metric]
+            assert table[row][place] == f"{value['value']:.4f} {value['low']:.4f}–{value['high']:.4f}"
+        value = metrics["overall"]["completeness_QSO"]
+        assert table["completeness of QSO"][place].startswith(f"{value['value']:.4f} ")
+
+
+def test_sources_by_class_add_up_to_the_catalogue(made, page):
+    table = page.table("not scored")
+    for place, name in enumerate(made.models):
+        catalogue = open_catalogue(made.output / "catalogues" / name)
+        classes = catalogue.to_xarray(["class"])["class"].to_numpy().tolist()
+        for number, kind in enumerate(("not scored", "GALAXY", "QSO", "STAR"), start=-1):
+            assert table[kind][place].split()[0] == f"{classes.count(number):,}"
+
+
+def test_the_page_stands_alone(text, page):
+    assert page.loads and all(source.startswith("data:image/") for source in page.loads)
+    assert not re.search(r"(https?:)?//[a-z]", without_figures(text))
+    assert "<script" not in text and "@import" not in text and "url(" not in text
+
+
+def test_every_figure_says_what_it_shows(page):
+    assert all(len(image["alt"]) > 20 and int(image["width"]) <= 600 for image in page.images)
+    assert len({image["alt"] for image in page.images}) == len(page.images)
+
+
+def test_links_lead_somewhere(made, page):
+    assert len(page.ids) == len(set(page.ids))
+    inside = [link[1:] for link in page.links if link.startswith("#")]
+    assert set(inside) <= set(page.ids)
+    assert {"models", "sky", "rows", "quarantine", "speed", "versions", "confusion", "learning", "entropy"} <= set(
+        inside
+    )
+    files = [made.output / "report" / link for link in page.links if not link.startswith("#")]
+    assert len(files) >= 9 and all(file.is_file() for file in files)
+
+
+def test_equal_numbers_give_equal_figures(page, strange_text):
+    assert Page(strange_text).loads == page.loads
+
+
+def test_the_first_quarantined_rows_stand_there_with_their_ids_whole(made, page):
+    folder = Path(open_catalogue(made.output / "catalogues" / "sources").location)
+    table = pq.read_table(folder / ROW_TABLE)
+    shown = next(rows for rows in page.tables if "objectId" in rows[0])
+    assert shown[0] == table.column_names
+    assert len(shown) - 1 == min(20, table.num_rows) == 20
+    place = shown[0].index("objectId")
+    ids = [row[place] for row in shown[1:]]
+    assert ids == [str(value) for value in table["objectId"].to_pylist()[:20]]
+    assert max(map(int, ids)) > 2**53
+    assert any(int(float(value)) != int(value) for value in ids)
+
+
+def test_suspicious_values_stand_before_everything_else(text, strange_text):
+    assert "No suspicious values" in text
+    assert "No suspicious values" not in strange_text
+    places = [strange_text.index(part) for part in ("band g: flux &lt; 0 &amp; odd", "twice", 'href="#models"')]
+    assert places == sorted(places)
+
+
+def test_a_test_set_in_one_block_has_no_intervals(strange_text):
+    table = Page(strange_text).table("log-loss ↓")
+    assert re.fullmatch(r"\d\.\d{4}", table["accuracy ↑"][0])
+    assert table["purity of QSO"] == ["–", "–"]
+    assert "within one block has none" in strange_text
+    assert "None" not in without_figures(strange_text)
+
+
+def test_a_model_from_elsewhere_shows_its_sky(made, tmp_path):
+    run = copy_of(made, tmp_path)
+    for name in run.models:
+        edit(run.output / "models" / name / "manifest.json", lambda manifest: manifest.update(fit=None, parity={}))
+    text = run.page()
+    page = Page(text)
+    assert "No model was trained in this run" in text
+    assert page.table("not scored")[""] == run.models
+    assert "came from elsewhere" in text and "entropy" in page.ids
+
+
+def test_speed_counts_each_job_of_the_present_run_once(strange, strange_text):
+    table = Page(strange_text).table("training_set")
+    n_groups = len(strange.read("tiling/plan.json")["groups"])
+    n_rows = open_catalogue(strange.output / "catalogues" / "features").n_rows
+    seconds = 1.5 * n_groups
+    assert table["features_compute"] == [f"{n_groups}", f"{seconds:.1f}", f"{n_rows:,}", f"{n_rows / seconds:,.0f}"]
+    assert table["inference_run"][:3] == [f"{2 * n_groups}", f"{5 * n_groups:.1f}", f"{2 * n_rows:,}"]
+    assert table["training_fit"] == ["1", "3.0", "", ""]
+    assert table["training_set"][1] == "4.0"
+    assert float(table["report_page"][1]) > 0
+    assert "release_seal" not in table
+
+
+def test_a_run_without_a_seal_is_refused(made, tmp_path):
+    run = copy_of(made, tmp_path)
+    (run.output / "catalogues" / "mlp" / "current.json").unlink()
+    with pytest.raises(FileNotFoundError, match="mlp"):
+        run.page()
