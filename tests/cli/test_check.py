@@ -61,7 +61,7 @@ NEEDS_NO_TABLE = [
     ("forest.yaml", "features", ["missing"], r"forest\.yaml: features missing: none of them measures"),
     ("forest.yaml", "name", "sources", r"forest\.yaml: name: 'sources' is a catalogue of skymill's own"),
     ("forest.yaml", "name", "mlp", "two models are named 'mlp'"),
-    ("forest.yaml", "kind", "forrest", r"forest\.yaml: kind.*'forrest'.*forest, mlp"),
+    ("forest.yaml", "kind", "forrest", r"forest\.yaml: kind.*'forrest'.*known: .*forest, .*mlp"),
     ("survey.yaml", "bands", ["u", "g", "g"], "each band may stand only once"),
     ("survey.yaml", "photometry.psfFlux.ab_offset", {"u": 0.04}, "unit 'nJy' is absolute"),
 ]

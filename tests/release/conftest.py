@@ -39,7 +39,7 @@ class Made:
         return release.seal("sources", self.sources, sources=self.sources, output=self.output)
 
 
-def make(output: Path, survey: SurveyConfig, compute: ComputeSettings, **bounds: int) -> Made:
+def make(output: Path, survey: SurveyConfig, compute: ComputeSettings, **bounds: float) -> Made:
     """Plan and partition a survey."""
     run = RunConfig(name="test", survey="unused", output=str(output), tiling=bounds, compute=compute)
     opened = open_survey(survey, part_rows=run.tiling.part_rows, cache=output / ".cache")

@@ -179,7 +179,7 @@ def test_a_survey_without_sources_is_sealed(
         "name": "none", "format": "parquet", "path": str(tmp_path / "table.parquet"), "bands": ["g"],
         "id": {"column": "id"}, "ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"},
     }  # fmt: skip
-    made = make(tmp_path / "results", SurveyConfig.model_validate(survey), compute)
+    made = make(tmp_path / "results", SurveyConfig.model_validate(survey), compute, max_quarantined_share=1.0)
     for catalogue, manifests in (("sources", made.sources), ("features", made.features())):
         release.seal(catalogue, manifests, sources=made.sources, output=made.output, settings="0" * 12)
         opened = open_catalogue(made.output / "catalogues" / catalogue)
