@@ -14,7 +14,7 @@ import pytest
 from fault_sizes import DAMAGES, FLIPS
 from skies import Sky, write_catalogue
 
-from skymill.store import Pool, Quarantined, StoreError, group_file, open_catalogue, seal, verify
+from skymill.store import Accounting, Pool, Quarantined, StoreError, group_file, open_catalogue, seal, verify
 
 from .conftest import contents
 
@@ -32,9 +32,11 @@ def make(root: Path) -> None:
         group.write(group_file(root, group.settings, group.group))
     group_file(root, whole.settings, whole.group).unlink()
     Pool(root).path(last.tile, last.key).unlink()
-    rows = pa.table({"objectId": [7, 8], "coord_ra": [float("nan"), 5.88e8], "reason": ["position"] * 2})
+    reasons = ["position_missing", "ra_out_of_range"]
+    rows = pa.table({"objectId": [7, 8], "coord_ra": [float("nan"), 5.88e8], "reason": reasons})
+    aside = Accounting(n_in=2, quarantined=dict.fromkeys(reasons, 1))
     for number in (1, 2):
-        seal(root, [first, second], about={"survey": f"drawn {number}"}, quarantined_rows=rows)
+        seal(root, [first, second], about={"survey": f"drawn {number}"}, quarantined_rows=rows, unplaced=aside)
 
 
 def read(root: Path) -> dict[str, object]:

@@ -185,7 +185,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """A leftover of a dead writer goes, nothing else does."""
-        leftover = self.pool.staging / f"{socket.gethostname()}-1-tile"
+        leftover = self.pool.staging / f"{socket.gethostname()}-1-{0:032x}-tile"
         leftover.parent.mkdir(exist_ok=True)
         leftover.touch()
         assert self.pool.sweep() == [leftover]

@@ -98,7 +98,8 @@ def test_a_decided_draft_reads_its_table(table: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(draft("mine", table).replace("unit: DECIDE", "unit: mag_ab").replace("DECIDE", "3.0"))
     seen = preview(open_survey(load_survey(path)), 1000)
-    assert (seen.summary.n_in, seen.summary.n_sources, seen.warnings) == (100, 100, [])
+    assert (seen.summary.n_in, seen.summary.n_sources) == (100, 100)
+    assert all("softening" in warning for warning in seen.warnings)  # which were decided by a throw of the dice
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "hdf5", "vot"])

@@ -19,6 +19,7 @@ from skymill.cli.operating.ingredients import (
     inference_run,
     training_fit,
 )
+from skymill.release.sealing import SEAL
 from skymill.sky import Tile
 
 PARTITION = {"sources": "tiling_partition", "features": "features_compute"}
@@ -248,12 +249,14 @@ class Workflow:
         root = self.root
         for catalogue in self.chain.catalogues:
             model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.models else []
-            files = {*self.manifests(catalogue), *self.manifests("sources"), f"{root}/tiling/plan.json", *model}
+            features = self.manifests("features") if model else []
+            plan = f"{root}/tiling/plan-{self.chain.plan_name}.json"
+            files = {*self.manifests(catalogue), *self.manifests("sources"), *features, plan, *model}
             export = [f"export_onnx {catalogue}"] if model else []
             yield Job(
                 "release_seal",
                 catalogue,
-                output=f"{root}/catalogues/{catalogue}/current.json",
+                output=f"{root}/catalogues/{catalogue}/{SEAL}",
                 inputs=tuple(sorted(files)),
                 after=("tiling_plan", *export, *self._names("sources"), *self._names(catalogue)),
             )
@@ -264,7 +267,7 @@ class Workflow:
             "report_page",
             output=f"{root}/report/index.html",
             inputs=(
-                *(f"{root}/catalogues/{name}/current.json" for name in catalogues),
+                *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),
             ),
             after=(

@@ -147,6 +147,7 @@ class _Bench:
     def model(self, model: ModelConfig) -> None:
         """Fit, export and run a model on what every survey has."""
         from skymill import export, training
+        from skymill.features import make_recipe
         from skymill.inference.settings import algorithm
         from skymill.inference.tiles import ModelRun, TileJob, classify_tile
 
@@ -156,7 +157,8 @@ class _Bench:
         with self._timed(f"training_fit {model.name}", self.labels):
             training.fit(table, model, seed=1, output_folder=folder, threads=1)
         with self._timed(f"export_onnx {model.name}", self.labels):
-            manifest = export.to_onnx(folder / "manifest.json", output=self.output, model=model)
+            recipe = make_recipe(self.survey.config, self.run.features)
+            manifest = export.to_onnx(folder / "manifest.json", output=self.output, model=model, recipe=recipe)
         made = json.loads(manifest.read_bytes())
         run = ModelRun(
             catalogue=str(self._catalogue(model.name)),

@@ -13,6 +13,7 @@ from typing import Any
 from skymill.cli.operating.jobs import STAGES, Job, Workflow
 from skymill.cli.operating.judge import Verdict, followers, judge
 from skymill.cli.operating.receipts import FOLDER, Receipt, compare, receipt_path
+from skymill.release.sealing import SEAL
 from skymill.sky import Tile
 from skymill.store import StoreError
 from skymill.store.paths import CURRENT, GROUPS, SUFFIX, VERSIONS, version_file
@@ -189,7 +190,7 @@ def _job_of(inside: Path, workflow: Workflow, verdicts: Mapping[str, Verdict]) -
     parts = inside.parts
     head, name = parts[0], parts[1] if len(parts) > 1 else ""
     beside = {"tiling": "tiling_plan", "report": "report_page", "models": f"export_onnx {name}"}
-    if head == "catalogues" and len(parts) > 2 and parts[2] in (VERSIONS, CURRENT):
+    if head == "catalogues" and len(parts) > 2 and parts[2] in (VERSIONS, CURRENT, SEAL):
         return _seal_of(inside, workflow, verdicts)
     if head == "models" and inside.suffix == ".onnx" and inside.stem != workflow.onnx(name):
         return None, f"ONNX file of model {name}, of a former export"
