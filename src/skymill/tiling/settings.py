@@ -89,7 +89,9 @@ def column_map(survey: SurveyConfig) -> dict[str, Any]:
     for_features = {name: {"softening"} for name, each in survey.photometry.items() if each.unit != "mag_asinh"}
     elsewhere: dict[str, Any] = dict.fromkeys(("name", "path", "epoch", "simulation"), True)
     others = {"extinction": {"coefficients"}, "photometry": for_features}
-    return survey.model_dump(mode="json", exclude=elsewhere | others) | {"columns": source_roles(survey)}
+    return survey.model_dump(mode="json", exclude=elsewhere | others) | {
+        "columns": [list(role) for role in source_roles(survey)]
+    }
 
 
 def gate_modules(survey: SurveyConfig) -> tuple[str, ...]:
