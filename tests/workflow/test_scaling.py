@@ -17,7 +17,7 @@ from tls_cluster import TlsCluster
 
 from skymill.store import verify
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
 
 QUEUE = REPOSITORY / "tests" / "helpers" / "job_queue.py"
 needs_plugin = pytest.mark.skipif(
