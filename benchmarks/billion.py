@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from inference_memory import PeakMemory
 
 from skymill import features, inference, release, tiling
 from skymill.config import RunConfig, SurveyConfig
@@ -215,21 +215,10 @@ class Ledger:
         }
 
 
-class Memory:
+class Memory(PeakMemory):
     """The most memory that this process and all below it had at one time, shared pages counted once (PSS)."""
 
-    def __init__(self) -> None:
-        self.peak_MB = 0.0
-        self._stop = threading.Event()
-        self._sampler = threading.Thread(target=self._sample, daemon=True)
-
-    def __enter__(self) -> Memory:
-        self._sampler.start()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stop.set()
-        self._sampler.join()
+    peak_MB = 0.0
 
     def _sample(self) -> None:
         me = psutil.Process()
