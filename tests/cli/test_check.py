@@ -45,6 +45,16 @@ def check() -> str:
     return str(result.exception)
 
 
+@pytest.mark.parametrize("member", ["gone", "pool"], ids=["not in the run", "itself an ensemble"])
+def test_members_of_an_ensemble_are_models_fitted_in_the_run(member: str):
+    write_yaml(Path("pool.yaml"), {"name": "pool", "kind": "ensemble", "settings": {"members": ["mlp", member]}})
+    change("config.yaml", "models", ["mlp.yaml", "forest.yaml", "pool.yaml"])
+    message = rf"pool\.yaml: settings\.members: '{member}' is no model fitted in this run, .* choose from mlp, forest"
+    assert re.search(message, check())
+    with pytest.raises(ValueError, match=message):
+        Chain.from_config(read_yaml("config.yaml"))
+
+
 def test_a_right_run_is_right_and_says_what_was_opened():
     assert "run 'patches' is right" in check()
     assert "headers were opened" in check()

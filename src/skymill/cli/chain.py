@@ -37,17 +37,6 @@ class Chain:
         cache = Path(run.output) / ".cache"
         self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
         self.models: dict[str, ModelConfig] = {model.name: model for model in models}
-        self._check_members()
-
-    def _check_members(self) -> None:
-        single = [name for name in self.trained_models if not self.members(name)]
-        for model in self.trained_models:
-            unknown = [name for name in self.members(model) if name not in single]
-            if unknown:
-                raise ConfigError(
-                    f"model '{model}': settings.members: '{unknown[0]}' is no model fitted in this run, or an ensemble "
-                    f"itself; choose from {', '.join(single)}, or add its file to `models`"
-                )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Chain:

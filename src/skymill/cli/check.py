@@ -11,7 +11,7 @@ from typing import Any
 from skymill.config import ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
-from skymill.models import read_settings
+from skymill.models import members_of, read_settings
 from skymill.survey import open_survey
 from skymill.training.choosing import choose_features
 
@@ -29,7 +29,7 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
         return [*faults, f"{run.where}: {error}"]
     for model in models:
         faults += _model(model, features)
-    return faults
+    return [*faults, *_members(models)]
 
 
 def table_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
@@ -73,6 +73,19 @@ def _model(model: ModelConfig, features: list[dict[str, Any]]) -> Iterator[str]:
         yield from _faults_of(read_settings, model.kind, model.settings, source=model.where)
     elif not Path(str(model.path)).is_file():
         yield f"{model.where}: path: {model.path}: no such file; correct it (relative to {Path.cwd()})"
+
+
+def _members(models: list[ModelConfig]) -> Iterator[str]:
+    """An ensemble is made of models that are fitted in the same run and are no ensembles themselves."""
+    members = {model.name: members_of(model.kind, model.settings) for model in models if model.kind != "onnx"}
+    single = [name for name, of in members.items() if not of]
+    for model in models:
+        for name in members.get(model.name, []):
+            if name not in single:
+                yield (
+                    f"{model.where}: settings.members: '{name}' is no model fitted in this run, or an ensemble itself; "
+                    f"choose from {', '.join(single)}, or add its file to `models`"
+                )
 
 
 def _check_labels(run: RunConfig, survey: SurveyConfig) -> None:
