@@ -114,6 +114,8 @@ def spill_part(
         raise ValueError(f"{name}: expected {n_rows} rows, found {content.n_in}: the reader lost or doubled some")
     paths = files.part(key)
     _save(files.rows(key), content.rows, files)
+    if paths.record.is_file():  # only the rows were gone
+        return PartRecord.read(paths.record)
     _save(paths.index, content.index, files)
     _save(paths.counts, np.rec.fromarrays(list(content.counts), dtype=COUNTS).view(COUNTS), files)
     _write_rejected(paths.rejected, content.rejected, files)
