@@ -37,8 +37,8 @@ def find_conflicts(
     if len(ranges) == 1:
         conflicts = ids_at_two_positions(indexes, *ranges[0])
     else:
-        tasks = _tasks(ranges, indexes, n_rows // len(ranges))
-        outcome = run_tasks(_compare_ids, tasks, workers=workers, settings=settings, describe="comparing ids")
+        tasks = compare_tasks(ranges, indexes, n_rows // len(ranges))
+        outcome = run_tasks(compare_ids, tasks, workers=workers, settings=settings, describe="comparing ids")
         if outcome.failures:
             raise RuntimeError(f"comparing ids failed: {next(iter(outcome.failures.values()))}")
         conflicts = np.concatenate([np.empty(0, INDEX), *outcome.results.values()])
@@ -51,7 +51,7 @@ def find_conflicts(
     return conflicts
 
 
-def _tasks(ranges: Sequence[tuple[int, int]], indexes: Sequence[Path], weight: int) -> list[Task]:
+def compare_tasks(ranges: Sequence[tuple[int, int]], indexes: Sequence[Path], weight: int) -> list[Task]:
     """Make a task of each range, of the parts that may have ids in it."""
     lowest, highest = id_extents(indexes).T
     tasks = []
@@ -61,6 +61,7 @@ def _tasks(ranges: Sequence[tuple[int, int]], indexes: Sequence[Path], weight: i
     return tasks
 
 
-def _compare_ids(work: tuple[int, int, list[Path]]) -> NDArray[np.void]:
+def compare_ids(work: tuple[int, int, list[Path]]) -> NDArray[np.void]:
+    """Do one of `compare_tasks`."""
     low, high, indexes = work
     return ids_at_two_positions(indexes, low, high)
