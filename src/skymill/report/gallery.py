@@ -17,6 +17,7 @@ from skymill.features import make_recipe, reference_band
 from skymill.report.figures import (
     draw_by_magnitude,
     draw_confusion,
+    draw_coverage,
     draw_history,
     draw_reliability,
     draw_thresholds,
@@ -64,10 +65,12 @@ def embed(figure: Figure, title: str, alt: str) -> Picture:
 def model_galleries(made: Run, run: RunConfig, survey: SurveyConfig) -> list[Gallery]:
     """Draw the trained models side by side."""
     axis = magnitude_axis(run, survey)
+    with_sets = [pair for pair in made.trained if "conformal" in pair[1].metrics]
     galleries = [
         Gallery("confusion", "Confusion", CONFUSION, [_confusion(*pair) for pair in made.trained]),
         Gallery("calibration", "Calibration", CALIBRATION, [_reliability(*pair) for pair in made.trained]),
         Gallery("magnitude", "By magnitude", MAGNITUDE, [_by_magnitude(*pair, axis) for pair in made.trained]),
+        Gallery("conformal", "Conformal sets", CONFORMAL, [_coverage(*pair, axis) for pair in with_sets]),
         Gallery("thresholds", "Cuts on a probability", THRESHOLDS, [_thresholds(*pair) for pair in made.trained]),
         Gallery("learning", "Learning", LEARNING, [_history(*pair) for pair in made.trained if pair[1].history]),
     ]
@@ -83,6 +86,11 @@ MAGNITUDE = (
     "Completeness is the share of a true class that is found, purity the share of what is called that class which is "
     "right. Bins hold equal numbers of test sources, bars are 68 % intervals (Wilson). Look here first for the faint "
     "end: the survey may go deeper than its labels."
+)
+CONFORMAL = (
+    "The catalogue gives each source a set of classes that cannot be excluded. Of all sources of a class, the dashed "
+    "share was promised to have it in their set; where a class falls below it, here by magnitude, its sources are less "
+    "like the rest of their class. Bars are 95 % intervals over blocks of sky."
 )
 THRESHOLDS = (
     "What a sample cut at some probability of one class would be like. Upper panel: the ROC curve, its horizontal axis "
@@ -115,6 +123,14 @@ def _reliability(model: ModelResult, test: TestSet) -> Picture:
 def _by_magnitude(model: ModelResult, test: TestSet, axis: str) -> Picture:
     figure = draw_by_magnitude(test.magnitude, test.label, test.predicted, model.classes, axis=axis)
     return embed(figure, model.name, f"Completeness and purity of each class of {model.name} against {axis}.")
+
+
+def _coverage(model: ModelResult, test: TestSet, axis: str) -> Picture:
+    sets = test.metrics["conformal"]
+    said = ", ".join(f"{100 * each['covered']['value']:.1f} % of {name}" for name, each in sets["by_class"].items())
+    promised = f"promised {100 * sets['coverage']:g} %"
+    alt = f"Coverage of the conformal sets of {model.name} by class and magnitude: {said}; {promised}."
+    return embed(draw_coverage(sets, model.classes, axis=axis), model.name, alt)
 
 
 def _thresholds(model: ModelResult, test: TestSet) -> Picture:

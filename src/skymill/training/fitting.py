@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from skymill.config import ModelConfig
 from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
+from skymill.models.conformal import ConformalSets
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
 from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
+from skymill.training.conformal import evaluate_sets, fit_sets
 from skymill.training.identity import identity
 from skymill.training.leaks import refuse_leaks
 from skymill.training.metrics import evaluate
@@ -45,6 +47,7 @@ class Fit:
     folder: Path
     model: Model
     calibration: Calibration
+    sets: ConformalSets | None
     manifest: dict[str, Any]
 
     @property
@@ -115,6 +118,9 @@ def fit(
     test, test_left_out = data.rows("test")
     probabilities = learned.calibration.apply(learned.model.predict_probabilities(test.features))
     metrics = evaluate(probabilities, test.labels, test.magnitude, test.block, classes=data.classes, seed=seed)
+    if learned.sets is not None:
+        where = (test.labels, test.magnitude, test.block)
+        metrics["conformal"] = evaluate_sets(learned.sets, probabilities, *where, classes=data.classes, seed=seed)
     logger.info(
         "%s: %s", model.name, {name: metrics["overall"][name]["value"] for name in ("accuracy", "log_loss", "ece")}
     )
@@ -133,6 +139,8 @@ def fit(
     }
     card = make_card(manifest, metrics, data.metadata)
     calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
+    if learned.sets is not None:
+        calibration["conformal"] = learned.sets.as_dict(data.classes)
     files = {
         "calibration.json": _json(calibration),
         "metrics.json": _json(metrics),
@@ -162,6 +170,7 @@ class _Learned:
     model: Model
     calibration: Calibration
     calibrations_tried: Mapping[str, Any]
+    sets: ConformalSets | None
     rows: dict[str, int]
     left_out: dict[str, int]
 
@@ -180,15 +189,23 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
         seed=seed,
         place=place,
     )
+    given = fitted.predict_probabilities(validation.features)
     calibration, tried = fit_calibration(
-        fitted.predict_probabilities(validation.features),
+        given, validation.labels, method=model.calibration, class_weights=class_weights, seed=seed
+    )
+    sets = fit_sets(
+        given,
         validation.labels,
-        method=model.calibration,
+        validation.block,
+        coverage=model.conformal_coverage,
+        method="none" if model.calibration == "none" else calibration.method,
         class_weights=class_weights,
         seed=seed,
     )
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
-    return _Learned(fitted, calibration, tried, rows, {"train": train_left_out, "validation": validation_left_out})
+    return _Learned(
+        fitted, calibration, tried, sets, rows, {"train": train_left_out, "validation": validation_left_out}
+    )
 
 
 def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
@@ -218,8 +235,9 @@ def load_fit(folder: str | Path) -> Fit:
             raise TrainingSetError(
                 f"{folder / name}: expected SHA-256 {short(expected)}, found {short(found)}; fit the model again"
             )
-    calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
-    return Fit(folder, find(manifest["kind"]).load(folder), calibration, manifest)
+    settled = json.loads((folder / "calibration.json").read_text())
+    sets = ConformalSets.from_dict(settled["conformal"], manifest["classes"]) if "conformal" in settled else None
+    return Fit(folder, find(manifest["kind"]).load(folder), Calibration.from_dict(settled), sets, manifest)
 
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
