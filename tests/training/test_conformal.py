@@ -134,6 +134,15 @@ def test_cells_of_class_and_magnitude_count_their_own_rows() -> None:
             assert interval["low"] <= interval["value"] <= interval["high"]
 
 
+def test_a_set_follows_from_the_probabilities_of_a_catalogue() -> None:
+    """In float64 a probability may lie below a threshold that it equals once both are float32."""
+    t = float(np.float32(0.3))
+    sets = ConformalSets(0.9, (t, t))
+    assert sets.contain(np.array([[np.nextafter(t, 0), np.nextafter(np.float32(t), np.float32(0))]])).tolist() == [
+        [True, False]
+    ]
+
+
 def test_thresholds_survive_writing_and_need_every_class() -> None:
     sets = ConformalSets(0.95, (0.5, float(np.float32(0.1)), 0.0))
     assert ConformalSets.from_dict(sets.as_dict(CLASSES), CLASSES) == sets
