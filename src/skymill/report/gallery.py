@@ -23,6 +23,7 @@ from skymill.report.figures import (
     draw_thresholds,
 )
 from skymill.report.gather import ModelResult, Run, TestSet
+from skymill.report.importance_figures import draw_attributions, draw_importance
 from skymill.report.sky_map import draw_sky_map
 
 PIXELS_AN_INCH = 96
@@ -72,6 +73,8 @@ def model_galleries(made: Run, run: RunConfig, survey: SurveyConfig) -> list[Gal
         Gallery("magnitude", "By magnitude", MAGNITUDE, [_by_magnitude(*pair, axis) for pair in made.trained]),
         Gallery("conformal", "Conformal sets", CONFORMAL, [_coverage(*pair, axis) for pair in with_sets]),
         Gallery("thresholds", "Cuts on a probability", THRESHOLDS, [_thresholds(*pair) for pair in made.trained]),
+        Gallery("importance", "What the models go by", IMPORTANCE, [_importance(*pair) for pair in made.trained]),
+        Gallery("attributions", "Source by source", ATTRIBUTIONS, [_attributions(*pair) for pair in made.trained]),
         Gallery("learning", "Learning", LEARNING, [_history(*pair) for pair in made.trained if pair[1].history]),
     ]
     return [gallery for gallery in galleries if gallery.pictures]
@@ -95,6 +98,16 @@ CONFORMAL = (
 THRESHOLDS = (
     "What a sample cut at some probability of one class would be like. Upper panel: the ROC curve, its horizontal axis "
     "logarithmic, because a per cent of a common class can swamp a rare one. Lower panel: purity against completeness."
+)
+IMPORTANCE = (
+    "What a model loses on the test set when a feature is shuffled among the sources: above by groups, shuffled as a "
+    "whole, below one by one. A feature that others repeat costs little alone. Bars are 95 % intervals over blocks of "
+    "sky."
+)
+ATTRIBUTIONS = (
+    "What each feature did to the probability of a class (Shapley values), a dot for each of some test sources, as "
+    "many of each class. Dots are dark where the feature's value is low, bright where it is high, grey where it is not "
+    "measured."
 )
 LEARNING = "Losses after each epoch; training stops when the validation set no longer gains."
 
@@ -139,6 +152,18 @@ def _thresholds(model: ModelResult, test: TestSet) -> Picture:
         f"; mean area under the ROC curves {auc:.4f}." if auc is not None else "."
     )
     return embed(draw_thresholds(test.label, test.probabilities, model.classes), model.name, alt)
+
+
+def _importance(model: ModelResult, test: TestSet) -> Picture:
+    first, *_ = sorted(test.importance["features"], key=lambda one: -one["log_loss"]["value"])
+    alt = f"Log-loss that shuffling features adds for {model.name}; most costly is {first['name']}."
+    return embed(draw_importance(test.importance), model.name, alt)
+
+
+def _attributions(model: ModelResult, test: TestSet) -> Picture:
+    names, values, effect = test.attributions
+    alt = f"Changes of each class's probability by {model.name}'s most moving features, for {len(values)} sources."
+    return embed(draw_attributions(effect, values, names, model.classes), model.name, alt)
 
 
 def _history(model: ModelResult, test: TestSet) -> Picture:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from skymill.report.sky_counts import SkyCounts, count_classes
 from skymill.store import Accounting, Catalogue, open_catalogue
+from skymill.training.attribution import VALUE
 
 CATALOGUES = ("sources", "features")
 """Catalogues that every run has, before those of its models."""
@@ -31,6 +32,8 @@ class TestSet:
     label: NDArray[np.int64]
     magnitude: NDArray[np.float64]
     probabilities: NDArray[np.float64]  # (n, classes)
+    importance: dict[str, Any]
+    attributions: Attributions
     history: dict[str, list[float]] = field(default_factory=dict)
     """Columns of `history.csv`; empty where the model does not learn in epochs."""
 
@@ -38,6 +41,15 @@ class TestSet:
     def predicted(self) -> NDArray[np.int64]:
         """The most probable class of each row."""
         return np.argmax(self.probabilities, axis=1)
+
+
+class Attributions(NamedTuple):
+    """What features did to the probabilities of some test sources."""
+
+    names: list[str]
+    """Of the features."""
+    values: NDArray[np.float64]  # (n, f)
+    effect: NDArray[np.float64]  # (n, f, classes)
 
 
 @dataclass(frozen=True)
@@ -133,8 +145,19 @@ def read_test_set(folder: Path, classes: list[str]) -> TestSet:
         table["label"].to_numpy().astype(np.int64),
         table["magnitude"].to_numpy().astype(np.float64),
         np.column_stack([table[f"p_{kind}"].to_numpy() for kind in classes]).astype(np.float64),
+        read_json(folder / "importance.json"),
+        read_attributions(folder / "attributions.parquet", classes),
         {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
     )
+
+
+def read_attributions(path: Path, classes: list[str]) -> Attributions:
+    """Read what features did to single sources."""
+    table = pq.read_table(path)
+    names = table.column_names[3:]
+    of = np.array(table["of"].to_pylist())
+    matrix = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
+    return Attributions(names, matrix[of == VALUE], np.stack([matrix[of == one] for one in classes], axis=2))
 
 
 def read_stages(run: Run) -> list[Stage]:
