@@ -52,7 +52,8 @@ def some_positions(n=2000):
 @pytest.mark.parametrize("galactic", [False, True])
 @pytest.mark.parametrize("partial", [False, True])
 @pytest.mark.parametrize("nest", [False, True])
-def test_every_kind_of_table_gives_the_sky_it_was_made_of(tmp_path, nest, partial, galactic):
+def test_every_kind_of_table_gives_the_sky_it_was_made_of(tmp_path, nest, partial, galactic, monkeypatch):
+    monkeypatch.setattr("skymill.survey.maps.BLOCK_PIXELS", 20_000)
     values = sampled(nest=nest, galactic=galactic)
     cards = {"ORDERING": "NESTED" if nest else "RING", "COORDSYS": "G" if galactic else "C"}
     pixels = np.random.default_rng(0).permutation(len(values)) if partial else None

@@ -21,5 +21,7 @@ rule report_page:
     resources:
         mem_mb=memory,
         runtime=60,
+    params:
+        maps=CHAIN.maps_digest,
     script:
         "../../scripts/report_page.py"

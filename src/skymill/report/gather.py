@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.report.sky_counts import SkyCounts, count_classes
-from skymill.store import Accounting, Catalogue, open_catalogue
+from skymill.sky import at_order
+from skymill.store import Accounting, Catalogue, open_catalogue, short
 
 CATALOGUES = ("sources", "features")
 """Catalogues that every run has, before those of its models."""
@@ -31,6 +32,12 @@ class TestSet:
     label: NDArray[np.int64]
     magnitude: NDArray[np.float64]
     probabilities: NDArray[np.float64]  # (n, classes)
+    object_id: NDArray[np.int64]
+    healpix29: NDArray[np.int64]
+    block: NDArray[np.int64]
+    """Block of sky of the split that each row lies in."""
+    set_path: Path
+    """The training set, whose rows of the split `test` these are."""
     history: dict[str, list[float]] = field(default_factory=dict)
     """Columns of `history.csv`; empty where the model does not learn in epochs."""
 
@@ -125,6 +132,10 @@ def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
 def read_test_set(folder: Path, classes: list[str]) -> TestSet:
     """Read a fit's metrics, predictions and history."""
     table = pq.read_table(folder / "predictions.parquet")
+    object_id = table["objectId"].to_numpy()
+    learned = read_json(folder / "manifest.json")["training_set"]
+    set_path = folder.parents[1] / "sets" / f"{short(learned)}.parquet"
+    healpix29, block = places_of(object_id, set_path)
     with (folder / "history.csv").open(newline="") as file:
         epochs = list(csv.DictReader(file))
     return TestSet(
@@ -133,8 +144,31 @@ def read_test_set(folder: Path, classes: list[str]) -> TestSet:
         table["label"].to_numpy().astype(np.int64),
         table["magnitude"].to_numpy().astype(np.float64),
         np.column_stack([table[f"p_{kind}"].to_numpy() for kind in classes]).astype(np.float64),
+        object_id,
+        healpix29,
+        block,
+        set_path,
         {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
     )
+
+
+def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give `_healpix_29` and the block of sky of sources of a training set's test split.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not in it.
+    """
+    table = pq.read_table(set_path, columns=["objectId", "_healpix_29"], filters=[("split", "==", "test")])
+    ids, pixels = table["objectId"].to_numpy(), table["_healpix_29"].to_numpy()
+    order = np.argsort(ids)
+    place = order[np.minimum(np.searchsorted(ids, object_id, sorter=order), len(ids) - 1)]
+    if (ids[place] != object_id).any():
+        strange = object_id[ids[place] != object_id]
+        raise ValueError(f"{set_path}: source {strange[0]} of a model's predictions is not in it; fit the model again")
+    split = json.loads(table.schema.metadata[b"skymill"])["split"]
+    return pixels[place], at_order(pixels[place], split["order"])
 
 
 def read_stages(run: Run) -> list[Stage]:
