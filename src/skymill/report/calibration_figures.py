@@ -35,7 +35,11 @@ def curves_by_magnitude(
     """
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
     finite = np.isfinite(magnitude)
-    cuts = np.unique(np.quantile(magnitude[finite], np.linspace(0, 1, MAGNITUDE_BINS + 1))) if finite.any() else []
+    cuts: NDArray[np.floating] = (
+        np.unique(np.quantile(magnitude[finite], np.linspace(0, 1, MAGNITUDE_BINS + 1)))
+        if finite.any()
+        else np.empty(0)
+    )
     edges = np.linspace(0, 1, RELIABILITY_BINS + 1)
     curves = []
     for low, high in itertools.pairwise(cuts):

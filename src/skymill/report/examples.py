@@ -13,9 +13,9 @@ from skymill.report.gather import TestSet
 EACH = 4
 """Sources of one kind and class."""
 KINDS = {
-    "typical": "probability nearest to the median of those found",
-    "least certain": "highest entropy",
-    "most confidently wrong": "highest probability of another class",
+    "typical": "Found, with a probability nearest to the median of those found",
+    "least certain": "The highest entropy of the probabilities",
+    "most confidently wrong": "The highest probability of another class",
 }
 MAGNITUDE, ERROR = "{band}_asinh_mag", "{band}_asinh_mag_err"
 WIDTH, HEIGHT, MARGIN = 150.0, 92.0, 12.0
@@ -30,8 +30,8 @@ Point = tuple[float, float]
 class Plot:
     """Magnitudes by band, placed in a box of WIDTH by HEIGHT: y grows downwards, as magnitudes do."""
 
-    points: list[tuple[str, float, float, float]]
-    """Band, x, y and half the length of the error bar, of each measured magnitude."""
+    points: list[tuple[str, float, float, float, float]]
+    """Band, x, y, half the length of the error bar, and the magnitude, of each that is measured."""
     usual: list[Point]
     """The same source, were its colours the median of its true class."""
     bands: list[tuple[str, float]]
@@ -60,6 +60,11 @@ class Examples:
     kind: str
     why: str
     sources: list[Example]
+
+    @property
+    def anchor(self) -> str:
+        """Its place in the page."""
+        return f"{self.name}-{self.kind}".replace(" ", "-")
 
 
 def examples_of(test: TestSet, classes: list[str], bands: list[str]) -> list[Examples]:
@@ -120,8 +125,8 @@ def lay_out(magnitude: Floats, error: Floats, usual: Floats, bands: list[str]) -
     usual_y = MARGIN + (usual - centre + span / 2) * scale
     return Plot(
         [
-            (band, float(x), float(place), float(np.nan_to_num(half) * scale))
-            for band, x, place, half in zip(bands, xs, y, error, strict=True)
+            (band, float(x), float(place), float(np.nan_to_num(half) * scale), float(value))
+            for band, x, place, half, value in zip(bands, xs, y, error, magnitude, strict=True)
             if np.isfinite(place)
         ],
         [(float(x), float(place)) for x, place in zip(xs, usual_y, strict=True) if np.isfinite(place)],

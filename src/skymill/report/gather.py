@@ -80,21 +80,6 @@ class Run:
         return [(model, model.test) for model in self.models if model.test is not None]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Rows and seconds of all jobs of one rule."""
-
-    name: str
-    jobs: int
-    rows: int | None
-    seconds: float
-
-    @property
-    def rate(self) -> float | None:
-        """Rows per second, where the rule handles rows."""
-        return self.rows / self.seconds if self.rows and self.seconds else None
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read one of the run's JSON files."""
     content: dict[str, Any] = json.loads(path.read_text())
@@ -171,8 +156,8 @@ def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.
     return pixels[place], at_order(pixels[place], split["order"])
 
 
-def read_stages(run: Run) -> list[Stage]:
-    """Give rows and seconds of each rule from Snakemake's benchmark files.
+def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:
+    """Give Snakemake's benchmark files of each rule, and the rows it handled.
 
     Only files of what the run now consists of count: those of an earlier fit or of a group that is gone stay on disk.
     Rules without a file, because nothing of theirs ran under Snakemake, are left out.
@@ -193,18 +178,9 @@ def read_stages(run: Run) -> list[Stage]:
         ),
         "release_seal": ([f"release_seal/{name}" for name in run.catalogues], None),
     }
-    stages = []
-    for name, (stems, rows) in files.items():
-        seconds = [_seconds(path) for path in _present(folder / f"{stem}.tsv" for stem in stems)]
-        if seconds:
-            stages.append(Stage(name, len(seconds), rows, sum(seconds)))
-    return stages
+    there = {name: (_present(folder / f"{stem}.tsv" for stem in stems), rows) for name, (stems, rows) in files.items()}
+    return {name: found for name, found in there.items() if found[0]}
 
 
 def _present(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.is_file()]
-
-
-def _seconds(path: Path) -> float:
-    with path.open(newline="") as file:
-        return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))

@@ -77,7 +77,10 @@ class Partition:
         wrong = [part for part in self.parts if part.wrong]
         if not wrong:
             return f"In none of the {len(self.parts)} parts is the error larger than chance allows."
-        said = [f"{part.name} (says {100 * part.said:.1f} %, is right {100 * part.right:.1f} %)" for part in wrong]
+        said = [
+            f"{part.name} (ECE {part.ece:.3f}; says {100 * part.said:.1f} %, is right {100 * part.right:.1f} %)"
+            for part in wrong
+        ]
         return f"Significantly miscalibrated in {len(wrong)} of the {len(self.parts)} parts: {'; '.join(said)}."
 
 

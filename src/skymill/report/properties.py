@@ -35,12 +35,15 @@ class Property:
     origin : str
         Where the values come from, for people.
     sky : PixelMap
+    declared : bool
+        Whether the survey gives it, or it was derived here.
     """
 
     name: str
     unit: str
     origin: str
     sky: PixelMap
+    declared: bool
 
     @property
     def quantity(self) -> str:
@@ -65,13 +68,21 @@ def properties_of(survey: SurveyConfig, sources: Catalogue, bands: list[str]) ->
     TableError
         If a map cannot be read.
     """
-    declared = [Property(name, each.unit, each.path, read_map(name, each)) for name, each in survey.maps.items()]
+    declared = [Property(name, each.unit, each.path, read_map(name, each), True) for name, each in survey.maps.items()]
     flux = point_flux(sources)
     if flux is None or any(each.quantity == "depth" for each in declared):
         return declared
     origin = f"errors of {flux} of sources below {FAINT:g} sigma"
     derived = zip(bands, derive_depths(sources, flux), strict=True)
-    return [*(Property(f"depth_{band}", "mag", origin, sky) for band, sky in derived if len(sky.pixels)), *declared]
+    return [
+        *(Property(f"depth_{band}", "mag", origin, sky, False) for band, sky in derived if len(sky.pixels)),
+        *declared,
+    ]
+
+
+def shown(properties: list[Property], band: str) -> list[Property]:
+    """Choose those to draw and to judge calibration by: all declared ones, of the others the depth in one band."""
+    return [each for each in properties if each.declared or each.name == f"depth_{band}"]
 
 
 def point_flux(sources: Catalogue) -> str | None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from skymill.report.figures import COLOURS
+from skymill.report.gather import Run, benchmark_files
 
 WIDTH = 9.4
 """Inches: the whole page."""
@@ -35,6 +36,35 @@ class Job:
     end: float
     memory: float
     cores: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Rows and seconds of all jobs of one rule."""
+
+    name: str
+    jobs: int
+    rows: int | None
+    seconds: float
+
+    @property
+    def rate(self) -> float | None:
+        """Rows per second, where the rule handles rows."""
+        return self.rows / self.seconds if self.rows and self.seconds else None
+
+
+def read_jobs(run: Run) -> dict[str, list[Job]]:
+    """Give the jobs of each rule that the run now consists of."""
+    files = benchmark_files(run)
+    return {rule: [read_job(rule, path) for path in paths] for rule, (paths, _) in files.items()}
+
+
+def stages_of(run: Run, jobs: Mapping[str, Sequence[Job]]) -> list[Stage]:
+    """Add up the jobs of each rule."""
+    files = benchmark_files(run)
+    return [
+        Stage(rule, len(each), files[rule][1], sum(job.end - job.start for job in each)) for rule, each in jobs.items()
+    ]
 
 
 def read_job(rule: str, path: Path) -> Job:
