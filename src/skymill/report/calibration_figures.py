@@ -53,19 +53,20 @@ def curves_by_magnitude(
 
 def draw_reliability_by_magnitude(curves: list[Curve], *, axis: str) -> Figure:
     """Draw the curves over each other, bright ones light, faint ones dark."""
-    figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
     for number, curve in enumerate(curves):
         colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
         style: dict[str, Any] = {"color": colour, "marker": mark, "markersize": 5, "capsize": 2, "linewidth": 1.2}
         axes.errorbar(curve.said, curve.right, yerr=curve.error, label=curve.name, **style)
-    lowest = min((float(curve.said.min()) for curve in curves if len(curve.said)), default=0.0)
-    axes.set_xlim(max(lowest - 0.05, 0), 1.02)
-    axes.set_ylim(max(lowest - 0.15, -0.03), 1.03)
+    filled = [curve for curve in curves if len(curve.said)]
+    axes.set_xlim(max(min((float(curve.said.min()) for curve in filled), default=0.0) - 0.05, 0), 1.02)
+    lowest = min((float((curve.right - curve.error[0]).min()) for curve in filled), default=0.0)
+    axes.set_ylim(max(lowest - 0.05, -0.03), 1.03)
     axes.set_xlabel("probability of the most probable class")
     axes.set_ylabel("share that is right")
-    axes.legend(frameon=False, title=axis, fontsize=9, title_fontsize=9)
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, title=axis, fontsize=9, title_fontsize=9)
     return figure
 
 

@@ -18,8 +18,9 @@ KINDS = {
     "most confidently wrong": "The highest probability of another class",
 }
 MAGNITUDE, ERROR = "{band}_asinh_mag", "{band}_asinh_mag_err"
-WIDTH, HEIGHT, MARGIN = 150.0, 92.0, 12.0
-"""Of a plot, in CSS pixels."""
+WIDTH, HEIGHT = 150.0, 96.0
+LEFT, RIGHT, TOP, BOTTOM = 10.0, 32.0, 10.0, 20.0
+"""Of a plot and the margins around its points, in CSS pixels."""
 LEAST_SPAN = 1.0
 """Magnitudes that a plot spans at least."""
 Floats = NDArray[np.float64]
@@ -119,10 +120,10 @@ def lay_out(magnitude: Floats, error: Floats, usual: Floats, bands: list[str]) -
     both = np.concatenate([magnitude - np.nan_to_num(error), magnitude + np.nan_to_num(error), usual])
     both = both[np.isfinite(both)] if np.isfinite(both).any() else np.zeros(1)
     centre, span = (both.max() + both.min()) / 2, max(np.ptp(both), LEAST_SPAN)
-    scale = (HEIGHT - 2 * MARGIN) / span
-    xs = np.linspace(MARGIN, WIDTH - MARGIN, len(bands)) if len(bands) > 1 else np.array([WIDTH / 2])
-    y = MARGIN + (magnitude - centre + span / 2) * scale
-    usual_y = MARGIN + (usual - centre + span / 2) * scale
+    scale = (HEIGHT - TOP - BOTTOM) / span
+    xs = np.linspace(LEFT, WIDTH - RIGHT, len(bands)) if len(bands) > 1 else np.array([WIDTH / 2])
+    y = TOP + (magnitude - centre + span / 2) * scale
+    usual_y = TOP + (usual - centre + span / 2) * scale
     return Plot(
         [
             (band, float(x), float(place), float(np.nan_to_num(half) * scale), float(value))

@@ -24,6 +24,8 @@ FEWEST_BLOCKS = 5
 """Resamples of fewer blocks say little of what other blocks would give."""
 QUANTILE_BINS = 4
 RESAMPLES = 1000
+FEWEST_DRAWS, MOST_DRAWS, NUMBERS_DRAWN = 1000, 10_000, 20_000_000
+"""Of right probabilities: many where rows are few, since a small p stands on few of the draws."""
 Floats = NDArray[np.float64]
 
 
@@ -115,11 +117,13 @@ def calibration_of(
     """Measure the calibration of some rows as `training.metrics` does: the same error, limits and chance."""
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == label
     ece = expected_calibration_error(probabilities, label)
-    chance = calibrated_errors(probabilities, seed=seed, resamples=RESAMPLES)
+    draws = int(np.clip(NUMBERS_DRAWN / len(label), FEWEST_DRAWS, MOST_DRAWS))
+    chance = calibrated_errors(probabilities, seed=seed, resamples=draws)
     tails = 50 * (1 - CONFIDENCE), 50 * (1 + CONFIDENCE)
     chance_high = float(np.percentile(chance, tails[1]))
     drawn = resampled_errors(top, right, block, seed=seed)
-    low, high = np.percentile(drawn, tails) if len(drawn) else (np.nan, np.nan)
+    # The basic bootstrap's limits (Davison & Hinkley 1997, eq. 5.6), down to 0 where chance explains the error.
+    high, low = np.maximum(2 * ece - np.percentile(drawn, tails), 0) if len(drawn) else (np.nan, np.nan)
     return Part(
         name,
         n=len(label),
@@ -127,11 +131,11 @@ def calibration_of(
         said=float(top.mean()),
         right=float(right.mean()),
         ece=ece,
-        low=0.0 if ece <= chance_high else max(2 * ece - float(high), 0.0),
-        high=max(2 * ece - float(low), 0.0),
+        low=float(low if ece > chance_high or not len(drawn) else 0.0),
+        high=float(high),
         chance=float(chance.mean()),
         chance_high=chance_high,
-        p=float((1 + np.count_nonzero(chance >= ece)) / (1 + RESAMPLES)),
+        p=float((1 + np.count_nonzero(chance >= ece)) / (1 + draws)),
     )
 
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from skymill.config import RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.report.examples import HEIGHT, WIDTH, examples_of
-from skymill.report.gallery import magnitude_axis, sky_galleries
+from skymill.report.gallery import magnitude_axis
 from skymill.report.gather import ModelResult, Run
-from skymill.report.local_calibration import FEWEST_BLOCKS, Partition
+from skymill.report.local_calibration import FEWEST_BLOCKS
 from skymill.report.survey_gallery import magnitude_gallery
 
 
-def model_content(
-    model: ModelResult, partitions: Sequence[Partition], made: Run, run: RunConfig, survey: SurveyConfig
-) -> dict[str, Any]:
+def model_content(model: ModelResult, made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
     """Give what the template shows of one model; a model from elsewhere has no test set here, and shows its sky."""
     test = model.test
     content = {
         "name": model.name,
         "classes": model.classes,
         "catalogue": made.catalogues[model.name].version,
-        "maps": sky_galleries(model),
-        "partitions": partitions,
         "examples": [],
         "card": None,
     }

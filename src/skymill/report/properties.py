@@ -72,7 +72,7 @@ def properties_of(survey: SurveyConfig, sources: Catalogue, bands: list[str]) ->
     flux = point_flux(sources)
     if flux is None or any(each.quantity == "depth" for each in declared):
         return declared
-    origin = f"errors of {flux} of sources below {FAINT:g} sigma"
+    origin = f"errors of {flux} below {FAINT:g} sigma"
     derived = zip(bands, derive_depths(sources, flux), strict=True)
     return [
         *(Property(f"depth_{band}", "mag", origin, sky, False) for band, sky in derived if len(sky.pixels)),

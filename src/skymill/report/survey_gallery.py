@@ -44,7 +44,8 @@ class LocalGallery(Gallery):
 class PropertyFacts:
     """What a map holds: median and central 68 % of its pixels, their area (deg2) and width (arcmin)."""
 
-    label: str
+    name: str
+    unit: str
     origin: str
     median: float
     low: float
@@ -56,14 +57,14 @@ class PropertyFacts:
 def local_galleries(partitions: Mapping[str, Sequence[Partition]]) -> list[LocalGallery]:
     """Draw the partitions of all models side by side; they divide the sky in the same parts."""
     galleries = []
-    for each in zip(*partitions.values(), strict=True):
+    for number, each in enumerate(zip(*partitions.values(), strict=True)):
         pictures = [
             embed(draw_local_calibration(partition), name, f"{partition.title}, {name}: {partition.told}")
             for name, partition in zip(partitions, each, strict=True)
         ]
         told = [(name, partition.told) for name, partition in zip(partitions, each, strict=True)]
         title = f"Calibration by {each[0].title[0].lower()}{each[0].title[1:]}"
-        galleries.append(LocalGallery(f"local-{each[0].anchor}", title, LOCAL, pictures, told))
+        galleries.append(LocalGallery(f"local-{each[0].anchor}", title, LOCAL if not number else "", pictures, told))
     return galleries
 
 
@@ -109,7 +110,14 @@ def property_facts(properties: Sequence[Property]) -> list[PropertyFacts]:
         pixel_area = SQUARE_DEGREES / (12 * 4**each.sky.order)
         facts.append(
             PropertyFacts(
-                each.label, each.origin, median, low, high, len(known) * pixel_area, 60 * float(np.sqrt(pixel_area))
+                each.name,
+                each.unit,
+                each.origin,
+                median,
+                low,
+                high,
+                len(known) * pixel_area,
+                60 * float(np.sqrt(pixel_area)),
             )
         )
     return facts

@@ -149,5 +149,5 @@ def draw_timeline(jobs: Mapping[str, Sequence[Job]]) -> Figure:
         for cut in cuts:
             axes.axvline(cut, color="0.3", linewidth=1, linestyle=":")
     memory.set_xlabel("seconds since the first job" + (", without pauses (dotted)" if cuts else ""))
-    memory.set_xlim(left=0)
+    memory.set_xlim(0, max(job.end for job in every))
     return figure

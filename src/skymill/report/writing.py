@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from skymill.config import RunConfig, SurveyConfig
 from skymill.features import make_recipe, reference_band
-from skymill.report.gallery import Picture, embed, model_galleries, sky_galleries
+from skymill.report.gallery import Gallery, Picture, embed, model_galleries, sky_galleries
 from skymill.report.gather import ModelResult, Run, read_run
 from skymill.report.local_calibration import Partition, partitions_of
 from skymill.report.model_page import model_content
@@ -51,11 +51,13 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
     partitions = {model.name: partitions_of(test, seen, seed=run.seed) for model, test in made.trained}
     folder = output / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    content = content_of(made, run, survey)
+    maps = {model.name: sky_galleries(model) for model in made.models}
+    content = content_of(made, maps, run, survey)
     content |= survey_content(made, properties, seen, partitions)
     write_plots(folder / "plots", made, content["galleries"], content["maps"])
     for model in made.models:
-        own = model_content(model, partitions.get(model.name, []), made, run, survey)
+        own = model_content(model, made, run, survey)
+        own |= {"maps": maps[model.name], "partitions": partitions.get(model.name, [])}
         _write(folder / content["pages"][model.name], "model.html", content | own)
     content["stages"].append(Stage("report_page", 1, None, time.perf_counter() - started))
     _write(folder / "index.html", "page.html", content)
@@ -72,10 +74,10 @@ def _write(path: Path, template: str, content: Mapping[str, Any]) -> None:
     path.write_text(environment.get_template(template).render(content), encoding="utf-8")
 
 
-def content_of(made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
+def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
     """Give what the template shows of models, catalogues and jobs."""
     accounts = made.accounts
-    shown = best_model(made)
+    best = best_model(made)
     jobs = read_jobs(made)
     return {
         "run": run,
@@ -89,8 +91,8 @@ def content_of(made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any
         "metrics": metric_rows(made),
         "classes": class_rows(made),
         "galleries": model_galleries(made, run, survey),
-        "mapped": shown.name if shown else None,
-        "maps": sky_galleries(shown) if shown else [],
+        "mapped": best.name if best else None,
+        "maps": maps[best.name] if best else [],
         "models": [model.name for model in made.models],
         "pages": {model.name: f"model-{model.name}.html" for model in made.models},
         "found": found_rows(made.models),
