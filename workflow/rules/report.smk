@@ -4,42 +4,34 @@
 #   writes  report/index.html, report/model-{model}.html, report/plots/
 
 
+def shown(name, caption, category, **labels):
+    return report(
+        f"<results>/report/{name}",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
+
+
 def model_pages():
     return [
-        report(
-            f"<results>/report/model-{model}.html",
-            caption="../report/model.rst",
-            category="Run",
-            labels={"page": model},
-        )
+        shown(f"model-{model}.html", "model", "Run", page=model)
         for model in CHAIN.models
     ]
 
 
-def model_plots():
-    return [
-        report(
-            f"<results>/report/plots/{model}-{plot}.svg",
-            caption=f"../report/{plot}.rst",
-            category="Models",
-            labels={"model": model, "plot": plot},
-        )
+def plots():
+    of_models = [
+        shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
         for model in CHAIN.trained_models
         for plot in ("confusion", "calibration", "magnitude", "thresholds")
     ]
-
-
-def sky_plots():
-    return [
-        report(
-            f"<results>/report/plots/sky-{plot}.svg",
-            caption=f"../report/{plot}.rst",
-            category="Sky",
-            labels={"map": plot},
-        )
+    of_sky = [
+        shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)
         for plot in ("density", "entropy")
         if CHAIN.models
     ]
+    return of_models + of_sky
 
 
 rule report_page:
@@ -48,14 +40,9 @@ rule report_page:
         seals=seals,
         models=export_manifests,
     output:
-        page=report(
-            "<results>/report/index.html",
-            caption="../report/page.rst",
-            category="Run",
-            labels={"page": "overview"},
-        ),
+        page=shown("index.html", "page", "Run", page="overview"),
         models=model_pages(),
-        plots=[*model_plots(), *sky_plots()],
+        plots=plots(),
     log:
         "<logs>/report_page.log",
     benchmark:
