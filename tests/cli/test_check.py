@@ -87,9 +87,19 @@ NEEDS_NO_TABLE += [
     ),
     ("survey.yaml", "path", None, r"survey\.yaml: format 'parquet' needs path"),
     ("survey.yaml", "path", "gone", r"survey\.yaml: path: gone: no such file"),
+    (
+        "survey.yaml",
+        "maps.depth_i",
+        {"path": "gone", "unit": "mag"},
+        r"survey\.yaml: maps\.depth_i\.path: gone: no such",
+    ),
+    ("survey.yaml", "maps.depth_i", {"path": ".", "unit": "nJy"}, r"depth_i: expected a unit like mag, found 'nJy'"),
+    ("survey.yaml", "maps.depth_q", {"path": ".", "unit": "mag"}, r"maps\.depth_q: 'q' is no band .* depth_<one of"),
+    ("survey.yaml", "maps.depth_i", {"path": "$" + "{NOT_SET}/x", "unit": "mag"}, r"the variable NOT_SET is not set"),
     ("config.yaml", "features.colour_flux", "gone", r"config\.yaml: features\.colour_flux: value 'gone'"),
 ]
 NEEDS_THE_TABLES = [
+    ("survey.yaml", "maps.depth_i", {"path": "survey.yaml", "unit": "mag"}, r"survey\.yaml: no FITS file with a table"),
     ("survey.yaml", "id.column", "objectid", r"'objectid' \(similar: objectId\)"),
     ("survey.yaml", "photometry.psfFlux.column", "{band}_psfFlx", r"'u_psfFlx' \(similar: u_psfFlux"),
     ("survey.yaml", "format", "fits", "correct `path` or `format`"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from astropy.io import fits
 from survey_files import edit_yaml, patch_table, write_labels
 
 from skymill.config import load_run, load_survey
@@ -59,6 +61,14 @@ def lost_manifest(folder: Path) -> None:
 def lost_tile(folder: Path) -> None:
     """Delete a tile, which no manifest knows."""
     sorted(folder.glob("results/catalogues/mlp/tiles/*/*/*/*.zarr.zip"))[0].unlink()
+
+
+def depth_map(folder: Path) -> None:
+    """Declare a map of the survey's depth."""
+    table = fits.BinTableHDU.from_columns([fits.Column("DEPTH", "E", unit="mag", array=np.full(12, 26.0))])
+    table.header.update({"PIXTYPE": "HEALPIX", "NSIDE": 1, "ORDERING": "NESTED", "COORDSYS": "C"})
+    table.writeto(folder / "depth.fits")
+    edit_yaml(folder / "survey.yaml", maps={"depth_i": {"path": "depth.fits", "unit": "mag"}})
 
 
 def lost_report(folder: Path) -> None:

@@ -36,7 +36,7 @@ def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def found(rows) -> dict:
-    return permutation_importance(predict, *rows, described=DESCRIBED, n_classes=3, seed=1)
+    return permutation_importance(predict, *rows, described=DESCRIBED, seed=1)
 
 
 class Fitted(ClassifierMixin, BaseEstimator):
@@ -83,10 +83,10 @@ def test_a_group_is_shuffled_as_a_whole(rows, found) -> None:
 
 def test_intervals_hold_the_value_and_widen_with_fewer_blocks(rows) -> None:
     x, labels, _ = rows
-    many = permutation_importance(predict, x, labels, np.arange(1500), described=DESCRIBED, n_classes=3, seed=1)
+    many = permutation_importance(predict, x, labels, np.arange(1500), described=DESCRIBED, seed=1)
     # Blocks whose sources are alike: all rows of a block have neighbouring colours.
     alike = np.argsort(np.argsort(x[:, 0])) // 150
-    few = permutation_importance(predict, x, labels, alike, described=DESCRIBED, n_classes=3, seed=1)
+    few = permutation_importance(predict, x, labels, alike, described=DESCRIBED, seed=1)
     width = [one["features"][0]["log_loss"]["high"] - one["features"][0]["log_loss"]["low"] for one in (many, few)]
     assert width[1] > 1.5 * width[0]
     for one in many["features"]:
@@ -95,5 +95,5 @@ def test_intervals_hold_the_value_and_widen_with_fewer_blocks(rows) -> None:
 
 def test_of_many_rows_a_sample_is_judged(rows, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importance, "ROWS", 300)
-    one, again = (permutation_importance(predict, *rows, described=DESCRIBED, n_classes=3, seed=5) for _ in range(2))
+    one, again = (permutation_importance(predict, *rows, described=DESCRIBED, seed=5) for _ in range(2))
     assert one["rows"] == 300 and one == again

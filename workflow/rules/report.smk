@@ -1,6 +1,37 @@
-# report: one page a person reads.
-#   reads   the seals, the plan, the models' manifests, the fits' metrics, predictions and histories, the benchmarks
-#   writes  report/index.html
+# report: pages a person reads, and plots for `snakemake --report`.
+#   reads   the seals, the plan, the models' manifests, the fits' metrics, predictions and histories, the benchmarks,
+#           the survey's maps
+#   writes  report/index.html, report/model-{model}.html, report/plots/
+
+
+def shown(name, caption, category, **labels):
+    return report(
+        f"<results>/report/{name}",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
+
+
+def model_pages():
+    return [
+        shown(f"model-{model}.html", "model", "Run", page=model)
+        for model in CHAIN.models
+    ]
+
+
+def plots():
+    of_models = [
+        shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
+        for model in CHAIN.trained_models
+        for plot in ("confusion", "calibration", "magnitude", "thresholds")
+    ]
+    of_sky = [
+        shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)
+        for plot in ("density", "entropy")
+        if CHAIN.models
+    ]
+    return of_models + of_sky
 
 
 rule report_page:
@@ -9,9 +40,9 @@ rule report_page:
         seals=seals,
         models=export_manifests,
     output:
-        page=report(
-            "<results>/report/index.html", caption="../report/page.rst", category="Run"
-        ),
+        page=shown("index.html", "page", "Run", page="overview"),
+        models=model_pages(),
+        plots=plots(),
     log:
         "<logs>/report_page.log",
     benchmark:
@@ -21,5 +52,7 @@ rule report_page:
     resources:
         mem_mb=memory,
         runtime=60,
+    params:
+        maps=CHAIN.maps_digest,
     script:
         "../../scripts/report_page.py"

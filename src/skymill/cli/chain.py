@@ -16,7 +16,7 @@ from skymill.cli.check import RESERVED, settings_faults
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run, read_yaml
 from skymill.models import members_of
 from skymill.store import short
-from skymill.survey import Survey, inventory_digest, open_survey
+from skymill.survey import Survey, inventory_digest, maps_digest, open_survey
 
 COORDINATOR_MB = 1000
 """For the process of a job itself, beside its workers."""
@@ -119,6 +119,11 @@ class Chain:
     def training_set_settings(self) -> str:
         """Digest of what decides the training set, besides features and labels."""
         return short(training.set_settings_digest(self.run))
+
+    @cached_property
+    def maps_digest(self) -> str:
+        """Digest of the survey's maps, which the report draws."""
+        return maps_digest(self.survey.config.maps, self.survey.cache)
 
     def fit_digest(self, model: str, training_set: str) -> str:
         """Name of a fit's folder: its training set (SHA-256), settings, seed, code and the fits it is made of."""

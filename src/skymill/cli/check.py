@@ -12,7 +12,7 @@ from skymill.config import ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
 from skymill.models import members_of, read_settings
-from skymill.survey import open_survey
+from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
 
 RESERVED = ("sources", "features")
@@ -22,6 +22,7 @@ RESERVED = ("sources", "features")
 def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
     """Name what shows without opening a table: quick, since the Snakefile asks each time it is read."""
     faults = [f"{run.where}: {fault}" for fault in (*_output(run.output), *_label_path(run))]
+    faults += [f"{survey.where}: {fault}" for fault in _map_paths(survey)]
     faults += _faults_of(open_survey, survey)
     try:
         features = [asdict(feature) for feature in features_of(make_recipe(survey, run.features))]
@@ -33,8 +34,10 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
 
 
 def table_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
-    """Name what the data show: every table's header, the label table, models from elsewhere run on a few rows."""
+    """Name what the data show: every table's header, the label table, maps, models from elsewhere run on a few rows."""
     faults = [*_faults_of(open_survey(survey).check), *_faults_of(_check_labels, run, survey)]
+    for name, each in survey.maps.items():
+        faults += _faults_of(read_map, name, each)
     for model in models:
         if model.kind == "onnx":
             faults += _faults_of(_check_onnx, model, run, survey)
@@ -63,6 +66,12 @@ def _label_path(run: RunConfig) -> Iterator[str]:
     path = run.labels.path if run.labels else None
     if path is not None and not Path(path).exists():
         yield f"labels.path: {path}: no such file or folder; correct it (relative to {Path.cwd()})"
+
+
+def _map_paths(survey: SurveyConfig) -> Iterator[str]:
+    for name, each in survey.maps.items():
+        if not Path(each.path).exists():
+            yield f"maps.{name}.path: {each.path}: no such file or folder; correct it (relative to {Path.cwd()})"
 
 
 def _model(model: ModelConfig, features: list[dict[str, Any]]) -> Iterator[str]:

@@ -139,9 +139,10 @@ def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str 
     name = file or f"the {model.__name__.removesuffix('Config').lower()}'s configuration"
     if isinstance(content.get("path"), str):
         content["path"] = expand_variables(content["path"], source=name)
-    if isinstance(content.get("labels"), dict) and isinstance(content["labels"].get("path"), str):
-        labels = content["labels"]
-        content["labels"] = {**labels, "path": expand_variables(labels["path"], source=name)}
+    if isinstance(content.get("labels"), dict):
+        content["labels"] = _with_path(content["labels"], source=name)
+    if isinstance(content.get("maps"), dict):
+        content["maps"] = {key: _with_path(each, source=name) for key, each in content["maps"].items()}
     undecided = list(_undecided(content))
     if undecided:
         raise ConfigError("\n".join(f"{name}: {key}: still {UNDECIDED}; write what it is" for key in undecided))
@@ -151,6 +152,13 @@ def _load(model: type[Model], source: str | Path | Mapping[str, Any], name: str 
         raise explain(error, source=name, model=model) from None
     settings._file = file
     return settings
+
+
+def _with_path(block: object, *, source: str) -> object:
+    """Put the environment's variables into the path of a block; what is no such block is for pydantic to refuse."""
+    if not isinstance(block, dict) or not isinstance(block.get("path"), str):
+        return block
+    return {**block, "path": expand_variables(block["path"], source=source)}
 
 
 def _undecided(content: object, path: tuple[str, ...] = ()) -> Iterator[str]:

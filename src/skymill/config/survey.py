@@ -21,6 +21,17 @@ def has_band(template: str) -> bool:
     return any(placeholder in template for placeholder in PLACEHOLDERS)
 
 
+def known_unit(text: str) -> str:
+    """Refuse a unit that astropy does not know."""
+    from astropy import units
+
+    try:
+        units.Unit(text)
+    except ValueError as error:
+        raise ValueError(f"astropy does not know this unit: {error}") from None
+    return text
+
+
 class IdColumn(Settings):
     """How `objectId` (int64) is made. Give exactly one of the three."""
 
@@ -134,13 +145,7 @@ class ValueColumn(Settings):
     @field_validator("unit")
     @classmethod
     def _astropy_knows(cls, value: str) -> str:
-        from astropy import units
-
-        try:
-            units.Unit(value)
-        except ValueError as error:
-            raise ValueError(f"astropy does not know this unit: {error}") from None
-        return value
+        return known_unit(value)
 
 
 class Extinction(Settings):
@@ -161,6 +166,30 @@ class Primary(Settings):
     """The table's mark of a primary detection."""
     keep: bool | int = True
     """The column's value for a primary detection: true or false, or a number (SDSS: `mode` 1)."""
+
+
+class SkyMap(Settings):
+    """A map of a property of the survey, for the report: a HEALPix table in FITS, or HealSparse (FITS or Parquet)."""
+
+    path: str
+    """The file, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
+    unit: str
+    """Of the values, as astropy writes it (`mag`, `arcsec`), or '' for a pure number."""
+    column: str | None = None
+    """Column of a FITS table; may be left out where there is only one beside that of the pixels."""
+    ordering: Literal["RING", "NESTED"] | None = None
+    """Of the pixels, where the file's header has no `ORDERING`."""
+    frame: Literal["icrs", "galactic"] | None = None
+    """In which the pixels lie, where the file's header has no `COORDSYS`; HealSparse is icrs unless this says other."""
+
+    @field_validator("unit")
+    @classmethod
+    def _astropy_knows(cls, value: str) -> str:
+        return known_unit(value)
+
+
+QUANTITIES = {"depth": "mag", "seeing": "arcsec"}
+"""Maps `depth_<band>` (AB magnitude of 5 sigma) and `seeing_<band>` (FWHM) have a meaning of their own, and a unit."""
 
 
 class SimulationSettings(Settings):
@@ -207,6 +236,8 @@ class SurveyConfig(FileSettings):
     extinction: Extinction | None = None
     primary: Primary | None = None
     simulation: SimulationSettings | None = None
+    maps: dict[Name, SkyMap] = {}
+    """Maps that the report draws, `depth_<band>`, `seeing_<band>` or of another name; they decide no tile."""
 
     @model_validator(mode="before")
     @classmethod
@@ -261,6 +292,29 @@ class SurveyConfig(FileSettings):
         for key, table in tables.items():
             if table is not None and not set(self.bands) <= set(table):
                 raise ValueError(f"{key} lacks the bands {sorted(set(self.bands) - set(table))}")
+        return self
+
+    @field_validator("maps")
+    @classmethod
+    def _map_units(cls, maps: dict[str, SkyMap]) -> dict[str, SkyMap]:
+        from astropy import units
+
+        for name, each in maps.items():
+            wanted = QUANTITIES.get(name.partition("_")[0])
+            if wanted and not units.Unit(each.unit).is_equivalent(wanted):
+                raise ValueError(
+                    f"{name}: expected a unit like {wanted}, found '{each.unit}'; convert the map, or rename it"
+                )
+        return maps
+
+    @model_validator(mode="after")
+    def _map_bands(self) -> SurveyConfig:
+        for name in self.maps:
+            quantity, _, band = name.partition("_")
+            if quantity in QUANTITIES and band not in self.bands:
+                raise ValueError(
+                    f"maps.{name}: '{band}' is no band of the survey; name it {quantity}_<one of {self.bands}>"
+                )
         return self
 
     def in_band(self, template: str, band: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
@@ -173,28 +173,31 @@ def _history(model: ModelResult, test: TestSet) -> Picture:
 def sky_galleries(model: ModelResult) -> list[Gallery]:
     """Draw the maps: how many sources, of what classes, how sure."""
     sky = model.sky
-    galleries = [
-        _maps(
-            "density", "Density", "All sources of the catalogue.", model, sky.density, "sources per square degree", True
-        )
-    ]
+    draw = partial(draw_maps, pixels=sky.pixels, order=sky.order)
+    label = "sources per square degree"
+    galleries = [draw("density", "Density", "All sources of the catalogue.", values=sky.density, label=label, log=True)]
     for number, name in enumerate(model.classes):
-        text = f"Sources most probably {name}, among those scored."
-        galleries.append(
-            _maps(f"share-{number}", f"Share of {name}", text, model, sky.share[:, number], f"share of {name}")
-        )
+        title, text = f"Share of {name}", f"Sources most probably {name}, among those scored."
+        galleries.append(draw(f"share-{number}", title, text, values=sky.share[:, number], label=f"share of {name}"))
     text = "Mean entropy of the class probabilities: 0 where the model is sure, {:.2f} where it cannot tell at all."
-    label = "mean entropy (nats)"
-    galleries.append(
-        _maps("entropy", "Uncertainty", text.format(np.log(len(model.classes))), model, sky.mean_entropy, label)
-    )
+    text = text.format(np.log(len(model.classes)))
+    galleries.append(draw("entropy", "Uncertainty", text, values=sky.mean_entropy, label="mean entropy (nats)"))
     return galleries
 
 
-def _maps(
-    anchor: str, title: str, text: str, model: ModelResult, values: NDArray[np.float64], label: str, log: bool = False
+def draw_maps(
+    anchor: str,
+    title: str,
+    text: str,
+    *,
+    pixels: NDArray[np.int64],
+    values: NDArray[np.float64],
+    order: int,
+    label: str,
+    log: bool = False,
 ) -> Gallery:
-    figures: Sequence[Figure] = draw_sky_map(model.sky.pixels, values, model.sky.order, label=label, log=log)
+    """Draw one value a pixel, a figure for each field or one of the whole sky."""
+    figures = draw_sky_map(pixels, values, order, label=label, log=log)
     finite = values[np.isfinite(values)]
     span = f", from {finite.min():.3g} to {finite.max():.3g}" if len(finite) else ""
     alts = [f"Map {number} of {len(figures)}: {label}{span}." for number in range(1, len(figures) + 1)]

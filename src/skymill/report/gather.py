@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.report.sky_counts import SkyCounts, count_classes
-from skymill.store import Accounting, Catalogue, open_catalogue
+from skymill.sky import at_order
+from skymill.store import Accounting, Catalogue, open_catalogue, short
 from skymill.training.attribution import VALUE
 
 CATALOGUES = ("sources", "features")
@@ -34,6 +35,12 @@ class TestSet:
     probabilities: NDArray[np.float64]  # (n, classes)
     importance: dict[str, Any]
     attributions: Attributions
+    object_id: NDArray[np.int64]
+    healpix29: NDArray[np.int64]
+    block: NDArray[np.int64]
+    """Block of sky of the split that each row lies in."""
+    set_path: Path
+    """The training set, whose rows of the split `test` these are."""
     history: dict[str, list[float]] = field(default_factory=dict)
     """Columns of `history.csv`; empty where the model does not learn in epochs."""
 
@@ -57,6 +64,8 @@ class ModelResult:
     """One model of the run: how well it does, and what it found on the sky."""
 
     name: str
+    kind: str
+    n_features: int
     onnx: str
     classes: list[str]
     parity: dict[str, Any] | None
@@ -85,21 +94,6 @@ class Run:
         return [(model, model.test) for model in self.models if model.test is not None]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Rows and seconds of all jobs of one rule."""
-
-    name: str
-    jobs: int
-    rows: int | None
-    seconds: float
-
-    @property
-    def rate(self) -> float | None:
-        """Rows per second, where the rule handles rows."""
-        return self.rows / self.seconds if self.rows and self.seconds else None
-
-
 def read_json(path: Path) -> dict[str, Any]:
     """Read one of the run's JSON files."""
     content: dict[str, Any] = json.loads(path.read_text())
@@ -126,6 +120,8 @@ def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
     fit = manifest.get("fit")
     return ModelResult(
         name,
+        manifest["schema"]["kind"],
+        len(manifest["schema"]["inputs"]),
         manifest["onnx"],
         classes,
         manifest["parity"] or None,
@@ -137,6 +133,10 @@ def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
 def read_test_set(folder: Path, classes: list[str]) -> TestSet:
     """Read a fit's metrics, predictions and history."""
     table = pq.read_table(folder / "predictions.parquet")
+    object_id = table["objectId"].to_numpy()
+    learned = read_json(folder / "manifest.json")["training_set"]
+    set_path = folder.parents[1] / "sets" / f"{short(learned)}.parquet"
+    healpix29, block = places_of(object_id, set_path)
     with (folder / "history.csv").open(newline="") as file:
         epochs = list(csv.DictReader(file))
     return TestSet(
@@ -147,6 +147,10 @@ def read_test_set(folder: Path, classes: list[str]) -> TestSet:
         np.column_stack([table[f"p_{kind}"].to_numpy() for kind in classes]).astype(np.float64),
         read_json(folder / "importance.json"),
         read_attributions(folder / "attributions.parquet", classes),
+        object_id,
+        healpix29,
+        block,
+        set_path,
         {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
     )
 
@@ -160,8 +164,27 @@ def read_attributions(path: Path, classes: list[str]) -> Attributions:
     return Attributions(names, matrix[of == VALUE], np.stack([matrix[of == one] for one in classes], axis=2))
 
 
-def read_stages(run: Run) -> list[Stage]:
-    """Give rows and seconds of each rule from Snakemake's benchmark files.
+def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give `_healpix_29` and the block of sky of sources of a training set's test split.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not in it.
+    """
+    table = pq.read_table(set_path, columns=["objectId", "_healpix_29"], filters=[("split", "==", "test")])
+    ids, pixels = table["objectId"].to_numpy(), table["_healpix_29"].to_numpy()
+    order = np.argsort(ids)
+    place = order[np.minimum(np.searchsorted(ids, object_id, sorter=order), len(ids) - 1)]
+    if (ids[place] != object_id).any():
+        strange = object_id[ids[place] != object_id]
+        raise ValueError(f"{set_path}: source {strange[0]} of a model's predictions is not in it; fit the model again")
+    split = json.loads(table.schema.metadata[b"skymill"])["split"]
+    return pixels[place], at_order(pixels[place], split["order"])
+
+
+def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:
+    """Give Snakemake's benchmark files of each rule, and the rows it handled.
 
     Only files of what the run now consists of count: those of an earlier fit or of a group that is gone stay on disk.
     Rules without a file, because nothing of theirs ran under Snakemake, are left out.
@@ -182,18 +205,9 @@ def read_stages(run: Run) -> list[Stage]:
         ),
         "release_seal": ([f"release_seal/{name}" for name in run.catalogues], None),
     }
-    stages = []
-    for name, (stems, rows) in files.items():
-        seconds = [_seconds(path) for path in _present(folder / f"{stem}.tsv" for stem in stems)]
-        if seconds:
-            stages.append(Stage(name, len(seconds), rows, sum(seconds)))
-    return stages
+    there = {name: (_present(folder / f"{stem}.tsv" for stem in stems), rows) for name, (stems, rows) in files.items()}
+    return {name: found for name, found in there.items() if found[0]}
 
 
 def _present(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.is_file()]
-
-
-def _seconds(path: Path) -> float:
-    with path.open(newline="") as file:
-        return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t"))

@@ -31,12 +31,15 @@ class SkyCounts:
         Column 0 is `not scored`, the others are the classes.
     entropy : ndarray of float64, (n,)
         Sum of the scored sources' entropies in nats.
+    flagged : ndarray of int64, (n,)
+        Sources with any flag.
     """
 
     order: int
     pixels: NDArray[np.int64]
     counts: NDArray[np.int64]
     entropy: NDArray[np.float64]
+    flagged: NDArray[np.int64]
 
     @property
     def density(self) -> NDArray[np.float64]:
@@ -54,6 +57,11 @@ class SkyCounts:
         return self.entropy / self._scored
 
     @property
+    def flagged_share(self) -> NDArray[np.float64]:
+        """Share of the sources with any flag, (n,)."""
+        return self.flagged / self.counts.sum(axis=1)
+
+    @property
     def _scored(self) -> NDArray[np.float64]:
         scored = self.counts[:, 1:].sum(axis=1)
         return np.where(scored > 0, scored, np.nan)
@@ -62,9 +70,11 @@ class SkyCounts:
 def count_classes(catalogue: Catalogue, n_classes: int) -> SkyCounts:
     """Count sources by pixel and class, in pixels as fine as the number of sources allows."""
     width = n_classes + 1
-    sky = SkyCounts(FINEST_ORDER, np.empty(0, np.int64), np.empty((0, width), np.int64), np.empty(0))
+    sky = SkyCounts(
+        FINEST_ORDER, np.empty(0, np.int64), np.empty((0, width), np.int64), np.empty(0), np.empty(0, np.int64)
+    )
     for order, pixel in zip(catalogue.tiles["order"], catalogue.tiles["pixel"], strict=True):
-        rows = catalogue.tile(order, pixel)[["_healpix_29", "class", "entropy"]].load()
+        rows = catalogue.tile(order, pixel)[["_healpix_29", "flags", "class", "entropy"]].load()
         kind = rows["class"].to_numpy().astype(np.int64) + 1
         entropy = np.where(kind > 0, rows["entropy"].to_numpy(), 0.0)
         pixels = at_order(rows["_healpix_29"].to_numpy(), sky.order)
@@ -73,6 +83,7 @@ def count_classes(catalogue: Catalogue, n_classes: int) -> SkyCounts:
             np.concatenate([sky.pixels, pixels]),
             np.concatenate([sky.counts, np.eye(width, dtype=np.int64)[kind]]),
             np.concatenate([sky.entropy, entropy]),
+            np.concatenate([sky.flagged, rows["flags"].to_numpy() != 0]),
         )
         while len(sky.pixels) > MOST_PIXELS and sky.order > COARSEST_ORDER:
             sky = coarser(sky)
@@ -83,13 +94,19 @@ def count_classes(catalogue: Catalogue, n_classes: int) -> SkyCounts:
 
 def coarser(sky: SkyCounts) -> SkyCounts:
     """Give the same counts in pixels one order coarser."""
-    return _merged(sky.order - 1, sky.pixels >> 2, sky.counts, sky.entropy)
+    return _merged(sky.order - 1, sky.pixels >> 2, sky.counts, sky.entropy, sky.flagged)
 
 
 def _merged(
-    order: int, pixels: NDArray[np.int64], counts: NDArray[np.int64], entropy: NDArray[np.float64]
+    order: int,
+    pixels: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    entropy: NDArray[np.float64],
+    flagged: NDArray[np.int64],
 ) -> SkyCounts:
     """Add up what lies in the same pixel."""
     kept, place = np.unique(pixels, return_inverse=True)
-    *n, summed = (np.bincount(place, weights=column, minlength=len(kept)) for column in (*counts.T, entropy))
-    return SkyCounts(order, kept, np.column_stack(n).astype(np.int64), summed.astype(np.float64))
+    columns = (*counts.T, flagged, entropy)
+    *n, odd, summed = (np.bincount(place, weights=column, minlength=len(kept)) for column in columns)
+    whole = np.column_stack(n).astype(np.int64)
+    return SkyCounts(order, kept, whole, summed.astype(np.float64), odd.astype(np.int64))

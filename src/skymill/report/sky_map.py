@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from skymill.sky import at_order, order29, tile_centres, unit_vectors
+from skymill.sky import at_order, look_up, order29, tile_centres, unit_vectors
 
 WIDE_DEG = 35.0
 """A field within a cap of this radius is drawn by itself; if one is wider, the whole sky is drawn."""
@@ -124,7 +124,7 @@ def _draw_field(
     axes.set_title(f"RA {region.ra:.1f}°, Dec {region.dec:+.1f}°", fontsize=10)
     axes.set_xlabel("offset to the east (deg)")
     axes.set_ylabel("offset to the north (deg)", labelpad=0)
-    image = _look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
+    image = look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
     edge = float(east.max())
     drawn = axes.imshow(
         image, norm=scale.norm, cmap=COLOURS, origin="lower", extent=(-edge, edge, -edge, edge), interpolation="nearest"
@@ -143,7 +143,7 @@ def _draw_whole_sky(
     figure = Figure(figsize=(5.2, 3.6))
     axes = figure.add_axes((0.09, 0.24, 0.88, 0.74), projection="mollweide")
     axes.set_facecolor("#eef0f2")
-    image = _look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
+    image = look_up(pixels, values, at_order(order29(ra.ravel(), dec.ravel()), order)).reshape(ra.shape)
     drawn = axes.pcolormesh(horizontal, vertical, image, norm=scale.norm, cmap=COLOURS, rasterized=True)
     axes.set_xticks(np.radians(np.arange(-120, 121, 60)), [])
     axes.set_yticks(np.radians(np.arange(-60, 61, 30)), [f"{dec:+d}°" if dec else "0°" for dec in range(-60, 61, 30)])
@@ -179,11 +179,6 @@ def fields_of(pixels: NDArray[np.int64], order: int) -> list[Region]:
     near = vectors @ vectors.T > np.cos(np.radians(GAP_DEG))
     _, field = connected_components(csr_array(near), directed=False)
     return sorted(region_of(pixels[field[place] == number], order) for number in np.unique(field))
-
-
-def _look_up(pixels: NDArray[np.int64], values: NDArray[np.floating], wanted: NDArray[np.int64]) -> NDArray[np.float64]:
-    place = np.minimum(np.searchsorted(pixels, wanted), len(pixels) - 1)
-    return np.where(pixels[place] == wanted, values[place], np.nan)
 
 
 def _whole_sky(middle: float) -> tuple[NDArray[np.float64], ...]:

@@ -1,8 +1,9 @@
-"""The report: one self-contained HTML page of a run."""
+"""The report: an HTML page of a run, one of each of its models, and the plots that `snakemake --report` shows."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,22 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from skymill.config import RunConfig, SurveyConfig
-from skymill.report.gallery import model_galleries, sky_galleries
-from skymill.report.gather import ModelResult, Run, Stage, read_run, read_stages
+from skymill.features import make_recipe, reference_band
+from skymill.report.comparison import compare_models
+from skymill.report.gallery import Gallery, Picture, embed, model_galleries, sky_galleries
+from skymill.report.gather import ModelResult, Run, read_run
+from skymill.report.local_calibration import Partition, partitions_of
+from skymill.report.model_page import model_content
+from skymill.report.plots import write_plots
+from skymill.report.properties import Property, properties_of, shown
+from skymill.report.survey_gallery import local_galleries, property_facts, survey_galleries
 from skymill.report.tables import account_rows, class_rows, found_rows, metric_rows, quarantine_rows
+from skymill.report.timeline import Job, Stage, draw_timeline, read_jobs, stages_of
 from skymill.store import short
 
 
 def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) -> None:
-    """Write `<output>/report/index.html`.
+    """Write `<output>/report/index.html`, `model-<name>.html` of each model, and `plots/`.
 
     Parameters
     ----------
@@ -32,10 +41,30 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
     ------
     FileNotFoundError
         If a part of the run is missing.
+    TableError
+        If one of the survey's maps cannot be read.
     """
     started = time.perf_counter()
-    content = content_of(read_run(output, models), run, survey)
+    made = read_run(output, models)
+    bands = list(make_recipe(survey, run.features).bands)
+    properties = properties_of(survey, made.catalogues["sources"], bands)
+    seen = shown(properties, reference_band(tuple(bands)))
+    partitions = {model.name: partitions_of(test, seen, seed=run.seed) for model, test in made.trained}
+    folder = output / "report"
+    folder.mkdir(parents=True, exist_ok=True)
+    maps = {model.name: sky_galleries(model) for model in made.models}
+    content = content_of(made, maps, run, survey)
+    content |= survey_content(made, properties, seen, partitions)
+    write_plots(folder / "plots", made, content["galleries"], content["maps"])
+    for model in made.models:
+        own = model_content(model, made, run, survey)
+        own |= {"maps": maps[model.name], "partitions": partitions.get(model.name, [])}
+        _write(folder / content["pages"][model.name], "model.html", content | own)
     content["stages"].append(Stage("report_page", 1, None, time.perf_counter() - started))
+    _write(folder / "index.html", "page.html", content)
+
+
+def _write(path: Path, template: str, content: Mapping[str, Any]) -> None:
     environment = Environment(
         loader=PackageLoader("skymill.report"),
         autoescape=select_autoescape(),
@@ -43,15 +72,14 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    path = output / "report" / "index.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(environment.get_template("page.html").render(content), encoding="utf-8")
+    path.write_text(environment.get_template(template).render(content), encoding="utf-8")
 
 
-def content_of(made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
-    """Give what the template shows."""
+def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
+    """Give what the template shows of models, catalogues and jobs."""
     accounts = made.accounts
-    shown = best_model(made)
+    best = best_model(made)
+    jobs = read_jobs(made)
     return {
         "run": run,
         "survey": survey,
@@ -63,16 +91,39 @@ def content_of(made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any
         "exported": [{"name": one.name, "onnx": short(one.onnx), "parity": one.parity} for one in made.models],
         "metrics": metric_rows(made),
         "classes": class_rows(made),
+        "comparison": compare_models(made.trained, seed=run.seed),
         "galleries": model_galleries(made, run, survey),
-        "mapped": shown.name if shown else None,
-        "maps": sky_galleries(shown) if shown else [],
+        "mapped": best.name if best else None,
+        "maps": maps[best.name] if best else [],
         "models": [model.name for model in made.models],
+        "pages": {model.name: f"model-{model.name}.html" for model in made.models},
         "found": found_rows(made.models),
         "catalogues": {name: one.version for name, one in made.catalogues.items()},
         "account": account_rows(accounts),
         "quarantine": quarantine_rows(made.catalogues["sources"]),
-        "stages": read_stages(made),
+        "stages": stages_of(made, jobs),
+        "timeline": timeline_of(jobs),
     }
+
+
+def survey_content(
+    made: Run, properties: list[Property], seen: list[Property], partitions: Mapping[str, Sequence[Partition]]
+) -> dict[str, Any]:
+    """Give what the template shows of the survey, and of calibration over it."""
+    return {
+        "local": local_galleries(partitions),
+        "survey_maps": survey_galleries(best_model(made), seen),
+        "properties": property_facts(properties),
+    }
+
+
+def timeline_of(jobs: Mapping[str, Sequence[Job]]) -> Picture | None:
+    """Draw when the jobs ran; nothing where none left a benchmark file."""
+    if not jobs:
+        return None
+    every = [job for each in jobs.values() for job in each]
+    alt = f"Gantt chart of {len(every)} jobs of {len(jobs)} rules, with the cores and the memory that they took."
+    return embed(draw_timeline(jobs), "", alt)
 
 
 def model_facts(model: ModelResult, metrics: dict[str, Any], fit: str) -> dict[str, Any]:

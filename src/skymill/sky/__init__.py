@@ -2,14 +2,17 @@
 
 from skymill.sky.cone import cone_ranges, in_cone
 from skymill.sky.healpix import ORDER, Tile, at_order, order29, tile_centres, tile_range
+from skymill.sky.pixel_map import PixelMap, look_up
 from skymill.sky.sphere import separation_arcsec, unit_vectors
 
 __all__ = [
     "ORDER",
+    "PixelMap",
     "Tile",
     "at_order",
     "cone_ranges",
     "in_cone",
+    "look_up",
     "order29",
     "separation_arcsec",
     "tile_centres",

@@ -83,13 +83,13 @@ def tile_algorithm() -> str:
 def column_map(survey: SurveyConfig) -> dict[str, Any]:
     """Give what a survey's file says that decides its sources; the simulated survey brings its own map.
 
-    Where the tables lie, the survey's name, the epoch and how features are made of the fluxes are no part of it. Nor is
-    the code of the settings, but what it makes of them is.
+    Where the tables lie, the survey's name, the epoch, maps for the report and how features are made of the fluxes are
+    no part of it. Nor is the code of the settings, but what it makes of them is.
     """
     if survey.format == "simulated":
         return {"format": survey.format}
     for_features = {name: {"softening"} for name, each in survey.photometry.items() if each.unit != "mag_asinh"}
-    elsewhere: dict[str, Any] = dict.fromkeys(("name", "path", "epoch", "simulation"), True)
+    elsewhere: dict[str, Any] = dict.fromkeys(("name", "path", "epoch", "simulation", "maps"), True)
     others = {"extinction": {"coefficients"}, "photometry": for_features}
     return survey.model_dump(mode="json", exclude=elsewhere | others) | {
         "columns": [list(role) for role in source_roles(survey)]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.training.calibration import log_loss
-from skymill.training.metrics import share_with_interval
+from skymill.training.metrics import by_row, share_with_interval
 
 ROWS = 2000
 """Test rows that are permuted; of more, a sample is drawn."""
@@ -24,7 +23,6 @@ def permutation_importance(
     block: NDArray[np.integer],
     *,
     described: Sequence[dict[str, Any]],
-    n_classes: int,
     seed: int,
 ) -> dict[str, Any]:
     """Measure by how much a model gets worse when features are shuffled among the rows.
@@ -43,7 +41,6 @@ def permutation_importance(
         Class and block of sky of each row.
     described : sequence of dict
         `name` and `group` of each feature, in order.
-    n_classes : int
     seed : int
         Of the sample and the permutations.
 
@@ -58,10 +55,10 @@ def permutation_importance(
     x, labels, block = features[rows], labels[rows], block[rows]
     order = [generator.permutation(len(rows)) for _ in range(REPEATS)]  # the same for all, which makes them comparable
     before = predict(x)
-    loss, hit = _by_row(before, labels, n_classes)
+    loss, hit = by_row(before, labels)
 
     def cost(columns: list[int]) -> dict[str, Any]:
-        after = [_by_row(predict(_shuffled(x, columns, one)), labels, n_classes) for one in order]
+        after = [by_row(predict(_shuffled(x, columns, one)), labels) for one in order]
         worse = np.mean([other - loss for other, _ in after], axis=0)
         missed = np.mean([hit - other for _, other in after], axis=0)
         return {
@@ -72,21 +69,11 @@ def permutation_importance(
     return {
         "rows": len(rows),
         "repeats": REPEATS,
-        "log_loss": log_loss(before, labels),
+        "log_loss": float(loss.mean()),
         "balanced_accuracy": float(hit.mean()),
         "features": [{"name": one["name"], "group": one["group"], **cost([k])} for k, one in enumerate(described)],
         "groups": [{"name": name, **cost(columns)} for name, columns in _groups(described)],
     }
-
-
-def _by_row(
-    p: NDArray[np.float64], labels: NDArray[np.integer], n_classes: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each row adds to the mean log-loss and to the balanced accuracy, of which both are the means."""
-    counts = np.bincount(labels, minlength=n_classes)
-    weight = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-    loss = -np.log(np.maximum(p[np.arange(len(p)), labels], np.finfo(np.float64).tiny))
-    return loss, weight[labels] * (p.argmax(axis=1) == labels)
 
 
 def _shuffled(x: NDArray[np.float32], columns: list[int], order: NDArray[np.int64]) -> NDArray[np.float32]:

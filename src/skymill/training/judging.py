@@ -59,7 +59,6 @@ def judge(data: LabelledSet, predict: Predict, sets: ConformalSets | None, *, se
         test.labels,
         test.block,
         described=data.features,
-        n_classes=len(data.classes),
         seed=seed,
     )
     attributions = _attributions(data, predict, test, seed=seed)

@@ -102,6 +102,16 @@ def with_intervals(
     return result
 
 
+def by_row(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give what each row (n,) adds to the log-loss and to the balanced accuracy, which are the means of these."""
+    p, counts = np.asarray(probabilities, dtype=np.float64), np.bincount(labels)
+    weight = len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    loss = -np.log(np.clip(p[np.arange(len(p)), labels], SMALLEST_PROBABILITY, 1.0))
+    return loss, weight[labels] * (p.argmax(axis=1) == labels)
+
+
 def share_with_interval(
     values: NDArray[Any], block: NDArray[np.integer], *, seed: int, resamples: int = RESAMPLES
 ) -> dict[str, float | None]:

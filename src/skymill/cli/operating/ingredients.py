@@ -107,13 +107,20 @@ def inference_run(chain: Chain, model: str, onnx: str) -> Ingredients:
     )
 
 
+def report_page(chain: Chain) -> Ingredients:
+    """The survey's maps: their files and what is said of them."""
+    maps = {name: each.model_dump(mode="json") for name, each in chain.survey.config.maps.items()}
+    return Ingredients({"maps": chain.maps_digest}, {"maps": maps})
+
+
 NOTHING = Ingredients({}, {})
-"""Of rules that depend on their input files alone: `release_seal`, `report_page`."""
+"""Of a rule that depends on its input files alone: `release_seal`."""
 SHARED: Mapping[str, Callable[[Chain], Ingredients]] = {
     "tiling_plan": tiling_plan,
     "tiling_partition": tiling_partition,
     "features_compute": features_compute,
     "training_set": training_set,
+    "report_page": report_page,
 }
 """Rules whose ingredients are the same for all their jobs."""
 

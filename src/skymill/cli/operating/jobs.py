@@ -274,6 +274,7 @@ class Workflow:
                 *(f"release_seal {name}" for name in catalogues),
                 *(f"export_onnx {model}" for model in models),
             ),
+            ingredients=self._shared("report_page"),
         )
 
     def _names(self, catalogue: str) -> Iterable[str]:

@@ -1,0 +1,123 @@
+"""The figures of the survey itself, and of how calibration varies over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skymill.report.calibration_figures import (
+    curves_by_magnitude,
+    draw_local_calibration,
+    draw_reliability_by_magnitude,
+)
+from skymill.report.gallery import Gallery, draw_maps, embed
+from skymill.report.gather import ModelResult, TestSet
+from skymill.report.local_calibration import Partition
+from skymill.report.properties import Property
+from skymill.report.sky_counts import SQUARE_DEGREES
+
+LOCAL = (
+    "Is a probability of 0.8 right in 80 % of cases everywhere? The mark is the calibration error of the locked test "
+    "set in one part of the survey, with its 95 % interval where the part has five blocks of sky; the grey bar is what "
+    "right probabilities would show by chance in so many sources (line: mean, end: 97.5 %)."
+)
+BY_MAGNITUDE = (
+    "Reliability of the most probable class, in four bins of equal count: below the dashed line the model is surer "
+    "than it should be. Bars are 68 % intervals (Wilson); bins of fewer than five sources have no point."
+)
+TEXTS = {
+    "depth": "Magnitude of a point source at 5 sigma.",
+    "seeing": "Full width at half maximum of the PSF.",
+}
+
+
+@dataclass(frozen=True)
+class LocalGallery(Gallery):
+    """Calibration of each model in parts of the survey, and what it comes to in words."""
+
+    told: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class PropertyFacts:
+    """What a map holds: median and central 68 % of its pixels, their area (deg2) and width (arcmin)."""
+
+    name: str
+    unit: str
+    origin: str
+    median: float
+    low: float
+    high: float
+    area: float
+    pixel: float
+
+
+def local_galleries(partitions: Mapping[str, Sequence[Partition]]) -> list[LocalGallery]:
+    """Draw the partitions of all models side by side; they divide the sky in the same parts."""
+    galleries = []
+    for number, each in enumerate(zip(*partitions.values(), strict=True)):
+        pictures = [
+            embed(draw_local_calibration(partition), name, f"{partition.title}, {name}: {partition.told}")
+            for name, partition in zip(partitions, each, strict=True)
+        ]
+        told = [(name, partition.told) for name, partition in zip(partitions, each, strict=True)]
+        title = f"Calibration by {each[0].title[0].lower()}{each[0].title[1:]}"
+        galleries.append(LocalGallery(f"local-{each[0].anchor}", title, LOCAL if not number else "", pictures, told))
+    return galleries
+
+
+def magnitude_gallery(model: ModelResult, test: TestSet, axis: str) -> Gallery:
+    """Draw the reliability of one model by magnitude."""
+    curves = curves_by_magnitude(test.magnitude, test.label, test.probabilities)
+    alt = f"Reliability of {model.name} in {len(curves)} bins of {axis}."
+    picture = embed(draw_reliability_by_magnitude(curves, axis=axis), "", alt)
+    return Gallery("by-magnitude", "Magnitude", BY_MAGNITUDE, [picture])
+
+
+def survey_galleries(model: ModelResult | None, properties: Sequence[Property]) -> list[Gallery]:
+    """Draw the maps of the survey: the share of flagged sources, depth, seeing, and whatever else it declares."""
+    galleries = []
+    if model is not None:
+        galleries.append(
+            draw_maps(
+                "flags",
+                "Flags",
+                "Sources with any flag: a missing band, an error that is not known, a model that failed.",
+                pixels=model.sky.pixels,
+                values=model.sky.flagged_share,
+                order=model.sky.order,
+                label="share flagged",
+            )
+        )
+    for each in properties:
+        title = each.label.partition(" (mag")[0].partition(" (arcsec")[0]
+        text = f"{TEXTS.get(each.quantity, '')} From {each.origin}.".strip()
+        sky = each.sky
+        galleries.append(
+            draw_maps(each.name, title, text, pixels=sky.pixels, values=sky.values, order=sky.order, label=each.label)
+        )
+    return galleries
+
+
+def property_facts(properties: Sequence[Property]) -> list[PropertyFacts]:
+    """Give what the table of maps holds."""
+    facts = []
+    for each in properties:
+        known = each.sky.values[np.isfinite(each.sky.values)]
+        low, median, high = (float(value) for value in np.percentile(known, [16, 50, 84]))
+        pixel_area = SQUARE_DEGREES / (12 * 4**each.sky.order)
+        facts.append(
+            PropertyFacts(
+                each.name,
+                each.unit,
+                each.origin,
+                median,
+                low,
+                high,
+                len(known) * pixel_area,
+                60 * float(np.sqrt(pixel_area)),
+            )
+        )
+    return facts

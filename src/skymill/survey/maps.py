@@ -1,0 +1,271 @@
+"""Maps of a survey's properties (depth, seeing): HEALPix tables in FITS, and HealSparse, the format of LSST's.
+
+A map is brought to NESTED pixels in ICRS, no finer than `FINEST_ORDER`. What a file does not say of ordering, frame or
+unit is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import healpix
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.sky import PixelMap, at_order, order29, tile_centres
+from skymill.survey import inventory
+from skymill.survey.errors import TableError
+from skymill.survey.readers.base import TableFile
+from skymill.survey.readers.listing import found, walk
+
+if TYPE_CHECKING:
+    from skymill.config.survey import SkyMap
+
+FINEST_ORDER = 9
+"""Pixels of 6.9 arcmin: 3.1 million of them on the whole sky, 100 MB."""
+BLOCK_PIXELS = 4_000_000
+UNSEEN_BELOW = -1e30
+"""HEALPix marks a pixel without a value by -1.6375e30 (Gorski et al. 2005)."""
+PLAUSIBLE = {"depth": (10.0, 35.0), "seeing": (0.02, 20.0)}
+"""Medians of 5-sigma depths in AB mag and of FWHM in arcsec that any imaging survey has."""
+COLUMNS = ("pixels", "values", "weights")
+FRAMES = {"C": "icrs", "Q": "icrs", "G": "galactic"}
+"""What `COORDSYS` says: celestial, equatorial, Galactic."""
+
+
+def read_map(name: str, settings: SkyMap) -> PixelMap:
+    """Read one of a survey's maps.
+
+    Parameters
+    ----------
+    name : str
+        Its name in the survey's file; `depth_<band>` and `seeing_<band>` are given in mag and arcsec.
+    settings : SkyMap
+
+    Returns
+    -------
+    PixelMap
+        Finer pixels are averaged; `weights` say how many of the file's pixels stand behind a value.
+
+    Raises
+    ------
+    TableError
+        If the file is no map, or its pixels, ordering, frame or unit are not what they are said to be.
+    """
+    path = Path(settings.path)
+    if not path.exists():
+        raise TableError(f"{path}: no such file; correct maps.{name}.path (relative to {Path.cwd()})")
+    header = _header(path)
+    pixel_type = str(header.get("PIXTYPE", "")).strip() if header is not None else "HEALSPARSE"
+    frame: str
+    if pixel_type == "HEALSPARSE":
+        read, frame = _read_healsparse(path), settings.frame or "icrs"
+    elif header is not None and (pixel_type == "HEALPIX" or "NSIDE" in header):
+        _check_unit(path, header, settings, name)
+        read, frame = _read_healpix(path, header, settings, name), _frame(path, header, settings, name)
+    else:
+        raise TableError(
+            f"{path}: expected a HEALPix table or HealSparse in the first extension, found PIXTYPE '{pixel_type}'; "
+            "give another file, or write the map with healpy or healsparse"
+        )
+    if not np.isfinite(read.values).any():
+        raise TableError(f"{path}: no pixel has a value; correct maps.{name}")
+    return _in_unit(path, _rotated(read) if frame == "galactic" else read, settings, name)
+
+
+def maps_digest(maps: dict[str, SkyMap], cache: Path | None) -> str:
+    """Give the digest of what is said of the maps and of the bytes of their files; quick where these are remembered."""
+    files = {name: _files(Path(each.path)) for name, each in maps.items()}
+    digests = iter(inventory.file_digests([file for listed in files.values() for file in listed], cache))
+    said = [text for name, each in maps.items() for text in (name, each.model_dump_json(exclude={"path"}))]
+    return inventory.combined_digest([*said, *digests])
+
+
+def _files(path: Path) -> list[TableFile]:
+    return [found(name, entry) for name, entry in walk(path, (".parquet",))] if path.is_dir() else [found("", path)]
+
+
+def _header(path: Path) -> Any:
+    """Give the header of a FITS file's first extension; None for what is not FITS, which only HealSparse may be."""
+    from astropy.io import fits
+
+    if path.is_dir():
+        return None
+    try:
+        return fits.getheader(path, 1)
+    except (OSError, IndexError) as error:
+        raise TableError(f"{path}: no FITS file with a table ({error}); give a HEALPix or HealSparse map") from None
+
+
+def _read_healpix(path: Path, header: Any, settings: SkyMap, name: str) -> PixelMap:
+    """Read a table of all pixels, or of some with their numbers."""
+    order, ring = _order(path, header), _ordering(path, header, settings, name) == "RING"
+    coarse = min(order, FINEST_ORDER)
+    sums, counts = np.zeros((2, 12 * 4**coarse))
+    for pixels, values in _blocks(path, header, settings, name):
+        if len(pixels) and not (pixels.min() >= 0 and pixels.max() < 12 * 4**order):
+            raise TableError(
+                f"{path}: pixel {pixels.max() if pixels.min() >= 0 else pixels.min()} is none of NSIDE {2**order}; the "
+                "file is damaged, or its NSIDE is wrong"
+            )
+        nested = healpix.ring2nest(1 << order, pixels) if ring else pixels
+        known = np.isfinite(values) & (values > UNSEEN_BELOW)
+        place = nested[known] >> 2 * (order - coarse)
+        sums += np.bincount(place, values[known], len(sums))
+        counts += np.bincount(place, minlength=len(counts))
+    kept = np.flatnonzero(counts)
+    return PixelMap(coarse, kept, sums[kept] / counts[kept], counts[kept])
+
+
+def _blocks(
+    path: Path, header: Any, settings: SkyMap, name: str
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Give pixel numbers and values, some at a time; a row of a table of all pixels may hold many."""
+    from astropy.io import fits
+
+    with fits.open(path, memmap=True) as file:
+        table = file[1]
+        names = {each.upper(): each for each in table.columns.names}
+        explicit = "PIXEL" in names
+        column = _column(path, [each for key, each in names.items() if key != "PIXEL"], settings, name)
+        n_rows, width = len(table.data), int(np.prod(table.data[column].shape[1:], dtype=np.int64))
+        n_pixels = 12 * 4 ** _order(path, header)
+        if not explicit and n_rows * width != n_pixels:
+            raise TableError(
+                f"{path}: expected {n_pixels:,} values in '{column}', as NSIDE {header['NSIDE']} has pixels, found "
+                f"{n_rows * width:,}; a map of part of the sky needs a column PIXEL"
+            )
+        step = max(1, BLOCK_PIXELS // width)
+        for start in range(0, n_rows, step):
+            rows = table.data[start : start + step]
+            values = np.asarray(rows[column], dtype=np.float64).ravel()
+            first = start * width
+            pixels = rows[names["PIXEL"]] if explicit else np.arange(first, first + len(values))
+            yield np.asarray(pixels, dtype=np.int64), values
+
+
+def _column(path: Path, known: Sequence[str], settings: SkyMap, name: str) -> str:
+    if settings.column is None and len(known) == 1:
+        return known[0]
+    if settings.column in known:
+        return str(settings.column)
+    found = "none" if settings.column is None else f"'{settings.column}'"
+    raise TableError(f"{path}: maps.{name}.column is {found}; write one of {', '.join(known) or 'no column at all'}")
+
+
+def _order(path: Path, header: Any) -> int:
+    nside = header.get("NSIDE")
+    if not isinstance(nside, int) or nside < 1 or nside & (nside - 1):
+        raise TableError(f"{path}: expected NSIDE to be a power of two, found {nside}; write the map anew")
+    return nside.bit_length() - 1
+
+
+def _ordering(path: Path, header: Any, settings: SkyMap, name: str) -> str:
+    said = {"NEST": "NESTED"}.get(str(header.get("ORDERING", "")).strip().upper(), header.get("ORDERING", ""))
+    said = str(said).strip().upper()
+    if said and said not in ("RING", "NESTED"):
+        raise TableError(f"{path}: expected ORDERING 'RING' or 'NESTED', found '{said}'; write the map in one of them")
+    if not (said or settings.ordering):
+        raise TableError(f"{path}: no ORDERING in the header; write maps.{name}.ordering: RING or NESTED")
+    return _agreed(path, "ordering", said, settings.ordering, name)
+
+
+def _frame(path: Path, header: Any, settings: SkyMap, name: str) -> str:
+    said = str(header.get("COORDSYS", "")).strip().upper()
+    if said and said[0] not in FRAMES:
+        raise TableError(
+            f"{path}: expected COORDSYS C or G, found '{said}'; turn the map into one of them (healpy.Rotator)"
+        )
+    if not (said or settings.frame):
+        raise TableError(f"{path}: no COORDSYS in the header; write maps.{name}.frame: icrs or galactic")
+    return _agreed(path, "frame", FRAMES[said[0]] if said else "", settings.frame, name)
+
+
+def _agreed(path: Path, key: str, said: str, wanted: str | None, name: str) -> str:
+    if said and wanted and said != wanted:
+        raise TableError(
+            f"{path}: its header says {said}, maps.{name}.{key} says {wanted}; take the key out, or mend it"
+        )
+    return said or str(wanted)
+
+
+def _check_unit(path: Path, header: Any, settings: SkyMap, name: str) -> None:
+    """Hold the unit that the file gives for the column, if it gives one, against the declared one."""
+    from astropy import units
+
+    columns = {str(value).strip(): key[len("TTYPE") :] for key, value in header.items() if key.startswith("TTYPE")}
+    known = [each for each in columns if each.upper() != "PIXEL"]
+    said = str(header.get(f"TUNIT{columns[_column(path, known, settings, name)]}", "")).strip()
+    if not said or said == settings.unit:
+        return
+    unit = units.Unit(said, parse_strict="silent")
+    if isinstance(unit, units.UnrecognizedUnit):
+        raise TableError(
+            f"{path}: astropy does not know the unit '{said}' of its values, which maps.{name} calls "
+            f"'{settings.unit}'; correct TUNIT in the file"
+        )
+    if unit != units.Unit(settings.unit):
+        raise TableError(
+            f"{path}: its values are in '{said}', maps.{name}.unit says '{settings.unit}'; correct the key"
+        )
+
+
+def _read_healsparse(path: Path) -> PixelMap:
+    """Read a map some pixels of its coverage at a time: LSST's are far finer than what is kept."""
+    import healsparse
+
+    try:
+        covered = healsparse.HealSparseCoverage.read(str(path))
+        order = (covered.nside_coverage.bit_length() - 1) + (covered.nfine_per_cov.bit_length() - 1) // 2
+        (coverage,) = np.nonzero(covered.coverage_mask)
+        parts = []
+        step = max(1, BLOCK_PIXELS // covered.nfine_per_cov)
+        for start in range(0, len(coverage), step):
+            read = healsparse.HealSparseMap.read(str(path), pixels=coverage[start : start + step])
+            parts.append(_of_healsparse(path, read, order))
+    except (OSError, RuntimeError, NotImplementedError, KeyError) as error:
+        raise TableError(f"{path}: no HealSparse map ({error}); give one, or a HEALPix table in FITS") from None
+    columns = [np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0)]) for name in COLUMNS]
+    return PixelMap.merged(min(order, FINEST_ORDER), columns[0].astype(np.int64), columns[1], columns[2])
+
+
+def _of_healsparse(path: Path, read: Any, order: int) -> PixelMap:
+    if read.is_rec_array or read.is_wide_mask_map or read.dtype.kind not in "fiu":
+        raise TableError(f"{path}: expected a HealSparse map of numbers, found {read.dtype}; write one of its fields")
+    pixels = read.valid_pixels.astype(np.int64)
+    values, coarse = read[pixels].astype(np.float64), min(order, FINEST_ORDER)
+    return PixelMap.merged(coarse, pixels >> 2 * (order - coarse), values, np.ones(len(pixels)))
+
+
+def _rotated(galactic: PixelMap) -> PixelMap:
+    """Bring a map from Galactic pixels to ICRS: a pixel takes the mean of the quarters whose centres lie in it."""
+    from astropy.coordinates import SkyCoord
+
+    quarters = (galactic.pixels[:, None] * 4 + np.arange(4)).ravel()
+    longitude, latitude = tile_centres(galactic.order + 1, quarters)
+    turned = SkyCoord(longitude, latitude, unit="deg", frame="galactic").icrs
+    pixels = at_order(order29(turned.ra.deg, turned.dec.deg), galactic.order)
+    return PixelMap.merged(galactic.order, pixels, np.repeat(galactic.values, 4), np.repeat(galactic.weights / 4, 4))
+
+
+def _in_unit(path: Path, read: PixelMap, settings: SkyMap, name: str) -> PixelMap:
+    """Give depths in mag and seeing in arcsec, and refuse what can be neither."""
+    from astropy import units
+
+    from skymill.config.survey import QUANTITIES
+
+    quantity = name.partition("_")[0]
+    if quantity not in QUANTITIES:
+        return read
+    factor = units.Unit(settings.unit).to(QUANTITIES[quantity])
+    values = read.values * factor
+    low, high = PLAUSIBLE[quantity]
+    median = float(np.nanmedian(values))
+    if not low < median < high:
+        raise TableError(
+            f"{path}: the median of maps.{name} is {median:.4g} {QUANTITIES[quantity]}, expected {low:g} to {high:g}; "
+            "correct unit or column"
+        )
+    return PixelMap(read.order, read.pixels, values, read.weights)
