@@ -20,6 +20,8 @@ FAINT = 10.0
 FINEST_ORDER, COARSEST_ORDER = 9, 3
 FEWEST_FAINT = 20
 """Faint sources a pixel, in the mean, behind a median."""
+MOST_ROWS = 200
+"""Rows of a tile, for each of its pixels, that are looked at: if they scatter by 0.1 mag, the median is good to 0.01."""
 Floats = NDArray[np.float64]
 
 
@@ -102,14 +104,16 @@ def derive_depths(sources: Catalogue, flux: str) -> list[PixelMap]:
     Returns
     -------
     list of PixelMap
-        One a band, of the order, at most 9, at which the medians stand on 20 sources in the mean. A pixel of several
-        tiles, or of several finer pixels, has the mean of their medians, weighted by their sources.
+        One a band, of the order, at most 9, at which the medians stand on 20 sources in the mean; `weights` are those
+        looked at. A pixel of several tiles, or of several finer pixels, has the mean of their medians, so weighted.
     """
     parts: list[list[PixelMap]] = []
     for order, pixel in zip(sources.tiles["order"], sources.tiles["pixel"], strict=True):
         rows = sources.tile(order, pixel)[["_healpix_29", flux, f"{flux}Err"]].load()
         pixels = at_order(rows["_healpix_29"].to_numpy(), FINEST_ORDER)
-        values, errors = rows[flux].to_numpy(), rows[f"{flux}Err"].to_numpy()
+        # Every so many rows: they are sorted by place, so that what is left is spread as the sources are.
+        some = slice(None, None, max(1, len(pixels) // (MOST_ROWS * len(np.unique(pixels)))))
+        pixels, values, errors = pixels[some], rows[flux].to_numpy()[some], rows[f"{flux}Err"].to_numpy()[some]
         parts.append([tile_depths(pixels, *columns) for columns in zip(values.T, errors.T, strict=True)])
     return [_as_fine_as_the_sources_allow(band) for band in zip(*parts, strict=True)]
 
