@@ -27,9 +27,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import ModelConfig, load_model
+from skymill.models.conformal import ConformalSets
 from skymill.sky import at_order, order29
 from skymill.training.fitting import fit
-from skymill.training.metrics import bootstrap, metrics_of
+from skymill.training.metrics import bootstrap, magnitude_bins, metrics_of
 from skymill.training.split import splitmix64
 
 SETS = {
@@ -166,6 +167,27 @@ def overview(
         print(f"| {key} | {' | '.join(cells)} |")
 
 
+def coverage(title: str, folder: Path) -> None:
+    """Print how often the conformal sets of all folds hold the true class, by class and r magnitude."""
+    tables, inside = [], []
+    for fold in sorted(folder.iterdir()):
+        table = pq.read_table(fold / "predictions.parquet")
+        sets = ConformalSets.from_dict(json.loads((fold / "calibration.json").read_text())["conformal"], CLASSES)
+        inside.append(sets.contain(np.column_stack([table[f"p_{name}"].to_numpy() for name in CLASSES])))
+        tables.append(table)
+    table, sets_of = pa.concat_tables(tables), np.concatenate(inside)
+    label, magnitude = table["label"].to_numpy(), table["magnitude"].to_numpy()
+    covered = sets_of[np.arange(len(label)), label]
+    print(f"\n{title}: share of sources whose conformal set holds their class; classes in a set\n")
+    print(f"| r | {' | '.join(CLASSES)} | all | classes in a set |\n|{'---|' * (len(CLASSES) + 3)}")
+    for low, high in [(-np.inf, np.inf), *magnitude_bins(magnitude)]:
+        rows = (magnitude >= low) & (magnitude < high) if np.isfinite(low) else np.ones(len(label), bool)
+        chosen = [*(rows & (label == k) for k in range(len(CLASSES))), rows]
+        cells = [f"{covered[some].mean():.3f} ({some.sum()})" if some.sum() >= 50 else "-" for some in chosen]
+        title = f"{low:g} to {high:g}" if np.isfinite(low) else "all"
+        print(f"| {title} | {' | '.join(cells)} | {sets_of[rows].sum(axis=1).mean():.2f} |")
+
+
 def chosen(path: Path) -> ModelConfig:
     """Read a model's file; groups of features come down to photometry, which is all SDSS gives here."""
     model = load_model(path)
@@ -186,6 +208,8 @@ def main() -> int:
         path, ra, dec = SETS[name]
         with tempfile.TemporaryDirectory() as work:
             labels, blocks, p = run_folds((options.data / path, ra, dec), models, Path(work), options.seed)
+            for model in models:
+                coverage(f"{name}, {model.name}", Path(work) / model.name)
         if len(models) > 1:
             overview(name, labels, blocks, p, options.seed)
         else:

@@ -135,6 +135,18 @@ def test_scratch_is_used_and_left_clean(tmp_path: Path) -> None:
     assert not list(scratch.iterdir())
 
 
+@pytest.mark.parametrize("batch_rows, called_again", [(10, False), (500_000, True)])
+def test_tasks_that_travel_alone_do_not_share_the_fate_of_others(
+    tmp_path: Path, batch_rows: int, called_again: bool
+) -> None:
+    tasks = [*squares(tmp_path, INNOCENTS), task("kill_once", tmp_path, 7)]
+    settings = ComputeSettings(batch_rows=batch_rows)
+    found = run_tasks(do, tasks, workers=1, settings=settings, describe="alone")
+    assert len(found.results) == len(tasks)
+    again = [number for number in range(INNOCENTS) if calls(tmp_path, "square", number) > 1]
+    assert bool(again) == called_again
+
+
 def test_few_tasks_start_few_workers(tmp_path: Path) -> None:
     tasks = [task("count_workers", tmp_path, 0)]
     found = run_tasks(do, tasks, workers=64, settings=ComputeSettings(), describe="one")

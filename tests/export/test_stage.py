@@ -18,6 +18,7 @@ from skymill import export
 from skymill.export import stage
 from skymill.export.oblivious import GROUP
 from skymill.export.parity import ParityError
+from skymill.models.conformal import ConformalSets
 from skymill.training.fitting import load_fit
 
 EVERY = [(name, calibration) for name in stage.CONVERTERS for calibration in ("temperature", "isotonic")]
@@ -89,6 +90,8 @@ def test_metadata_say_what_the_graph_eats_and_gives(lab, tmp_path):
     assert [column["name"] for column in entry["inputs"]] == lab.features
     assert [column["indicator"] for column in entry["inputs"]] == [False] * 4 + [True]
     assert [column["group"] for column in entry["inputs"]] == ["photometric"] * 3 + ["value", "missing"]
+    fitted = load_fit(lab.fit("mlp", "temperature").parent)
+    assert ConformalSets.from_dict(entry["conformal"], lab.classes) == fitted.sets
     assert len(entry["training_set"]) == 64 and 0 < entry["metrics"]["accuracy"] < 1
     assert all("+" not in version for version in entry["versions"].values())
 

@@ -17,6 +17,7 @@ from skymill.config.run import InferenceSettings
 from skymill.export.graph import constant, imputation_nodes, new_model, to_bytes
 from skymill.export.metadata import ModelInput, ModelSchema
 from skymill.inference.stage import run
+from skymill.models.conformal import ConformalSets
 from skymill.sky import Tile, order29, tile_centres
 from skymill.store import Accounting, GroupManifest, Pool, TileEntry, Variable, digest, group_file, short, write_tile
 
@@ -53,7 +54,9 @@ def softmax(features: NDArray[np.float32], names: tuple[str, ...] = FEATURES) ->
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def softmax_model(names: tuple[str, ...] = FEATURES, *, impute: bool = True) -> bytes:
+def softmax_model(
+    names: tuple[str, ...] = FEATURES, *, impute: bool = True, conformal: ConformalSets | None = None
+) -> bytes:
     """A linear model with a softmax; without imputation it answers NaN with NaN."""
     nodes, constants = imputation_nodes(np.full(len(names), IMPUTED, np.float32), output="measured")
     nodes = nodes if impute else []
@@ -68,7 +71,7 @@ def softmax_model(names: tuple[str, ...] = FEATURES, *, impute: bool = True) -> 
         n_classes=len(CLASSES),
     )
     inputs = tuple(ModelInput(name, "mag", name, name.endswith("missing")) for name in names)
-    schema = ModelSchema("m", "onnx", "classification", inputs, CLASSES, None, {}, {})
+    schema = ModelSchema("m", "onnx", "classification", inputs, CLASSES, None, {}, {}, conformal)
     return to_bytes(graph, schema.as_metadata())
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skymill.features import deciding
-from skymill.inference.kernel import MODEL_FAILED, NO_CLASS, UNSCORABLE, gate, score
+from skymill.inference.kernel import MODEL_FAILED, NO_CLASS, UNSCORABLE, conformal_sets, gate, score
 from skymill.inference.session import Session
 
 DECIDING = [0, 1, 2]
@@ -41,6 +41,39 @@ def test_entropy_is_in_nats():
     certain = scored(lambda block: np.eye(3, dtype=np.float32)[np.zeros(len(block), int)], np.ones((4, 4), np.float32))
     np.testing.assert_allclose(even.entropy, math.log(3), rtol=1e-6)
     assert (certain.entropy == 0).all() and not np.signbit(certain.entropy).any()
+
+
+def test_conformal_sets_equal_a_loop_over_rows(lab):
+    def model(block):
+        raised = np.exp(0.5 * np.where(np.isfinite(block[:, :3]), block[:, :3] - 20, 0))
+        return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    features = lab.matrix(500, 1)
+    thresholds = np.float32([0.4, 0.3, 0.05])
+    scores = score(model, features, n_classes=3, deciding=DECIDING, block_rows=64, thresholds=thresholds)
+    for row, p in enumerate(scores.probabilities):
+        expected = 0 if np.isnan(p).any() else sum(1 << c for c in range(3) if p[c] >= thresholds[c])
+        assert scores.conformal_set[row] == expected
+    assert scores.conformal_set.dtype == np.int16 and len(set(scores.conformal_set.tolist())) >= 6
+    assert scored(model, features).conformal_set is None
+
+
+def test_a_threshold_that_is_met_exactly_lets_the_class_in():
+    even = score(
+        lambda block: np.tile(np.float32([0.1, 0.9]), (len(block), 1)),
+        np.ones((2, 4), np.float32),
+        n_classes=2,
+        deciding=DECIDING,
+        block_rows=64,
+        thresholds=np.float32([0.1, 0.9]),
+    )
+    assert even.conformal_set.tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(("n_classes", "size"), [(2, 2), (15, 2), (16, 4), (31, 4), (32, 8), (63, 8)])
+def test_a_set_has_a_bit_for_each_class_and_no_sign(n_classes, size):
+    sets = conformal_sets(np.ones((n_classes, 1), np.float32), np.ones(n_classes, np.float32))
+    assert sets.dtype.itemsize == size and sets.tolist() == [2**n_classes - 1]
 
 
 def test_a_size_without_any_flux_is_not_enough_for_a_model_of_fluxes():

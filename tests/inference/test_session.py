@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import onnxruntime
 import pytest
 
 from skymill.export.metadata import ModelFileError
-from skymill.export.runtime import PROVIDERS, ProviderError, open_session, refuse_fallback
+from skymill.export.runtime import PROVIDERS, ProviderError, check_available, open_session, refuse_fallback
 from skymill.inference.session import Session, load_session
 
 
@@ -19,6 +20,12 @@ def test_a_provider_that_is_not_there_is_an_error(lab, provider):
     message = f"provider '{provider}' needs {PROVIDERS[provider]}, this onnxruntime has .*CPU"
     with pytest.raises(ProviderError, match=message):
         Session(lab.model_bytes(), provider=provider, source="test")
+
+
+def test_without_onnx_runtime_the_error_names_its_two_builds(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python has it of a module that cannot be imported
+    with pytest.raises(ProviderError, match=r"pip install 'skymill\[cpu\]', or 'skymill\[gpu\]'"):
+        check_available("cpu")
 
 
 def test_a_silent_fallback_is_refused():

@@ -13,6 +13,7 @@ from skymill.config.run import InferenceSettings
 from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
 from skymill.inference.settings import algorithm
+from skymill.models.conformal import ConformalSets
 from skymill.store import GroupManifest, Pool, Quarantined, file_sha256, read_tile
 
 ROWS = 2_500
@@ -52,6 +53,21 @@ def test_ids_positions_and_descriptions_are_carried_on(lab):
             assert tile[name].attrs == features[name].attrs
         assert tile["class"].attrs["flag_meanings"].split() == ["not_scored", *lab.classes]
         assert tile.attrs["receipt"]["ingredients"]["algorithm"] == algorithm()
+
+
+def test_tiles_hold_the_conformal_sets_of_a_model_that_has_thresholds(lab):
+    middle = np.median(lab.softmax(lab.matrix(ROWS, 1)), axis=0)
+    sets = ConformalSets(0.9, tuple(float(np.float32(value)) for value in middle))
+    lab.onnx.write_bytes(lab.model_bytes(conformal=sets))
+    for entry in GroupManifest.read(lab.run()).tiles:
+        tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
+        inside = sets.contain(tile["probabilities"].values)
+        np.testing.assert_array_equal(tile["conformal_set"].values, inside @ [1, 2, 4])
+        assert len(np.unique(tile["conformal_set"])) >= 4
+        assert (tile["conformal_set"].values[tile["class"].values == -1] == 0).all()
+        assert tile["conformal_set"].attrs["flag_masks"] == [1, 2, 4]
+        assert tile["conformal_set"].attrs["flag_meanings"].split() == list(lab.classes)
+        assert "0.9" in tile["conformal_set"].attrs["long_name"]
 
 
 def test_every_source_is_accounted_for(lab):

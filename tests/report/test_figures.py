@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from skymill.report.figures import (
     draw_by_magnitude,
     draw_confusion,
+    draw_coverage,
     draw_history,
     draw_reliability,
     draw_thresholds,
@@ -79,6 +80,23 @@ def test_a_class_without_test_sources_has_no_curve():
     p = np.tile([0.5, 0.3, 0.2], (10, 1))
     figure = draw_thresholds(np.arange(10) % 2, p, ["A", "B", "C"])
     assert [line.get_label() for line in figure.axes[0].lines] == ["A", "B"]
+
+
+def test_coverage_is_drawn_where_a_class_has_sources_and_by_its_intervals():
+    def cell(value):
+        return {"covered": {"value": value, "low": value - 0.1, "high": value + 0.05}}
+
+    bins = [
+        {"low": 18, "high": 20, "size": {"value": 1.0}, "by_class": {"A": cell(0.9), "B": cell(0.8)}},
+        {"low": 20, "high": 21, "size": {"value": 1.5}, "by_class": {"A": cell(0.6)}},
+    ]
+    upper, lower = draw_coverage({"coverage": 0.9, "by_magnitude": bins}, CLASSES, axis="mag").axes
+    points = [container.lines[0].get_data() for container in upper.containers]
+    assert [list(y) for _, y in points] == [[0.9, 0.6], [0.8]]
+    assert np.allclose(points[0][0], [19, 20.5], atol=0.1)
+    bars = upper.containers[0].lines[2][0].get_segments()
+    assert np.allclose([segment[:, 1] for segment in bars], [[0.8, 0.95], [0.5, 0.65]])
+    assert lower.patches[0].get_data().values.tolist() == [1.0, 1.5]
 
 
 def test_the_best_epoch_is_marked():

@@ -31,6 +31,7 @@ from skymill.tiling.grouping import Group
 from skymill.tiling.partitioning import PartitionError
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.settings import gate_modules, part_key, tile_algorithm
+from skymill.tiling.spill import PartRecord, holders
 
 from .conftest import group_files, partition_all, pool, run_config, toy_survey, toy_table, write_parts
 
@@ -262,6 +263,35 @@ def test_spilled_rows_can_be_deleted_at_any_time(tmp_path: Path, compute: Comput
     for group in group_files(output):
         tiling.partition(run, survey, group, output, workers=2)
     assert pool(output) == pool(plain)
+
+
+def test_a_group_opens_the_records_of_its_own_parts_only(tmp_path: Path, compute: ComputeSettings) -> None:
+    run, output = run_config(compute), tmp_path / "out"
+    table = toy_table(N)
+    order = np.argsort(table["ra"].to_numpy())
+    write_parts(table.take(order), tmp_path / "in", 8)  # by right ascension: most groups need a few of them
+    tiling.plan(run, toy_survey(tmp_path / "in", run), output, workers=2)
+    files = TilingFiles(output)
+    groups = [Group.read(path) for path in group_files(output)]
+    found = [holders(group.buckets, files) for group in groups]
+    for group, names in zip(groups, found):
+        held = [bucket for name in names for bucket in PartRecord.read(files.part(name).record).buckets]
+        assert set(group.buckets) <= set(held)
+    assert min(len(names) for names in found) < 8
+    files.buckets.unlink()  # as in the folder of a plan made before there was the table
+    assert all(len(holders(group.buckets, files)) == 8 for group in groups)
+
+
+def test_rows_that_are_read_again_leave_what_the_plan_keeps_as_it_is(tmp_path: Path, compute: ComputeSettings) -> None:
+    write_parts(toy_table(N), tmp_path / "in", 2)
+    run, output = run_config(compute), tmp_path / "out"
+    survey = toy_survey(tmp_path / "in", run)
+    tiling.plan(run, survey, output, workers=2)
+    kept = {path: path.stat().st_mtime_ns for path in (output / "tiling" / "parts").iterdir()}
+    tiling.clean_spill(output)
+    read_parts(key_parts(survey, run.tiling), run, survey, TilingFiles(output), workers=1)
+    assert {path: path.stat().st_mtime_ns for path in (output / "tiling" / "parts").iterdir()} == kept
+    assert len(list((output / "tiling" / "spill").glob("*.npy"))) == 2
 
 
 def test_a_bit_that_flips_in_the_spill_changes_no_tile(tmp_path: Path, compute: ComputeSettings, plain: Path) -> None:

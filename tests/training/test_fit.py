@@ -94,7 +94,7 @@ def finished(
 
 def test_a_fit_writes_all_of_its_files_and_nothing_else(finished: training.Fit) -> None:
     weights = {"forest": "forest.npz", "mlp": "checkpoint.pt"}[finished.manifest["kind"]]
-    described = {"calibration.json", "metrics.json", "predictions.parquet", "history.csv", "card.json", "card.md"}
+    described = MEASURED | {"calibration.json", "history.csv"}
     assert set(finished.manifest["files"]) == described | {weights}
     assert {path.name for path in finished.folder.iterdir() if path.is_file()} == described | {weights, "manifest.json"}
     rows = table()
@@ -152,6 +152,17 @@ def scrambled(clean: training.Fit, folder: Path, *, split: str, columns: list[st
     return fit(write(folder / "scrambled.parquet", rows), folder / "fit", clean.manifest["kind"])
 
 
+MEASURED = {
+    "metrics.json",
+    "importance.json",
+    "predictions.parquet",
+    "attributions.parquet",
+    "card.json",
+    "card.md",
+}
+"""Files that say what the test split has shown."""
+
+
 def changed(one: training.Fit, other: training.Fit) -> set[str]:
     """The files that differ."""
     return {name for name, digest in one.manifest["files"].items() if digest != other.manifest["files"][name]}
@@ -160,7 +171,7 @@ def changed(one: training.Fit, other: training.Fit) -> set[str]:
 def test_the_test_split_touches_neither_weights_nor_calibration(finished: training.Fit, tmp_path: Path) -> None:
     """Scramble every label and feature of the test rows: only what is measured on them changes."""
     other = scrambled(finished, tmp_path, split="test", columns=["label", *FEATURES])
-    assert changed(finished, other) == {"metrics.json", "predictions.parquet", "card.json", "card.md"}
+    assert changed(finished, other) == MEASURED
 
 
 def test_the_validation_split_calibrates_and_stops_but_does_not_teach(finished: training.Fit, tmp_path: Path) -> None:
@@ -168,6 +179,7 @@ def test_the_validation_split_calibrates_and_stops_but_does_not_teach(finished: 
     other = scrambled(finished, tmp_path, split="validation", columns=["label"])
     weights = {"forest": set(), "mlp": {"checkpoint.pt", "history.csv"}}[finished.manifest["kind"]]
     measured = {"calibration.json", "metrics.json", "predictions.parquet", "card.json", "card.md"}
+    measured |= {"importance.json", "attributions.parquet"}
     assert changed(finished, other) == measured | weights
     losses = [[row["train_loss"] for row in each.model.history()] for each in (finished, other)]
     assert losses[0] == losses[1]

@@ -24,7 +24,13 @@ def plots():
     of_models = [
         shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
         for model in CHAIN.trained_models
-        for plot in ("confusion", "calibration", "magnitude", "thresholds")
+        for plot in (
+            "confusion",
+            "calibration",
+            "magnitude",
+            "thresholds",
+            "importance",
+        )
     ]
     of_sky = [
         shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)

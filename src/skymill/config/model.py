@@ -40,6 +40,8 @@ class ModelConfig(FileSettings):
     """`balanced` weighs classes by inverse frequency while fitting; calibration undoes its effect on probabilities."""
     calibration: Literal["auto", "temperature", "isotonic", "none"] = "auto"
     """`auto` takes the one with the lower cross-validated log-loss on the validation split."""
+    conformal_coverage: float = Field(0.9, gt=0.5, lt=1)
+    """Least share of the sources of each class whose conformal set holds it; a catalogue has such a set per source."""
     parity: ParitySettings = ParitySettings()
     path: str | None = None
     """For kind `onnx`: the file."""

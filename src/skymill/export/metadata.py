@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skymill.features import deciding
+from skymill.models.conformal import ConformalSets
 
 FORMAT = 1
 ENTRY = "skymill"
@@ -45,6 +46,8 @@ class ModelSchema:
     """SHA-256 of the training set; None for a model from elsewhere."""
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
+    conformal: ConformalSets | None = None
+    """None for a file that does not say, and for more classes than a set has bits."""
 
     @property
     def deciding(self) -> list[int]:
@@ -66,7 +69,7 @@ class ModelSchema:
             "training_set": self.training_set,
             "metrics": dict(self.metrics),
             "versions": dict(self.versions),
-        }
+        } | ({"conformal": self.conformal.as_dict(self.classes)} if self.conformal else {})
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSchema:
@@ -111,8 +114,13 @@ class ModelSchema:
                 training_set=content["training_set"],
                 metrics=content["metrics"],
                 versions=content["versions"],
+                conformal=_conformal(content),
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ModelFileError(
                 f"{source}: metadata entry '{ENTRY}' is not complete ({error!r}); export again"
             ) from None
+
+
+def _conformal(content: Mapping[str, Any]) -> ConformalSets | None:
+    return ConformalSets.from_dict(content["conformal"], content["classes"]) if "conformal" in content else None

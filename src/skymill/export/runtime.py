@@ -40,9 +40,8 @@ def open_session(content: bytes, *, provider: str, source: str) -> Any:
     ModelFileError
         If the file is not a model that ONNX Runtime can run.
     """
-    import onnxruntime
-
     check_available(provider)
+    onnxruntime = _onnxruntime()
     try:
         session = onnxruntime.InferenceSession(
             content, _options(onnxruntime), providers=[(PROVIDERS[provider], _device_options(provider))]
@@ -62,14 +61,24 @@ def check_available(provider: str) -> None:
     ProviderError
         If it does not.
     """
-    import onnxruntime
-
-    available = onnxruntime.get_available_providers()
+    available = _onnxruntime().get_available_providers()
     if PROVIDERS[provider] not in available:
         raise ProviderError(
             f"provider '{provider}' needs {PROVIDERS[provider]}, this onnxruntime has {', '.join(available)}; "
             "install onnxruntime-gpu (pip install 'skymill[gpu]') or set inference.provider: cpu"
         )
+
+
+def _onnxruntime() -> Any:
+    """Import ONNX Runtime, of whose two builds only one may be installed; hence neither is a plain dependency."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProviderError(
+            f"ONNX Runtime cannot be imported ({error}); pip install 'skymill[cpu]', or 'skymill[gpu]' on a machine "
+            "with CUDA"
+        ) from error
+    return onnxruntime
 
 
 def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None, source: str) -> None:

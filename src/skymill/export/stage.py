@@ -146,6 +146,7 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
         classes=tuple(fit.manifest["classes"]),
         training_set=fit.manifest["training_set"],
         metrics={name: metric["value"] for name, metric in metrics.items()},
+        conformal=fit.sets,
         # A build's suffix (2.13.0+cpu) tells of the machine, not of the model.
         versions={
             name: version.split("+")[0] for name, version in fit.manifest["versions"].items() if name != "python"

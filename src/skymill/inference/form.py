@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores
+from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, set_dtype
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
@@ -26,11 +26,17 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
         "probabilities": scores.probabilities,
         "class": scores.best,
         "entropy": scores.entropy,
+        **({} if scores.conformal_set is None else {"conformal_set": scores.conformal_set}),
     }
 
 
-def tile_form(identity: Mapping[str, Variable], classes: tuple[str, ...]) -> dict[str, Variable]:
-    """Describe the arrays of a tile; ids and positions are described as in the feature tile."""
+def tile_form(
+    identity: Mapping[str, Variable], classes: tuple[str, ...], coverage: float | None = None
+) -> dict[str, Variable]:
+    """Describe the arrays of a tile; ids and positions are described as in the feature tile.
+
+    `coverage` is that of the conformal sets, None where the model has none.
+    """
     probabilities = Variable.of_rows(
         np.float32,
         dim="class_name",
@@ -50,4 +56,17 @@ def tile_form(identity: Mapping[str, Variable], classes: tuple[str, ...]) -> dic
         np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.entropy"
     )
     flags = with_flags(identity["flags"], INFERENCE_FLAGS)
-    return {**identity, "flags": flags, "probabilities": probabilities, "class": best, "entropy": entropy}
+    scores = {"probabilities": probabilities, "class": best, "entropy": entropy}
+    if coverage is not None:
+        scores["conformal_set"] = _conformal_set(classes, coverage)
+    return {**identity, "flags": flags, **scores}
+
+
+def _conformal_set(classes: tuple[str, ...], coverage: float) -> Variable:
+    return Variable.of_rows(
+        set_dtype(len(classes)),
+        long_name=f"classes that cannot be excluded: of each class, at least {coverage:g} of the sources have it here",
+        ucd="src.class",
+        flag_masks=[1 << number for number in range(len(classes))],
+        flag_meanings=" ".join(classes),
+    )

@@ -34,6 +34,8 @@ class Scores(NamedTuple):
     """(n,), in nats; NaN where not scored."""
     flags: NDArray[np.int32]
     """(n,), bits of `INFERENCE_FLAGS`."""
+    conformal_set: NDArray[np.signedinteger[Any]] | None = None
+    """(n,), a bit for each class that cannot be excluded; 0 where not scored. None for a model without thresholds."""
 
 
 def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -54,6 +56,7 @@ def score(
     deciding: Sequence[int],
     block_rows: int,
     pad: bool = False,
+    thresholds: NDArray[np.float32] | None = None,
 ) -> Scores:
     """Run a model over rows and judge what it gives.
 
@@ -70,6 +73,8 @@ def score(
         Rows given to the model at once.
     pad : bool
         Fill the last block up to `block_rows`, for devices that compile a shape.
+    thresholds : ndarray of float32, (classes,), optional
+        Probability of each class from which on it is in a row's conformal set.
 
     Returns
     -------
@@ -89,7 +94,23 @@ def score(
     lost = failed | unscorable
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
-    return Scores(probabilities, best, entropy, flags)
+        by_class[:, lost] = np.nan
+    sets = None if thresholds is None else conformal_sets(by_class, thresholds)
+    return Scores(probabilities, best, entropy, flags, sets)
+
+
+def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:
+    """Give the classes at or above their threshold (n,), class 0 as bit 0, of probabilities (classes, n)."""
+    dtype = set_dtype(len(thresholds))
+    sets = np.zeros(by_class.shape[1], dtype)
+    for number, (probability, threshold) in enumerate(zip(by_class, thresholds)):
+        sets |= (probability >= threshold).astype(dtype) << dtype.type(number)
+    return sets
+
+
+def set_dtype(n_classes: int) -> np.dtype[np.signedinteger[Any]]:
+    """Give the smallest signed integer with a bit for each class."""
+    return np.dtype(next(f"<i{size}" for size in (2, 4, 8) if n_classes < 8 * size))
 
 
 def predict(

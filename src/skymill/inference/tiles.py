@@ -93,7 +93,8 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     session = load_session(run.onnx, run.onnx_sha256, run.provider)
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
-    form = tile_form(source.form(IDENTITY), session.schema.classes)
+    sets = session.schema.conformal
+    form = tile_form(source.form(IDENTITY), session.schema.classes, sets.coverage if sets else None)
     tally = FlagTally(form["flags"].attrs)
     path = pool.path(job.tile, job.key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:
@@ -129,6 +130,8 @@ def _scored(
     source: TileReader, session: Session, columns: NDArray[np.intp], block_rows: int
 ) -> Iterator[tuple[dict[str, NDArray[Any]], Scores]]:
     """Read a feature tile chunk by chunk and run the model over each."""
+    sets = session.schema.conformal
+    thresholds = np.array(sets.thresholds, np.float32) if sets else None
     for block in source.blocks([*IDENTITY, FEATURES]):
         scores = score(
             session,
@@ -137,6 +140,7 @@ def _scored(
             deciding=session.schema.deciding,
             block_rows=block_rows,
             pad=session.pads_blocks,
+            thresholds=thresholds,
         )
         yield block, scores
 

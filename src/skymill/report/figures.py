@@ -132,6 +132,34 @@ def draw_thresholds(label: Labels, probabilities: NDArray[np.floating], classes:
     return figure
 
 
+def draw_coverage(conformal: Mapping[str, Any], classes: Sequence[str], *, axis: str) -> Figure:
+    """Draw the share of each class that its conformal sets hold, by magnitude, and below how many classes a set has.
+
+    `conformal` is that of a fit's metrics; bars are its intervals, cells of few sources have no point.
+    """
+    figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    bins = conformal["by_magnitude"]
+    upper.axhline(conformal["coverage"], color="0.6", linewidth=1, linestyle="--")
+    for number, name in enumerate(classes):
+        cells = [(one, one["by_class"][name]["covered"]) for one in bins if name in one["by_class"]]
+        middle = np.array([0.5 * (one["low"] + one["high"]) for one, _ in cells])
+        value, low, high = ([cell[key] for _, cell in cells] for key in ("value", "low", "high"))
+        error = np.abs(np.array([low, high], float).reshape(2, -1) - np.array(value, float))
+        shift = 0.06 * (number - 0.5 * (len(classes) - 1))  # bars side by side
+        upper.errorbar(middle + shift, value, yerr=error, capsize=2, linewidth=1.2, label=name, **style_of(number))
+    edges = [one["low"] for one in bins] + [one["high"] for one in bins[-1:]]
+    if bins:
+        lower.stairs([one["size"]["value"] for one in bins], edges, color="0.3", linewidth=1.5)
+    upper.set_ylabel("share whose set holds it")
+    upper.set_ylim(-0.03, 1.03)
+    upper.legend(frameon=False, loc="lower left")
+    lower.set_ylabel("classes\nin a set")
+    lower.set_ylim(bottom=0)
+    lower.set_xlabel(axis)
+    return figure
+
+
 def _label(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)

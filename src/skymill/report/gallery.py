@@ -17,11 +17,13 @@ from skymill.features import make_recipe, reference_band
 from skymill.report.figures import (
     draw_by_magnitude,
     draw_confusion,
+    draw_coverage,
     draw_history,
     draw_reliability,
     draw_thresholds,
 )
 from skymill.report.gather import ModelResult, Run, TestSet
+from skymill.report.importance_figures import draw_attributions, draw_importance
 from skymill.report.sky_map import draw_sky_map
 
 PIXELS_AN_INCH = 96
@@ -64,11 +66,15 @@ def embed(figure: Figure, title: str, alt: str) -> Picture:
 def model_galleries(made: Run, run: RunConfig, survey: SurveyConfig) -> list[Gallery]:
     """Draw the trained models side by side."""
     axis = magnitude_axis(run, survey)
+    with_sets = [pair for pair in made.trained if "conformal" in pair[1].metrics]
     galleries = [
         Gallery("confusion", "Confusion", CONFUSION, [_confusion(*pair) for pair in made.trained]),
         Gallery("calibration", "Calibration", CALIBRATION, [_reliability(*pair) for pair in made.trained]),
         Gallery("magnitude", "By magnitude", MAGNITUDE, [_by_magnitude(*pair, axis) for pair in made.trained]),
+        Gallery("conformal", "Conformal sets", CONFORMAL, [_coverage(*pair, axis) for pair in with_sets]),
         Gallery("thresholds", "Cuts on a probability", THRESHOLDS, [_thresholds(*pair) for pair in made.trained]),
+        Gallery("importance", "What the models go by", IMPORTANCE, [_importance(*pair) for pair in made.trained]),
+        Gallery("attributions", "Source by source", ATTRIBUTIONS, [_attributions(*pair) for pair in made.trained]),
         Gallery("learning", "Learning", LEARNING, [_history(*pair) for pair in made.trained if pair[1].history]),
     ]
     return [gallery for gallery in galleries if gallery.pictures]
@@ -84,9 +90,24 @@ MAGNITUDE = (
     "right. Bins hold equal numbers of test sources, bars are 68 % intervals (Wilson). Look here first for the faint "
     "end: the survey may go deeper than its labels."
 )
+CONFORMAL = (
+    "The catalogue gives each source a set of classes that cannot be excluded. Of all sources of a class, the dashed "
+    "share was promised to have it in their set; where a class falls below it, here by magnitude, its sources are less "
+    "like the rest of their class. Bars are 95 % intervals over blocks of sky."
+)
 THRESHOLDS = (
     "What a sample cut at some probability of one class would be like. Upper panel: the ROC curve, its horizontal axis "
     "logarithmic, because a per cent of a common class can swamp a rare one. Lower panel: purity against completeness."
+)
+IMPORTANCE = (
+    "What a model loses on the test set when a feature is shuffled among the sources: above by groups, shuffled as a "
+    "whole, below one by one. A feature that others repeat costs little alone. Bars are 95 % intervals over blocks of "
+    "sky."
+)
+ATTRIBUTIONS = (
+    "What each feature did to the probability of a class (Shapley values), a dot for each of some test sources, as "
+    "many of each class. Dots are dark where the feature's value is low, bright where it is high, grey where it is not "
+    "measured."
 )
 LEARNING = "Losses after each epoch; training stops when the validation set no longer gains."
 
@@ -117,12 +138,32 @@ def _by_magnitude(model: ModelResult, test: TestSet, axis: str) -> Picture:
     return embed(figure, model.name, f"Completeness and purity of each class of {model.name} against {axis}.")
 
 
+def _coverage(model: ModelResult, test: TestSet, axis: str) -> Picture:
+    sets = test.metrics["conformal"]
+    said = ", ".join(f"{100 * each['covered']['value']:.1f} % of {name}" for name, each in sets["by_class"].items())
+    promised = f"promised {100 * sets['coverage']:g} %"
+    alt = f"Coverage of the conformal sets of {model.name} by class and magnitude: {said}; {promised}."
+    return embed(draw_coverage(sets, model.classes, axis=axis), model.name, alt)
+
+
 def _thresholds(model: ModelResult, test: TestSet) -> Picture:
     auc = test.metrics["overall"]["roc_auc"]["value"]
     alt = f"ROC curves and purity against completeness of each class of {model.name}" + (
         f"; mean area under the ROC curves {auc:.4f}." if auc is not None else "."
     )
     return embed(draw_thresholds(test.label, test.probabilities, model.classes), model.name, alt)
+
+
+def _importance(model: ModelResult, test: TestSet) -> Picture:
+    first, *_ = sorted(test.importance["features"], key=lambda one: -one["log_loss"]["value"])
+    alt = f"Log-loss that shuffling features adds for {model.name}; most costly is {first['name']}."
+    return embed(draw_importance(test.importance), model.name, alt)
+
+
+def _attributions(model: ModelResult, test: TestSet) -> Picture:
+    names, values, effect = test.attributions
+    alt = f"Changes of each class's probability by {model.name}'s most moving features, for {len(values)} sources."
+    return embed(draw_attributions(effect, values, names, model.classes), model.name, alt)
 
 
 def _history(model: ModelResult, test: TestSet) -> Picture:

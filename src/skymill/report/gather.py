@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from skymill.report.sky_counts import SkyCounts, count_classes
 from skymill.sky import at_order
 from skymill.store import Accounting, Catalogue, open_catalogue, short
+from skymill.training.attribution import VALUE
 
 CATALOGUES = ("sources", "features")
 """Catalogues that every run has, before those of its models."""
@@ -38,6 +39,8 @@ class TestSet:
     """Block of sky of the split that each row lies in."""
     set_path: Path
     """The training set, whose rows of the split `test` these are."""
+    importance: dict[str, Any]
+    attributions: Attributions
     history: dict[str, list[float]] = field(default_factory=dict)
     """Columns of `history.csv`; empty where the model does not learn in epochs."""
 
@@ -45,6 +48,15 @@ class TestSet:
     def predicted(self) -> NDArray[np.int64]:
         """The most probable class of each row."""
         return np.argmax(self.probabilities, axis=1)
+
+
+class Attributions(NamedTuple):
+    """What features did to the probabilities of some test sources."""
+
+    names: list[str]
+    """Of the features."""
+    values: NDArray[np.float64]  # (n, f)
+    effect: NDArray[np.float64]  # (n, f, classes)
 
 
 @dataclass(frozen=True)
@@ -133,6 +145,8 @@ def read_test_set(folder: Path, classes: list[str]) -> TestSet:
         healpix29,
         block,
         set_path,
+        read_json(folder / "importance.json"),
+        read_attributions(folder / "attributions.parquet", classes),
         {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
     )
 
@@ -154,6 +168,15 @@ def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.
         raise ValueError(f"{set_path}: source {strange[0]} of a model's predictions is not in it; fit the model again")
     split = json.loads(table.schema.metadata[b"skymill"])["split"]
     return pixels[place], at_order(pixels[place], split["order"])
+
+
+def read_attributions(path: Path, classes: list[str]) -> Attributions:
+    """Read what features did to single sources."""
+    table = pq.read_table(path)
+    names = table.column_names[3:]
+    of = np.array(table["of"].to_pylist())
+    matrix = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
+    return Attributions(names, matrix[of == VALUE], np.stack([matrix[of == one] for one in classes], axis=2))
 
 
 def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from skymill.report.gallery import Gallery, Picture
 from skymill.report.gather import Run
 
-OF_MODELS = ("confusion", "calibration", "magnitude", "thresholds")
+OF_MODELS = ("confusion", "calibration", "magnitude", "thresholds", "importance")
 """Galleries with one figure of each trained model: `<model>-<gallery>.svg`."""
 OF_SKY = ("density", "entropy")
 """Maps: `sky-<gallery>.svg`, the fields of a survey beside each other."""

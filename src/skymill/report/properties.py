@@ -21,7 +21,7 @@ FINEST_ORDER, COARSEST_ORDER = 9, 3
 FEWEST_FAINT = 20
 """Faint sources a pixel, in the mean, behind a median."""
 MOST_ROWS = 200
-"""Rows of a tile, for each of its pixels, that are looked at: if they scatter by 0.1 mag, the median is good to 0.01."""
+"""Rows of a tile, for each of its pixels, that are looked at: of a scatter of 0.1 mag, 0.01 is left in the median."""
 Floats = NDArray[np.float64]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from skymill.compute import Task, run_tasks
 from skymill.config import ComputeSettings
-from skymill.tiling.identity import INDEX, id_ranges, ids_at_two_positions
+from skymill.tiling.identity import INDEX, id_extents, id_ranges, ids_at_two_positions
 
 IDS_AT_ONCE = 4_000_000
 """Rows of the range of ids that one task compares."""
@@ -38,9 +37,8 @@ def find_conflicts(
     if len(ranges) == 1:
         conflicts = ids_at_two_positions(indexes, *ranges[0])
     else:
-        tasks = [Task(f"ids from {low} to {high}", n_rows // len(ranges), (low, high)) for low, high in ranges]
-        compare = partial(_compare_ids, indexes=list(indexes))
-        outcome = run_tasks(compare, tasks, workers=workers, settings=settings, describe="comparing ids")
+        tasks = compare_tasks(ranges, indexes, n_rows // len(ranges))
+        outcome = run_tasks(compare_ids, tasks, workers=workers, settings=settings, describe="comparing ids")
         if outcome.failures:
             raise RuntimeError(f"comparing ids failed: {next(iter(outcome.failures.values()))}")
         conflicts = np.concatenate([np.empty(0, INDEX), *outcome.results.values()])
@@ -53,5 +51,17 @@ def find_conflicts(
     return conflicts
 
 
-def _compare_ids(limits: tuple[int, int], *, indexes: list[Path]) -> NDArray[np.void]:
-    return ids_at_two_positions(indexes, *limits)
+def compare_tasks(ranges: Sequence[tuple[int, int]], indexes: Sequence[Path], weight: int) -> list[Task]:
+    """Make a task of each range, of the parts that may have ids in it."""
+    lowest, highest = id_extents(indexes).T
+    tasks = []
+    for low, high in ranges:
+        some = np.flatnonzero((lowest <= high) & (highest >= low)).tolist()
+        tasks.append(Task(f"ids from {low} to {high}", weight, (low, high, [indexes[k] for k in some])))
+    return tasks
+
+
+def compare_ids(work: tuple[int, int, list[Path]]) -> NDArray[np.void]:
+    """Do one of `compare_tasks`."""
+    low, high, indexes = work
+    return ids_at_two_positions(indexes, low, high)

@@ -40,7 +40,6 @@ class PartContent:
     """Sorted."""
     buckets: tuple[Bucket, ...]
     """In the order of the rows."""
-    index: NDArray[np.void]
     counts: CountMap
     rejected: list[Rejected]
     summary: Summary
@@ -50,6 +49,11 @@ class PartContent:
     def n_in(self) -> int:
         """Rows read."""
         return len(self.rows) + sum(len(batch) for batch in self.rejected)
+
+    @property
+    def index(self) -> NDArray[np.void]:
+        """Ids and positions of the rows."""
+        return make_index(self.rows)
 
     def refused(self, kind: str) -> dict[str, int]:
         """Count the rows that are ``quarantined`` or ``excluded``, by reason."""
@@ -84,7 +88,6 @@ def part_content(gated: Iterable[Gated], survey: SurveyConfig, *, group_order: i
         buckets=tuple(
             Bucket(group_order, pixel, content_digest(some), len(some)) for pixel, some in _split(rows, group_order)
         ),
-        index=make_index(rows),
         counts=count_pixels(at_order(rows["_healpix_29"], count_order)),
         rejected=rejected,
         summary=summary,

@@ -7,6 +7,7 @@
     <output>/tiling/tiles.parquet                  order, pixel, group, rows
     <output>/tiling/quarantine.parquet             rows refused by the gate
     <output>/tiling/groups/<group>-<digest12>.json one group's tiles, buckets and ids in conflict
+    <output>/tiling/buckets.parquet                which part holds which bucket of rows
     <output>/tiling/parts/<part12>.*               what is known of a part that has been read
     <output>/tiling/spill/<part12>.npy             a cache: the sorted rows of a part
 """
@@ -59,6 +60,11 @@ class TilingFiles:
     def quarantine(self) -> Path:
         """Table of the rows the gate refused."""
         return self.root / "quarantine.parquet"
+
+    @property
+    def buckets(self) -> Path:
+        """Table that leads from a bucket of rows to the parts that hold it."""
+        return self.root / "buckets.parquet"
 
     @property
     def parts(self) -> Path:

@@ -53,6 +53,14 @@ def id_ranges(indexes: Sequence[Path], *, n_ranges: int) -> list[tuple[int, int]
     return list(zip(starts, stops))
 
 
+def id_extents(indexes: Sequence[Path]) -> NDArray[np.int64]:
+    """Give the lowest and the highest id of each part, (parts, 2); an empty part has its lowest above its highest."""
+    limits = np.iinfo(np.int64)
+    ids = (_load(path)["objectId"] for path in indexes)
+    extents = [(part[0], part[-1]) if len(part) else (limits.max, limits.min) for part in ids]
+    return np.array(extents, np.int64).reshape(len(indexes), 2)
+
+
 def ids_at_two_positions(indexes: Sequence[Path], low: int, high: int) -> NDArray[np.void]:
     """Find the ids in [low, high] whose rows do not all have the same `_healpix_29`.
 

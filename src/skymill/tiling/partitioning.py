@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from skymill.compute import TileGroup, TilesFailedError, TileTask, run_group
 from skymill.config import RunConfig
 from skymill.sky import Tile
-from skymill.store import TileEntry
+from skymill.store import TileEntry, short
 from skymill.store.durable import staged
 from skymill.survey import Survey
 from skymill.tiling.content import Bucket
@@ -24,7 +24,7 @@ from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.rows import content_digest, row_dtype
 from skymill.tiling.settings import settings_digest, tile_algorithm
 from skymill.tiling.settling import CONFLICTING_ID
-from skymill.tiling.spill import PartRecord, Piece, pieces_of, read_piece
+from skymill.tiling.spill import PartRecord, Piece, holders, pieces_of, read_piece
 from skymill.tiling.tile import CATALOGUE, GroupWork, TileResult, make_tile
 
 logger = logging.getLogger(__name__)
@@ -107,13 +107,15 @@ def spilled_pieces(
     RuntimeError
         If the survey no longer has them.
     """
-    found = _spilled(group, survey, files)
+    names = holders(group.buckets, files)
+    found = _spilled(group, names, survey, files)
     missing = set(group.buckets) - found.keys()
     if missing:
-        parts = [item for item in key_parts(survey, run.tiling) if not missing.isdisjoint(_buckets(item.key, files))]
+        again = {name for name in names if not missing.isdisjoint(PartRecord.read(files.part(name).record).buckets)}
+        parts = [item for item in key_parts(survey, run.tiling) if short(item.key) in again]
         logger.info("group %s: spilled rows are gone; reading %d parts again", group.name, len(parts))
         read_parts(parts, run, survey, files, workers=workers)
-        found = _spilled(group, survey, files)
+        found = _spilled(group, names, survey, files)
     lost = set(group.buckets) - found.keys()
     if lost:
         raise RuntimeError(
@@ -123,23 +125,19 @@ def spilled_pieces(
     return tuple(found[bucket] for bucket in group.buckets)
 
 
-def _spilled(group: Group, survey: Survey, files: TilingFiles) -> dict[Bucket, Piece]:
-    """Find a group's buckets in the cache, whatever part of whatever time they came from, and read them to the end."""
+def _spilled(group: Group, names: Sequence[str], survey: Survey, files: TilingFiles) -> dict[Bucket, Piece]:
+    """Find a group's buckets among the spilled rows of some parts, and read them to the end."""
     dtype = row_dtype(survey.schema)
     wanted, found = set(group.buckets), dict[Bucket, Piece]()
-    for path in sorted(files.parts.glob("*.json")):
-        for bucket, piece in pieces_of(PartRecord.read(path), files.rows(path.stem), dtype):
+    for name in names:
+        record = PartRecord.read(files.part(name).record)
+        for bucket, piece in pieces_of(record, files.rows(name), dtype):
             if bucket in wanted and bucket not in found:
                 if content_digest(read_piece(piece, dtype)) == bucket.sha256:
                     found[bucket] = piece
                 else:
                     logger.warning("%s: rows of %s changed since they were written", piece.path, group.name)
     return found
-
-
-def _buckets(key: str, files: TilingFiles) -> tuple[Bucket, ...]:
-    record = files.part(key).record
-    return PartRecord.read(record).buckets if record.is_file() else ()
 
 
 def _make(item: tuple[Tile, int], *, work: GroupWork) -> TileResult:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from skymill.compute import group_lock
 from skymill.config import RunConfig, SurveyConfig
-from skymill.store import canonical_json, digest
+from skymill.store import canonical_json, digest, short
 from skymill.store.durable import staged, sweep, write_bytes
 from skymill.survey import REASONS, Survey, inventory_digest
 from skymill.survey.summary import Summary
@@ -25,7 +25,7 @@ from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group, make_groups
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.settings import NOT_OF_TILES, column_map, count_order, max_rows, plan_name
-from skymill.tiling.spill import REJECTED, PartRecord, read_counts
+from skymill.tiling.spill import REJECTED, PartRecord, read_counts, write_buckets
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ FORMAT = 1
 FEW_GROUPS = 4
 FEW_ROWS = 100_000
 """A job takes a second or two to begin; a group of fewer rows is done in less than that."""
+MAPS_AT_ONCE = 256
+"""Count maps of parts that are added at once: one by one, the work would grow as the square of their number."""
 
 
 def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) -> None:
@@ -77,6 +79,7 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         _hint_at_small_groups(planned, run.tiling.group_order)
         for group in planned:
             group.write(files)
+        write_buckets({short(item.key): record for item, record in zip(keyed, records)}, files)
         _write_tiles(tiles, run.tiling.group_order, files)
         summary = _summary(run, survey.config, records, tiles, planned) | {"data": data}
         for warning in summary["warnings"]:
@@ -119,8 +122,9 @@ def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFil
     if native is not None:
         return tiles_of_input(native, indexes)
     counts = add_counts([])
-    for key in keys:
-        counts = add_counts([counts, read_counts(files.part(key).counts)])
+    for start in range(0, len(keys), MAPS_AT_ONCE):
+        some = keys[start : start + MAPS_AT_ONCE]
+        counts = add_counts([counts, *(read_counts(files.part(key).counts) for key in some)])
     return tiles_of_any_depth(
         counts,
         indexes,

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from skymill.compute import Task, run_tasks
 from skymill.config import RunConfig
 from skymill.config.run import TilingSettings
+from skymill.store.keys import digest
 from skymill.survey import Part, Survey
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.settings import count_order, part_key
+from skymill.tiling.settings import count_order, part_settings
 from skymill.tiling.spill import spill_part
 
 
@@ -25,7 +26,8 @@ class KeyedPart(NamedTuple):
 def key_parts(survey: Survey, tiling: TilingSettings) -> list[KeyedPart]:
     """Give the parts of a survey, by name, and their keys."""
     parts = sorted(survey.parts(), key=lambda part: part.name)
-    return [KeyedPart(part, part_key(part.digest, survey.config, tiling)) for part in parts]
+    settings = part_settings(survey.config, tiling)  # once: a large survey has thousands of parts
+    return [KeyedPart(part, digest({"part": part.digest, **settings})) for part in parts]
 
 
 def read_parts(parts: Sequence[KeyedPart], run: RunConfig, survey: Survey, files: TilingFiles, *, workers: int) -> None:

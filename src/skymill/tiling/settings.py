@@ -61,16 +61,18 @@ def plan_name(run: RunConfig, survey: SurveyConfig, data: str) -> str:
 
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
     """Give the digest of everything that decides what is kept of a part."""
-    return digest(
-        {
-            "part": part_digest,
-            "survey": column_map(survey),
-            "group_order": tiling.group_order,
-            "count_order": count_order(tiling),
-            "format": SPILL_FORMAT,
-            "algorithm": algorithm_digest(VERSION, (*gate_modules(survey), *PART)),
-        }
-    )
+    return digest({"part": part_digest, **part_settings(survey, tiling)})
+
+
+def part_settings(survey: SurveyConfig, tiling: TilingSettings) -> dict[str, Any]:
+    """Give what decides what is kept of every part, besides its own content."""
+    return {
+        "survey": column_map(survey),
+        "group_order": tiling.group_order,
+        "count_order": count_order(tiling),
+        "format": SPILL_FORMAT,
+        "algorithm": algorithm_digest(VERSION, (*gate_modules(survey), *PART)),
+    }
 
 
 def tile_algorithm() -> str:

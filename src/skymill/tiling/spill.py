@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -35,6 +36,9 @@ REJECTED = pa.schema(
         ("kind", pa.string()),
     ]
 )
+
+BUCKETS = pa.schema([("sha256", pa.string()), ("part", pa.string())])
+"""Columns of the table of buckets; `part` is the name that the part's files share."""
 
 
 class Piece(NamedTuple):
@@ -110,6 +114,8 @@ def spill_part(
         raise ValueError(f"{name}: expected {n_rows} rows, found {content.n_in}: the reader lost or doubled some")
     paths = files.part(key)
     _save(files.rows(key), content.rows, files)
+    if paths.record.is_file():  # only the rows were gone
+        return PartRecord.read(paths.record)
     _save(paths.index, content.index, files)
     _save(paths.counts, np.rec.fromarrays(list(content.counts), dtype=COUNTS).view(COUNTS), files)
     _write_rejected(paths.rejected, content.rejected, files)
@@ -119,6 +125,24 @@ def spill_part(
     )
     record.write(paths.record)
     return record
+
+
+def write_buckets(records: Mapping[str, PartRecord], files: TilingFiles) -> None:
+    """Write which part holds which bucket; `records` by the name that a part's files share."""
+    pairs = sorted((bucket.sha256, name) for name, record in records.items() for bucket in record.buckets)
+    columns = [list(column) for column in zip(*pairs)] or [[], []]
+    with staged(files.buckets, staging=files.staging) as file:
+        pq.write_table(pa.table(columns, schema=BUCKETS), file)
+
+
+def holders(buckets: Iterable[Bucket], files: TilingFiles) -> list[str]:
+    """Name the parts that hold some buckets, so that a group need not open the records of the whole survey."""
+    if not files.buckets.is_file():  # planned before there was the table
+        return sorted(path.stem for path in files.parts.glob("*.json"))
+    wanted = pa.array(sorted({bucket.sha256 for bucket in buckets}), pa.string())
+    table = pq.read_table(files.buckets, schema=BUCKETS)
+    held = table.filter(pc.is_in(table["sha256"], value_set=wanted))
+    return sorted(set(held["part"].to_pylist()))
 
 
 def read_counts(path: Path) -> CountMap:

@@ -51,6 +51,29 @@ def fit_calibration(
     return _fit(p, labels, best, bias), losses
 
 
+def cross_calibrated(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    *,
+    method: str,
+    class_weights: NDArray[np.floating] | None = None,
+    fold: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """Calibrate each fold of rows (n, k) by what the rows of the others teach; arguments as for `fit_calibration`."""
+    p = np.asarray(probabilities, dtype=np.float64)
+    return _cross_calibrated(p, labels, method, _bias(class_weights), fold)
+
+
+def _cross_calibrated(
+    p: NDArray[np.float64], labels: NDArray[np.integer], method: str, bias: tuple[float, ...], fold: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    calibrated = np.empty_like(p)
+    for held in np.unique(fold):
+        out = fold == held
+        calibrated[out] = _fit(p[~out], labels[~out], method, bias).apply(p[out])
+    return calibrated
+
+
 def _fit(p: NDArray[np.float64], labels: NDArray[np.integer], method: str, bias: tuple[float, ...]) -> Calibration:
     if method == "none":
         return Calibration("temperature", 1.0, bias) if bias else Calibration()
@@ -118,11 +141,7 @@ def _stratified_folds(labels: NDArray[np.integer], seed: int) -> NDArray[np.int6
 def _cross_validated(
     p: NDArray[np.float64], labels: NDArray[np.integer], method: str, bias: tuple[float, ...], fold: NDArray[np.int64]
 ) -> float:
-    total = 0.0
-    for held in range(FOLDS):
-        out = fold == held
-        total += log_loss(_fit(p[~out], labels[~out], method, bias).apply(p[out]), labels[out]) * out.sum()
-    return float(total / len(labels))
+    return log_loss(_cross_calibrated(p, labels, method, bias, fold), labels)
 
 
 def log_loss(p: NDArray[np.float64], labels: NDArray[np.integer]) -> float:

@@ -37,7 +37,8 @@ def make_card(
         "unscorable": manifest["unscorable"],
         "metrics": {
             key: metrics[key]
-            for key in ("n", "blocks", "resamples", "confidence", "overall", "by_magnitude", "confusion")
+            for key in ("n", "blocks", "resamples", "confidence", "overall", "by_magnitude", "confusion", "conformal")
+            if key in metrics
         },
         "limits": list(LIMITS),
         "licence": LICENCE,

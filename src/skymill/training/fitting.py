@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
 from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
+from skymill.models.conformal import ConformalSets
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
 from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
+from skymill.training.conformal import fit_sets
 from skymill.training.identity import identity
+from skymill.training.judging import judge
 from skymill.training.leaks import refuse_leaks
-from skymill.training.metrics import evaluate
 
 FORMAT = 1
 RESUME = ".resume"
@@ -45,6 +45,7 @@ class Fit:
     folder: Path
     model: Model
     calibration: Calibration
+    sets: ConformalSets | None
     manifest: dict[str, Any]
 
     @property
@@ -79,8 +80,9 @@ def fit(
     seed : int
         With the same seed, the same machine gives the same bytes.
     output_folder : path
-        Gets the model's files, `calibration.json`, `metrics.json`, `predictions.parquet`, `history.csv`, `card.json`,
-        `card.md` and, last, `manifest.json`. A killed fit that keeps epochs goes on from its `.resume`.
+        Gets the model's files, `calibration.json`, `metrics.json`, `importance.json`, `predictions.parquet`,
+        `attributions.parquet`, `history.csv`, `card.json`, `card.md` and, last, `manifest.json`. A killed fit that
+        keeps epochs goes on from its `.resume`.
     device : {'auto', 'cpu', 'cuda'}
     threads : int
         CPU threads; no result depends on them.
@@ -112,12 +114,9 @@ def fit(
     place.workdir.mkdir(parents=True, exist_ok=True)
     learned = _learn(data, model, known["settings"], seed=seed, place=place)
 
-    test, test_left_out = data.rows("test")
-    probabilities = learned.calibration.apply(learned.model.predict_probabilities(test.features))
-    metrics = evaluate(probabilities, test.labels, test.magnitude, test.block, classes=data.classes, seed=seed)
-    logger.info(
-        "%s: %s", model.name, {name: metrics["overall"][name]["value"] for name in ("accuracy", "log_loss", "ece")}
-    )
+    judged = judge(data, learned.predict_probabilities, learned.sets, seed=seed)
+    overall = judged.metrics["overall"]
+    logger.info("%s: %s", model.name, {name: overall[name]["value"] for name in ("accuracy", "log_loss", "ece")})
     manifest = {
         "format": FORMAT,
         "name": model.name,
@@ -126,17 +125,21 @@ def fit(
         "classes": data.classes,
         "features": data.features,
         **known,
-        "rows": learned.rows | {"test": len(test.labels)},
-        "unscorable": learned.left_out | {"test": test_left_out},
+        "rows": learned.rows | {"test": judged.rows},
+        "unscorable": learned.left_out | {"test": judged.left_out},
         "calibration": learned.calibration.method,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
     }
-    card = make_card(manifest, metrics, data.metadata)
+    card = make_card(manifest, judged.metrics, data.metadata)
     calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
+    if learned.sets is not None:
+        calibration["conformal"] = learned.sets.as_dict(data.classes)
     files = {
         "calibration.json": _json(calibration),
-        "metrics.json": _json(metrics),
-        "predictions.parquet": _predictions(test, probabilities, data.classes),
+        "metrics.json": _json(judged.metrics),
+        "importance.json": _json(judged.importance),
+        "predictions.parquet": judged.predictions,
+        "attributions.parquet": judged.attributions,
         "history.csv": _csv(learned.model.history()),
         "card.json": _json(card),
         "card.md": card_markdown(card).encode(),
@@ -162,8 +165,13 @@ class _Learned:
     model: Model
     calibration: Calibration
     calibrations_tried: Mapping[str, Any]
+    sets: ConformalSets | None
     rows: dict[str, int]
     left_out: dict[str, int]
+
+    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give calibrated probabilities (n, classes)."""
+        return self.calibration.apply(self.model.predict_probabilities(features))
 
 
 def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, seed: int, place: Place) -> _Learned:
@@ -180,15 +188,23 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
         seed=seed,
         place=place,
     )
+    given = fitted.predict_probabilities(validation.features)
     calibration, tried = fit_calibration(
-        fitted.predict_probabilities(validation.features),
+        given, validation.labels, method=model.calibration, class_weights=class_weights, seed=seed
+    )
+    sets = fit_sets(
+        given,
         validation.labels,
-        method=model.calibration,
+        validation.block,
+        coverage=model.conformal_coverage,
+        method="none" if model.calibration == "none" else calibration.method,
         class_weights=class_weights,
         seed=seed,
     )
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
-    return _Learned(fitted, calibration, tried, rows, {"train": train_left_out, "validation": validation_left_out})
+    return _Learned(
+        fitted, calibration, tried, sets, rows, {"train": train_left_out, "validation": validation_left_out}
+    )
 
 
 def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
@@ -218,8 +234,9 @@ def load_fit(folder: str | Path) -> Fit:
             raise TrainingSetError(
                 f"{folder / name}: expected SHA-256 {short(expected)}, found {short(found)}; fit the model again"
             )
-    calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
-    return Fit(folder, find(manifest["kind"]).load(folder), calibration, manifest)
+    settled = json.loads((folder / "calibration.json").read_text())
+    sets = ConformalSets.from_dict(settled["conformal"], manifest["classes"]) if "conformal" in settled else None
+    return Fit(folder, find(manifest["kind"]).load(folder), Calibration.from_dict(settled), sets, manifest)
 
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
@@ -241,14 +258,6 @@ def _check_measured(data: LabelledSet, train: Rows) -> None:
             f"{data.path}: features {', '.join(names)}: not measured in any row of the train split; leave them out of "
             "the model's `features`, or see why the survey has no value there"
         )
-
-
-def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> bytes:
-    columns = {"objectId": test.object_id, "label": test.labels.astype(np.int8), "magnitude": test.magnitude}
-    columns |= {f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)}
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _csv(history: list[dict[str, float]]) -> bytes:

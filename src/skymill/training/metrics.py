@@ -102,6 +102,18 @@ def with_intervals(
     return result
 
 
+def share_with_interval(
+    values: NDArray[Any], block: NDArray[np.integer], *, seed: int, resamples: int = RESAMPLES
+) -> dict[str, float | None]:
+    """Give the mean of numbers or truths (n,) with its interval, as `with_intervals` does for a metric."""
+    if len(values) == 0:
+        return _entry(np.nan, np.nan, np.nan)
+    columns = np.column_stack([values, np.ones(len(values))])
+    sums = np.concatenate([weights @ columns for weights in _resampled(block, seed, resamples)])
+    few = len(np.unique(block)) < 2
+    return _entry(float(np.mean(values)), *_percentiles((sums[:, 0] / sums[:, 1])[: 0 if few else None]))
+
+
 def _entry(value: float, low: float, high: float) -> dict[str, float | None]:
     numbers = {"value": value, "low": low, "high": high}
     return {name: float(number) if np.isfinite(number) else None for name, number in numbers.items()}

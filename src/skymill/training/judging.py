@@ -1,0 +1,88 @@
+"""Judge a settled model on the locked test split: metrics, conformal sets, what its features are worth."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from skymill.models.conformal import ConformalSets
+from skymill.training.arrays import LabelledSet, Rows
+from skymill.training.attribution import BACKGROUND, ROWS, attribution_table, sample_rows, shapley_values
+from skymill.training.conformal import evaluate_sets
+from skymill.training.importance import permutation_importance
+from skymill.training.metrics import evaluate
+
+Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
+class Judged(NamedTuple):
+    """What the test split says of a model."""
+
+    metrics: dict[str, Any]
+    importance: dict[str, Any]
+    predictions: bytes
+    """`predictions.parquet`"""
+    attributions: bytes
+    """`attributions.parquet`"""
+    rows: int
+    left_out: int
+    """Rows without anything measured that the model could judge by."""
+
+
+def judge(data: LabelledSet, predict: Predict, sets: ConformalSets | None, *, seed: int) -> Judged:
+    """Read the test split, once, after everything about the model is settled.
+
+    Parameters
+    ----------
+    data : LabelledSet
+    predict : callable
+        Calibrated probabilities (n, k) of features (n, f).
+    sets : ConformalSets, optional
+    seed : int
+        Of resamples, permutations and samples.
+    """
+    test, left_out = data.rows("test")
+    p = predict(test.features)
+    metrics = evaluate(p, test.labels, test.magnitude, test.block, classes=data.classes, seed=seed)
+    if sets is not None:
+        where = (test.labels, test.magnitude, test.block)
+        metrics["conformal"] = evaluate_sets(sets, p, *where, classes=data.classes, seed=seed)
+    importance = permutation_importance(
+        predict,
+        test.features,
+        test.labels,
+        test.block,
+        described=data.features,
+        n_classes=len(data.classes),
+        seed=seed,
+    )
+    attributions = _attributions(data, predict, test, seed=seed)
+    return Judged(metrics, importance, _predictions(test, p, data.classes), attributions, len(test.labels), left_out)
+
+
+def _attributions(data: LabelledSet, predict: Predict, test: Rows, *, seed: int) -> bytes:
+    train = data.rows("train")[0].features
+    background = train[np.random.default_rng(seed).permutation(len(train))[:BACKGROUND]]
+    rows = sample_rows(test.labels, ROWS, seed=seed)
+    return attribution_table(
+        shapley_values(predict, test.features[rows], background, seed=seed),
+        test.features[rows],
+        object_id=test.object_id[rows],
+        labels=test.labels[rows],
+        names=[feature["name"] for feature in data.features],
+        classes=data.classes,
+    )
+
+
+def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> bytes:
+    columns = {"objectId": test.object_id, "label": test.labels.astype(np.int8), "magnitude": test.magnitude}
+    columns |= {f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)}
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    return buffer.getvalue()
