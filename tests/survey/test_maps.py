@@ -5,6 +5,7 @@ from __future__ import annotations
 import healsparse
 import hpgeom
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
@@ -109,6 +110,18 @@ def test_healsparse_gives_the_means_of_its_pixels(tmp_path, form, nside, monkeyp
     expected = [depth_at(ra[coarse == pixel], dec[coarse == pixel]).mean() for pixel in read.pixels]
     assert read.values == pytest.approx(np.array(expected), abs=1e-5)
     assert read.weights.sum() == len(pixels)
+
+
+@pytest.mark.parametrize("name", ["skymap.fits", "skymap.2.fits"])
+def test_the_map_of_a_hats_catalogue_counts_its_rows(data, name):
+    folder = data / "catalogues" / "hats_samples" / "hats" / "small_sky_source"
+    read = read_map("sources", SkyMap(path=str(folder / name), unit=""))
+    rows = pq.read_table(folder / "dataset", columns=["source_ra", "source_dec"])
+    nside = 1 << read.order
+    pixels = hpgeom.angle_to_pixel(nside, rows["source_ra"].to_numpy(), rows["source_dec"].to_numpy(), lonlat=True)
+    counts = np.bincount(pixels, minlength=12 * nside**2)
+    assert read.values.sum() == len(rows) == 17_161
+    assert read.values.tolist() == counts[read.pixels].tolist()
 
 
 def test_seeing_is_given_in_arcsec(tmp_path):

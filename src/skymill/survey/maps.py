@@ -31,8 +31,10 @@ UNSEEN_BELOW = -1e30
 PLAUSIBLE = {"depth": (10.0, 35.0), "seeing": (0.02, 20.0)}
 """Medians of 5-sigma depths in AB mag and of FWHM in arcsec that any imaging survey has."""
 COLUMNS = ("pixels", "values", "weights")
-FRAMES = {"C": "icrs", "Q": "icrs", "G": "galactic"}
-"""What `COORDSYS` says: celestial, equatorial, Galactic."""
+FRAMES = dict.fromkeys(("C", "CEL", "CELESTIAL", "Q", "EQUATORIAL", "ICRS"), "icrs") | dict.fromkeys(
+    ("G", "GAL", "GALACTIC"), "galactic"
+)
+"""What `COORDSYS` says; E is ecliptic."""
 
 
 def read_map(name: str, settings: SkyMap) -> PixelMap:
@@ -174,13 +176,13 @@ def _ordering(path: Path, header: Any, settings: SkyMap, name: str) -> str:
 
 def _frame(path: Path, header: Any, settings: SkyMap, name: str) -> str:
     said = str(header.get("COORDSYS", "")).strip().upper()
-    if said and said[0] not in FRAMES:
+    if said and said not in FRAMES:
         raise TableError(
             f"{path}: expected COORDSYS C or G, found '{said}'; turn the map into one of them (healpy.Rotator)"
         )
     if not (said or settings.frame):
         raise TableError(f"{path}: no COORDSYS in the header; write maps.{name}.frame: icrs or galactic")
-    return _agreed(path, "frame", FRAMES[said[0]] if said else "", settings.frame, name)
+    return _agreed(path, "frame", FRAMES.get(said, ""), settings.frame, name)
 
 
 def _agreed(path: Path, key: str, said: str, wanted: str | None, name: str) -> str:
