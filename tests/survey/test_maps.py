@@ -124,6 +124,16 @@ def test_the_map_of_a_hats_catalogue_counts_its_rows(data, name):
     assert read.values.tolist() == counts[read.pixels].tolist()
 
 
+@pytest.mark.parametrize("dtype", [bool, [("a", "f4"), ("b", "f4")]])
+def test_a_healsparse_map_of_no_numbers_is_refused(tmp_path, dtype):
+    primary = {} if dtype is bool else {"primary": "a"}
+    made = healsparse.HealSparseMap.make_empty(32, 64, dtype, **primary)
+    made[np.arange(5)] = np.ones(5, dtype=bool) if dtype is bool else np.zeros(5, dtype=dtype)
+    made.write(str(tmp_path / "mask.hsp"))
+    with pytest.raises(TableError, match=r"mask.hsp: expected a HealSparse map of numbers"):
+        read_map("mask", SkyMap(path=str(tmp_path / "mask.hsp"), unit=""))
+
+
 def test_seeing_is_given_in_arcsec(tmp_path):
     degrees = np.full(12 * NSIDE**2, 0.7 / 3600)
     settings = write(tmp_path / "seeing.fits", degrees, unit="deg")

@@ -78,7 +78,7 @@ class Partition:
         """The finding in words."""
         wrong = [part for part in self.parts if part.wrong]
         if not wrong:
-            return f"In none of the {len(self.parts)} parts is the error larger than chance allows."
+            return f"In none of the {len(self.parts)} parts is the error larger than chance allows among so many."
         said = [
             f"{part.name} (ECE {part.ece:.3f}; says {100 * part.said:.1f} %, is right {100 * part.right:.1f} %)"
             for part in wrong

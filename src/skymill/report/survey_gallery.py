@@ -21,7 +21,8 @@ from skymill.report.sky_counts import SQUARE_DEGREES
 LOCAL = (
     "Is a probability of 0.8 right in 80 % of cases everywhere? The mark is the calibration error of the locked test "
     "set in one part of the survey, with its 95 % interval where the part has five blocks of sky; the grey bar is what "
-    "right probabilities would show by chance in so many sources (line: mean, end: 97.5 %)."
+    "right probabilities would show by chance in so many sources (line: mean, end: 97.5 %). Of many parts some lie "
+    "beyond their bars by chance; those that are significant among all of them are orange, and named below."
 )
 BY_MAGNITUDE = (
     "Reliability of the most probable class, in four bins of equal count: below the dashed line the model is surer "
