@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from skymill.report.plots import OF_MODELS, OF_SKY
+from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
 from skymill.store import Accounting, open_catalogue
 from skymill.store.paths import ROW_TABLE
 
@@ -329,8 +329,8 @@ def test_a_map_that_cannot_be_read_is_named(made, tmp_path):
 
 def test_the_plots_are_the_figures_of_the_page(made, page):
     folder = made.output / "report" / "plots"
-    wanted = {f"{name}-{plot}.svg" for name in made.models for plot in OF_MODELS} | {
-        f"sky-{plot}.svg" for plot in OF_SKY
+    wanted = {f"{name}-{plot}.svg" for name in made.models for plot in PLOTS_OF_MODELS} | {
+        f"sky-{plot}.svg" for plot in PLOTS_OF_SKY
     }
     assert {path.name for path in folder.iterdir()} == wanted
     shown = {base64.b64decode(source.partition(",")[2]) for source in page.loads}
