@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import hpgeom
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -318,6 +319,24 @@ def test_declared_maps_are_drawn_and_divide_the_test_set(made, tmp_path):
     assert {"depth_r", "seeing_i", "local-depth_r"} <= set(page.ids)
     assert "depth_i" not in page.ids and "local-seeing_i" not in page.ids  # one value divides nothing
     assert page.table("depth_r")["seeing_i"][:2] == ["arcsec", "0.70"]
+    assert page.table("depth_r")["seeing_i"][3] == "100.0 %"
+    fields = len([image for image in page.images if "sources per square degree" in image["alt"]])
+    assert len([image for image in page.images if "seeing" in image["alt"]]) == fields  # not the whole sky
+
+
+def test_a_map_of_another_part_of_the_sky_is_told_from_one_of_the_survey(made, tmp_path):
+    pixels = hpgeom.angle_to_pixel(16, np.linspace(150, 250, 50), np.full(50, 40.0), lonlat=True)
+    columns = [fits.Column("PIXEL", "K", array=pixels), fits.Column("V", "E", array=np.full(50, 26.0))]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header.update({"PIXTYPE": "HEALPIX", "NSIDE": 16, "ORDERING": "NESTED", "COORDSYS": "C"})
+    table.writeto(tmp_path / "depth.fits")
+    maps = {"depth_i": {"path": str(tmp_path / "depth.fits"), "unit": "mag"}}
+    run = copy_of(made, tmp_path)
+    run = replace(run, survey=type(run.survey).model_validate(run.survey.model_dump() | {"maps": maps}))
+    text = run.page()
+    assert Page(text).table("depth_i")["depth_i"][:4] == ["mag", "–", "–", "0.0 %"]
+    assert "depth_i covers 0.0 % of the sources: are the ordering and the frame of" in text
+    assert "depth_i" not in Page(text).ids
 
 
 def test_a_map_that_cannot_be_read_is_named(made, tmp_path):

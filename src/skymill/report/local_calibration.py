@@ -199,5 +199,6 @@ def bins_of(values: Floats, decimals: int) -> tuple[NDArray[np.int64], list[str]
 
 def _decimals(each: Property) -> int:
     """Digits that tell the edges of bins apart: hundredths of depth and seeing, else three of the spread."""
-    spread = float(np.nanmax(each.sky.values) - np.nanmin(each.sky.values))
+    known = each.sky.values[np.isfinite(each.sky.values)]
+    spread = float(np.ptp(known)) if len(known) else 0.0
     return int(np.clip(2 - np.floor(np.log10(spread)), 2, 6)) if spread > 0 else 2

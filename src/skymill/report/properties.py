@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymill.config import SurveyConfig
 from skymill.config.survey import QUANTITIES
-from skymill.sky import PixelMap, at_order
+from skymill.report.sky_counts import SkyCounts
+from skymill.sky import PixelMap, at_order, order29, tile_centres
 from skymill.store import Catalogue
 from skymill.survey import read_map
 from skymill.survey.flux import AB_ZERO_POINT
@@ -80,6 +81,25 @@ def properties_of(survey: SurveyConfig, sources: Catalogue, bands: list[str]) ->
         *(Property(f"depth_{band}", "mag", origin, sky, False) for band, sky in derived if len(sky.pixels)),
         *declared,
     ]
+
+
+def within(properties: list[Property], counts: SkyCounts) -> list[Property]:
+    """Cut maps to the pixels that hold sources: one of the whole sky shows nothing of a small survey."""
+    cut = []
+    for each in properties:
+        order = min(each.sky.order, counts.order)
+        survey = counts.pixels >> 2 * (counts.order - order)
+        inside = np.isin(each.sky.pixels >> 2 * (each.sky.order - order), survey)
+        sky = PixelMap(each.sky.order, each.sky.pixels[inside], each.sky.values[inside], each.sky.weights[inside])
+        cut.append(replace(each, sky=sky))
+    return cut
+
+
+def covered(each: Property, counts: SkyCounts) -> float:
+    """Give the share of the survey's sources in pixels that the map has a value for."""
+    centres = order29(*tile_centres(counts.order, counts.pixels))
+    n = counts.counts.sum(axis=1)
+    return float(n[np.isfinite(each.sky.at(centres))].sum() / max(n.sum(), 1))
 
 
 def shown(properties: list[Property], band: str) -> list[Property]:
