@@ -31,7 +31,7 @@ rule all:
         export_manifests,
         inference_manifests,
         seals,
-        "<results>/report/index.html",
+        rules.report_page.output,
 
 
 onsuccess:

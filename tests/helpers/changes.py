@@ -76,6 +76,11 @@ def lost_report(folder: Path) -> None:
     (folder / "results" / "report" / "index.html").unlink()
 
 
+def lost_model_page(folder: Path) -> None:
+    """Delete one of the report's further pages."""
+    (folder / "results" / "report" / "model-mlp.html").unlink()
+
+
 def quarantined_tile(folder: Path) -> None:
     """Have the features of a tile fail: its source tile is damaged."""
     manifest = next(folder.glob("results/catalogues/sources/groups/*/o0p0.json"))

@@ -43,6 +43,8 @@ def test_each_kind_is_chosen_as_said(test_set):
 
 def test_a_source_stands_there_with_its_own_values(made, test_set, examples):
     table = pq.read_table(test_set.set_path).to_pandas().set_index("objectId")
+    (path,) = made.output.glob("training/mlp/*/predictions.parquet")
+    predictions = pq.read_table(path).to_pandas().set_index("objectId")
     shown = [source for each in examples.values() for source in each.sources]
     assert len(shown) > 20 and max(int(source.object_id) for source in shown) > 2**53
     for source in shown:
@@ -51,7 +53,8 @@ def test_a_source_stands_there_with_its_own_values(made, test_set, examples):
         assert (source.ra, source.dec) == (row["coord_ra"], row["coord_dec"])
         measured = {band: row[f"{band}_asinh_mag"] for band in BANDS if np.isfinite(row[f"{band}_asinh_mag"])}
         assert {point[0]: point[4] for point in source.plot.points} == pytest.approx(measured)
-        assert sum(p for _, p in source.probabilities) == pytest.approx(1, abs=1e-5)
+        given = {name: predictions.loc[int(source.object_id)][f"p_{name}"] for name in CLASSES}
+        assert dict(source.probabilities) == pytest.approx(given)
         assert source.predicted == max(source.probabilities, key=lambda pair: pair[1])[0]
 
 

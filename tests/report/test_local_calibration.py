@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skymill.report import local_calibration
-from skymill.report.gather import TestSet
+from skymill.report.gather import Attributions, TestSet
 from skymill.report.local_calibration import (
     Part,
     Partition,
@@ -38,7 +38,9 @@ def drawn(n, *, seed=0, sharper=None):
         rows = sharper(healpix29)
         said[rows] = true[rows] ** 3 / (true[rows] ** 3).sum(axis=1, keepdims=True)
     ids, block = np.arange(n), at_order(healpix29, 5)
-    return TestSet("fit", {}, label, rng.uniform(18, 25, n), said, ids, healpix29, block, Path("none"))
+    nothing = Attributions([], np.empty((0, 0)), np.empty((0, 0, 3)))
+    where = {"object_id": ids, "healpix29": healpix29, "block": block, "set_path": Path("none")}
+    return TestSet("fit", {}, label, rng.uniform(18, 25, n), said, **where, importance={}, attributions=nothing)
 
 
 def a_part(name, p):

@@ -11,12 +11,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
+import hpgeom
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-from skymill.report.plots import OF_MODELS, OF_SKY
+from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
 from skymill.store import Accounting, open_catalogue
 from skymill.store.paths import ROW_TABLE
 
@@ -318,6 +319,24 @@ def test_declared_maps_are_drawn_and_divide_the_test_set(made, tmp_path):
     assert {"depth_r", "seeing_i", "local-depth_r"} <= set(page.ids)
     assert "depth_i" not in page.ids and "local-seeing_i" not in page.ids  # one value divides nothing
     assert page.table("depth_r")["seeing_i"][:2] == ["arcsec", "0.70"]
+    assert page.table("depth_r")["seeing_i"][3] == "100.0 %"
+    fields = len([image for image in page.images if "sources per square degree" in image["alt"]])
+    assert len([image for image in page.images if "seeing" in image["alt"]]) == fields  # not the whole sky
+
+
+def test_a_map_of_another_part_of_the_sky_is_told_from_one_of_the_survey(made, tmp_path):
+    pixels = hpgeom.angle_to_pixel(16, np.linspace(150, 250, 50), np.full(50, 40.0), lonlat=True)
+    columns = [fits.Column("PIXEL", "K", array=pixels), fits.Column("V", "E", array=np.full(50, 26.0))]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header.update({"PIXTYPE": "HEALPIX", "NSIDE": 16, "ORDERING": "NESTED", "COORDSYS": "C"})
+    table.writeto(tmp_path / "depth.fits")
+    maps = {"depth_i": {"path": str(tmp_path / "depth.fits"), "unit": "mag"}}
+    run = copy_of(made, tmp_path)
+    run = replace(run, survey=type(run.survey).model_validate(run.survey.model_dump() | {"maps": maps}))
+    text = run.page()
+    assert Page(text).table("depth_i")["depth_i"][:4] == ["mag", "–", "–", "0.0 %"]
+    assert "depth_i covers 0.0 % of the sources: are the ordering and the frame of" in text
+    assert "depth_i" not in Page(text).ids
 
 
 def test_a_map_that_cannot_be_read_is_named(made, tmp_path):
@@ -329,8 +348,8 @@ def test_a_map_that_cannot_be_read_is_named(made, tmp_path):
 
 def test_the_plots_are_the_figures_of_the_page(made, page):
     folder = made.output / "report" / "plots"
-    wanted = {f"{name}-{plot}.svg" for name in made.models for plot in OF_MODELS} | {
-        f"sky-{plot}.svg" for plot in OF_SKY
+    wanted = {f"{name}-{plot}.svg" for name in made.models for plot in PLOTS_OF_MODELS} | {
+        f"sky-{plot}.svg" for plot in PLOTS_OF_SKY
     }
     assert {path.name for path in folder.iterdir()} == wanted
     shown = {base64.b64decode(source.partition(",")[2]) for source in page.loads}

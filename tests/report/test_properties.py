@@ -70,8 +70,17 @@ def test_a_source_that_is_bright_or_has_no_error_says_nothing():
     assert sky.values[0] == pytest.approx(31.4 - 2.5 * np.log10(5) - 1.25 * np.log10(2))
 
 
+def test_a_part_of_a_dense_tile_tells_as_much(made, sources, monkeypatch, depths):
+    monkeypatch.setattr(properties, "MOST_ROWS", 7)
+    few = derive_depths(sources, "psfFlux")[5]  # in y most sources are faint
+    assert few.weights.sum() < 0.4 * depths[5].weights.sum()
+    error = few.values - true_depth(made.survey.simulation, few, 5)
+    assert few.order >= 7 and len(few.pixels) > 15 and np.abs(error).max() < 0.02
+
+
 def test_tiles_deeper_than_the_map_are_put_together(sources, monkeypatch, depths):
     monkeypatch.setattr(properties, "FINEST_ORDER", 2)
+    monkeypatch.setattr(properties, "MOST_ROWS", 10**6)
     assert sources.tiles["order"].max() > 2
     sky = derive_depths(sources, "psfFlux")[3]
     assert sky.order == 2 and len(np.unique(sky.pixels)) == len(sky.pixels)

@@ -37,6 +37,11 @@ def test_long_pauses_are_cut_out_and_short_ones_kept():
     assert cuts == [100, 120]
 
 
+def test_a_long_job_beside_short_ones_is_no_pause():
+    jobs = [job(0, 200), job(5, 10), job(150, 160), job(210, 220)]
+    assert without_pauses(jobs) == (jobs, [])
+
+
 def test_jobs_that_ran_together_lie_in_lanes_of_their_own():
     jobs = [job(0, 10), job(1, 3), job(2, 12), job(3, 4), job(10, 11)]
     lanes = lanes_of(jobs)

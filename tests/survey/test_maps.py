@@ -1,198 +1,175 @@
-"""Maps of depth and seeing come out the same whatever file they stand in, and a wrong file is refused by name."""
+"""The column maps that come with skymill: they name columns that exist, and give what the columns say."""
 
 from __future__ import annotations
 
-import healsparse
-import hpgeom
+import gzip
+from pathlib import Path
+
 import numpy as np
 import pytest
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from map_tables import (
+    FOLDER,
+    LSST,
+    OTHERS,
+    VARIABLES,
+    listed_columns,
+    listed_dtypes,
+    load_map,
+    map_table,
+    write_map_table,
+)
 
-from skymill.config.survey import SkyMap
-from skymill.sky import order29
-from skymill.survey import TableError
-from skymill.survey.maps import maps_digest, read_map
+from skymill.config import SurveyConfig, load_survey
+from skymill.survey import open_survey
+from skymill.survey.columns import as_read, names, source_roles
+from skymill.survey.flux import softening_nJy
 
-NSIDE = 64
-UNSEEN = hpgeom.UNSEEN
-
-
-def depth_at(ra, dec):
-    """A smooth sky: what every map below is a sample of."""
-    return 26.0 + 0.5 * np.sin(np.radians(ra)) * np.cos(np.radians(dec)) + 0.3 * np.sin(np.radians(dec))
-
-
-def sampled(*, nest: bool, galactic: bool, nside: int = NSIDE) -> np.ndarray:
-    """The sky at the centres of all pixels, by another library than the one under test."""
-    longitude, latitude = hpgeom.pixel_to_angle(nside, np.arange(12 * nside**2), nest=nest, lonlat=True)
-    if galactic:
-        place = SkyCoord(longitude, latitude, unit="deg", frame="galactic").icrs
-        longitude, latitude = place.ra.deg, place.dec.deg
-    return depth_at(longitude, latitude)
+ROWS = 300
 
 
-def write(path, values, *, pixels=None, shape=(), unit="mag", name="DEPTH", **cards):
-    """A HEALPix table: of all pixels, or of some with their numbers."""
-    columns = [] if pixels is None else [fits.Column("PIXEL", "K", array=pixels)]
-    values = np.asarray(values, dtype=np.float32).reshape(-1, *shape)
-    columns.append(fits.Column(name, f"{int(np.prod(shape, dtype=int))}E", unit=unit or None, array=values))
-    table = fits.BinTableHDU.from_columns(columns)
-    cards = {"PIXTYPE": "HEALPIX", "NSIDE": NSIDE, "ORDERING": "NESTED", "COORDSYS": "C"} | cards
-    table.header.update({key: value for key, value in cards.items() if value is not None})
-    table.writeto(path)
-    return SkyMap(path=str(path), unit="mag")
+@pytest.fixture(autouse=True)
+def paths(monkeypatch) -> None:
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "unused")
 
 
-def some_positions(n=2000):
-    rng = np.random.default_rng(1)
-    return rng.uniform(0, 360, n), np.degrees(np.arcsin(rng.uniform(-1, 1, n)))
+def read(config: SurveyConfig) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Sources, and the reasons of the rows that are none."""
+    survey = open_survey(config)
+    gated = [item for part in survey.parts() for item in survey.blocks(part)]
+    blocks = [item.block for item in gated]
+    found = {name: np.concatenate([getattr(block, name) for block in blocks]) for name in ("object_id", "ra", "flags")}
+    found |= {name: np.concatenate([block.photometry[name] for block in blocks]) for name in survey.schema.photometry}
+    values = np.concatenate([block.values for block in blocks])
+    found |= {name: values[:, index] for index, name in enumerate(survey.schema.values)}
+    return found, [reason for item in gated for reason in item.rejected.reason.tolist()]
 
 
-@pytest.mark.parametrize("galactic", [False, True])
-@pytest.mark.parametrize("partial", [False, True])
-@pytest.mark.parametrize("nest", [False, True])
-def test_every_kind_of_table_gives_the_sky_it_was_made_of(tmp_path, nest, partial, galactic, monkeypatch):
-    monkeypatch.setattr("skymill.survey.maps.BLOCK_PIXELS", 20_000)
-    values = sampled(nest=nest, galactic=galactic)
-    cards = {"ORDERING": "NESTED" if nest else "RING", "COORDSYS": "G" if galactic else "C"}
-    pixels = np.random.default_rng(0).permutation(len(values)) if partial else None
-    shape = () if partial else (1024,)  # as healpy writes them
-    settings = write(
-        tmp_path / "depth.fits", values[pixels] if partial else values, pixels=pixels, shape=shape, **cards
-    )
-    read = read_map("depth_i", settings)
-    ra, dec = some_positions()
-    assert read.order == 6
-    error = read.at(order29(ra, dec)) - depth_at(ra, dec)
-    assert np.abs(error).max() < 0.012  # half a pixel times the steepest slope, 0.6 mag in 57 degrees
+def test_every_map_is_right() -> None:
+    for path in FOLDER.glob("*.yaml"):
+        assert load_survey(path).name == path.stem
 
 
-def test_a_map_of_part_of_the_sky_has_no_value_elsewhere(tmp_path):
-    values = sampled(nest=True, galactic=False)
-    north = np.arange(4 * NSIDE**2)  # the four base pixels around the pole
-    gone = north[:100]
-    values[gone] = UNSEEN
-    read = read_map("depth_i", write(tmp_path / "depth.fits", values[north], pixels=north))
-    ra, dec = some_positions()
-    inside = np.isin(hpgeom.angle_to_pixel(NSIDE, ra, dec, lonlat=True), north[100:])
-    assert (np.isfinite(read.at(order29(ra, dec))) == inside).all()
+@pytest.mark.parametrize("name", LSST)
+def test_every_mapped_column_is_in_the_release_with_the_unit_the_map_says(name: str, data: Path) -> None:
+    config, listed = load_map(name), listed_columns(data, LSST[name])
+    assert set(names(source_roles(config))) <= set(listed)
+    assert listed["objectId"]["datatype"] == "long"
+    for photometry in config.photometry.values():
+        for column in photometry.columns:
+            assert {listed[config.in_band(column, band)]["unit"] for band in config.bands} == {photometry.unit}
+    for value in config.expanded_values().values():
+        assert listed[value.column]["unit"].replace("**", "") == value.unit
+    for angle in (config.ra, config.dec):
+        assert angle is not None and listed[angle.column]["unit"] == angle.unit
 
 
-def test_a_fine_map_is_averaged_over_the_pixels_that_have_a_value(tmp_path):
-    rng = np.random.default_rng(2)
-    nside = 2048
-    children = 1000 * 16 + np.arange(16)  # of one pixel of order 9
-    values = rng.uniform(24, 27, 16).astype(np.float32)
-    values[[3, 7]] = UNSEEN, np.nan
-    read = read_map("depth_i", write(tmp_path / "depth.fits", values, pixels=children, NSIDE=nside))
-    known = np.delete(values, [3, 7]).astype(np.float64)
-    assert (read.order, read.pixels.tolist(), read.weights.tolist()) == (9, [1000], [14.0])
-    assert read.values[0] == pytest.approx(known.mean(), abs=1e-6)
-
-
-@pytest.mark.parametrize("form", ["fits", "parquet"])
-@pytest.mark.parametrize("nside", [64, 2048])
-def test_healsparse_gives_the_means_of_its_pixels(tmp_path, form, nside, monkeypatch):
-    monkeypatch.setattr("skymill.survey.maps.BLOCK_PIXELS", 3 * (nside // 32) ** 2)  # three pixels of coverage at once
-    pixels = np.unique(np.random.default_rng(3).integers(0, 12 * 64**2, 40))[:, None] * (nside // 64) ** 2
-    pixels = (pixels + np.arange(min((nside // 64) ** 2, 600))).ravel()
-    made = healsparse.HealSparseMap.make_empty(32, nside, np.float32)
-    ra, dec = hpgeom.pixel_to_angle(nside, pixels, lonlat=True)
-    made[pixels] = depth_at(ra, dec).astype(np.float32)
-    path = tmp_path / f"depth.{form}"
-    made.write(str(path), format=form)
-    read = read_map("depth_i", SkyMap(path=str(path), unit="mag"))
-    order = min(nside.bit_length() - 1, 9)
-    coarse = pixels >> 2 * (nside.bit_length() - 1 - order)
-    assert read.pixels.tolist() == np.unique(coarse).tolist()
-    expected = [depth_at(ra[coarse == pixel], dec[coarse == pixel]).mean() for pixel in read.pixels]
-    assert read.values == pytest.approx(np.array(expected), abs=1e-5)
-    assert read.weights.sum() == len(pixels)
-
-
-def test_seeing_is_given_in_arcsec(tmp_path):
-    degrees = np.full(12 * NSIDE**2, 0.7 / 3600)
-    settings = write(tmp_path / "seeing.fits", degrees, unit="deg")
-    read = read_map("seeing_i", settings.model_copy(update={"unit": "deg"}))
-    assert read.values == pytest.approx(np.full(12 * NSIDE**2, 0.7), rel=1e-6)
-
-
-WRONG = {
-    "no ORDERING in the header; write maps.depth_i.ordering": {"ORDERING": None},
-    "expected ORDERING 'RING' or 'NESTED', found 'NUNIQ'": {"ORDERING": "NUNIQ"},
-    "no COORDSYS in the header; write maps.depth_i.frame": {"COORDSYS": None},
-    "expected COORDSYS C or G, found 'E'": {"COORDSYS": "E"},
-    "expected NSIDE to be a power of two, found 63": {"NSIDE": 63},
-    "expected 196,608 values in 'DEPTH', as NSIDE 128 has pixels, found 49,152": {"NSIDE": 128},
-    "its values are in 'nJy', maps.depth_i.unit says 'mag'": {"unit": "nJy"},
-    "astropy does not know the unit 'sigma5'": {"unit": "sigma5"},
-    "expected a HEALPix table or HealSparse in the first extension, found PIXTYPE 'OTHER'": {
-        "PIXTYPE": "OTHER",
-        "NSIDE": None,
-    },
+PUBLISHED = {
+    "hsc": "object_id ra dec isprimary a_g g_psfflux_flux y_psfflux_fluxerr i_cmodel_flux z_cmodel_fluxerr "
+    "i_sdssshape_shape11 i_sdssshape_psf_shape12",
+    "des": "COADD_OBJECT_ID RA DEC FLUX_AUTO_G FLUXERR_AUTO_Y WAVG_FLUX_PSF_R WAVG_FLUXERR_PSF_Z EBV_SFD98",
+    "legacy_surveys": "release brickid objid brick_primary ra dec flux_g flux_ivar_z fiberflux_i ebv shape_r sersic",
+    "gaia": "source_id ra dec phot_g_mean_flux phot_bp_mean_flux_error phot_rp_mean_flux parallax pmra pmdec",
+    "sdss": "objID ra dec mode psfMag_u psfMagErr_z cModelMag_r cModelMagErr_g extinction_r",
+    "sdss_photoobj": "OBJID RA DEC MODE PSFFLUX[0] PSFFLUX_IVAR[4] CMODELFLUX[2] CMODELFLUX_IVAR[3] EXTINCTION[2]",
 }
+"""Some columns of each kind, as the releases' own pages spell them."""
 
 
-@pytest.mark.parametrize("message", WRONG)
-def test_a_wrong_file_is_refused_by_name(tmp_path, message):
-    settings = write(tmp_path / "depth.fits", sampled(nest=True, galactic=False), **WRONG[message])
-    with pytest.raises(TableError, match=f"depth.fits: {message}"):
-        read_map("depth_i", settings)
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_maps_of_releases_without_a_list_name_columns_as_published(name: str) -> None:
+    assert set(PUBLISHED[name].split()) <= set(names(source_roles(load_map(name))))
 
 
-def test_values_that_are_no_depth_are_refused(tmp_path):
-    settings = write(tmp_path / "depth.fits", np.full(12 * NSIDE**2, 2000.0), unit="")
-    with pytest.raises(TableError, match=r"median of maps.depth_i is 2000 mag, expected 10 to 35"):
-        read_map("depth_i", settings)
-    assert read_map("visits", settings).values[0] == 2000
+def test_only_dp02_has_rows_to_leave_out(data: Path) -> None:
+    for name, release in LSST.items():
+        assert ("detect_isPrimary" in listed_columns(data, release)) == (load_map(name).primary is not None)
 
 
-def test_a_pixel_number_beyond_the_sky_is_refused(tmp_path):
-    settings = write(tmp_path / "depth.fits", [25.0], pixels=[12 * NSIDE**2])
-    with pytest.raises(TableError, match="pixel 49152 is none of NSIDE 64"):
-        read_map("depth_i", settings)
+@pytest.mark.parametrize("name", [*LSST, *OTHERS])
+def test_a_table_of_the_maps_columns_gives_its_magnitudes_back(name: str, data: Path, tmp_path: Path) -> None:
+    config = load_map(name)
+    table = map_table(config, ROWS, listed_dtypes(data, name))
+    found, reasons = read(write_map_table(config, table, tmp_path))
+    assert reasons == (["not_primary"] * (ROWS // 10) if config.primary else [])
+    assert len(found["object_id"]) == len(set(found["object_id"])) == ROWS - len(reasons)
+    assert not found["flags"].any()
+    for key, photometry in config.photometry.items():
+        magnitude = 31.4 - 2.5 * np.log10(found[key])
+        offset = [photometry.ab_offset.get(band, 0.0) for band in config.bands]
+        assert 17.96 < (magnitude - offset).min() < 18.1 and 20.9 < (magnitude - offset).max() < 21.04
+        if photometry.has_errors:
+            sky = [softening_nJy(photometry)[band] for band in config.bands]  # the error that `map_table` gives
+            np.testing.assert_allclose(np.median(found[f"{key}Err"] / sky, axis=0), 1, atol=0.05)
 
 
-def test_a_header_and_a_key_that_contradict_each_other_are_refused(tmp_path):
-    settings = write(tmp_path / "depth.fits", sampled(nest=True, galactic=False))
-    with pytest.raises(TableError, match=r"says NESTED, maps.depth_i.ordering says RING"):
-        read_map("depth_i", settings.model_copy(update={"ordering": "RING"}))
+def test_gaia_fluxes_are_its_vega_magnitudes_brought_to_ab() -> None:
+    """Zero points of Gaia EDR3 and DR3, AB and Vega (Riello et al. 2021, table 3)."""
+    zero_point = load_map("gaia").photometry["meanFlux"].zero_point
+    vega = {"g": 25.6874, "bp": 25.3385, "rp": 24.7479}
+    assert isinstance(zero_point, dict)
+    assert {band: round(zero_point[band] - vega[band], 3) for band in vega} == {"g": 0.114, "bp": 0.015, "rp": 0.356}
 
 
-def test_what_the_header_does_not_say_is_taken_from_the_key(tmp_path):
-    settings = write(tmp_path / "depth.fits", sampled(nest=False, galactic=True), ORDERING=None, COORDSYS=None)
-    read = read_map("depth_i", settings.model_copy(update={"ordering": "RING", "frame": "galactic"}))
-    ra, dec = some_positions()
-    assert np.abs(read.at(order29(ra, dec)) - depth_at(ra, dec)).max() < 0.012
+def test_hsc_reddening_is_its_absorption_in_g_over_its_coefficient(data: Path, tmp_path: Path) -> None:
+    config = load_map("hsc")
+    table = map_table(config, 10, {})
+    found, _ = read(write_map_table(config, table, tmp_path))
+    np.testing.assert_allclose(found["ebv"], table["a_g"][1:] / 3.24, rtol=1e-6)
 
 
-def test_a_table_of_several_columns_needs_one_named(tmp_path):
-    path = tmp_path / "maps.fits"
-    columns = [fits.Column(name, "E", array=np.full(12, value)) for name, value in (("A", 24.0), ("B", 25.0))]
-    table = fits.BinTableHDU.from_columns(columns)
-    table.header.update({"PIXTYPE": "HEALPIX", "NSIDE": 1, "ORDERING": "RING", "COORDSYS": "C"})
-    table.writeto(path)
-    with pytest.raises(TableError, match=r"maps.depth_i.column is none; write one of A, B"):
-        read_map("depth_i", SkyMap(path=str(path), unit="mag"))
-    assert read_map("depth_i", SkyMap(path=str(path), unit="mag", column="B")).values.tolist() == [25.0] * 12
+def test_a_band_that_was_not_observed_has_no_flux_in_the_legacy_surveys(tmp_path: Path) -> None:
+    config = load_map("legacy_surveys")
+    table = map_table(config, 10, {})
+    table["flux_g"][3], table["flux_ivar_g"][3] = 0.0, 0.0
+    found, _ = read(write_map_table(config, table, tmp_path))
+    assert np.isnan(found["modelFlux"][2, 0]) and np.isnan(found["modelFluxErr"][2, 0])
+    assert np.isfinite(found["modelFlux"]).sum() == 9 * 4 - 1
+    expected = [3631 / np.sqrt(table[f"flux_ivar_{band}"][1]) for band in "griz"]
+    np.testing.assert_allclose(found["modelFluxErr"][0], expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("content", [None, b"no map", b""])
-def test_what_is_no_map_at_all_is_refused(tmp_path, content):
-    path = tmp_path / "depth.fits"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(TableError, match=r"depth.fits: no (such file|FITS file)"):
-        read_map("depth_i", SkyMap(path=str(path), unit="mag"))
+class TestSdssPhotoObj:
+    """A field of Stripe 82 whose run is not the primary one; bands in vectors, ids as text."""
+
+    @pytest.fixture
+    def path(self, data: Path, tmp_path: Path) -> Path:
+        packed = data / "images/sdss_stripe82_94_1_12/photoObj-000094-1-0012.fits.gz"
+        (tmp_path / "photoObj.fits").write_bytes(gzip.decompress(packed.read_bytes()))
+        return tmp_path / "photoObj.fits"
+
+    def test_all_its_rows_are_left_out_as_not_primary(self, path: Path) -> None:
+        found, reasons = read(load_map("sdss_photoobj").model_copy(update={"path": str(path)}))
+        assert len(found["object_id"]) == 0 and reasons == ["not_primary"] * 999
+
+    def test_fluxes_are_the_magnitudes_of_the_file(self, path: Path) -> None:
+        config = load_map("sdss_photoobj")
+        assert config.primary is not None
+        second = config.primary.model_copy(update={"keep": 2})
+        found, reasons = read(config.model_copy(update={"path": str(path), "primary": second}))
+        theirs = fits.getdata(path, 1)
+        theirs = theirs[theirs["MODE"] == 2]
+        assert len(reasons) == 999 - 644
+        assert found["object_id"].tolist() == [int(text) for text in theirs["OBJID"]]
+        bright = (theirs["PSFMAG"] < 19) & (theirs["PSFMAG"] > 0)
+        ours = 31.4 - 2.5 * np.log10(found["psfFlux"], where=found["psfFlux"] > 0, out=np.full((644, 5), np.nan))
+        offset = np.array([-0.04, 0, 0, 0, 0.02])
+        assert bright.sum() > 100
+        np.testing.assert_allclose((ours - offset)[bright], theirs["PSFMAG"][bright], atol=2e-3)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            error = 1.0857 * found["psfFluxErr"] / found["psfFlux"]
+        np.testing.assert_allclose(error[bright], theirs["PSFMAGERR"][bright], rtol=0.02)
+        np.testing.assert_allclose(found["ebv"] * 5.155, theirs["EXTINCTION"][:, 0], rtol=1e-3)
 
 
-def test_the_digest_follows_bytes_and_settings_but_not_names_of_files(tmp_path):
-    settings = write(tmp_path / "depth.fits", sampled(nest=True, galactic=False))
-    first = maps_digest({"depth_i": settings}, None)
-    moved = (tmp_path / "depth.fits").rename(tmp_path / "elsewhere.fits")
-    there = settings.model_copy(update={"path": str(moved)})
-    assert maps_digest({"depth_i": there}, None) == first
-    assert maps_digest({"depth_i": there.model_copy(update={"frame": "icrs"})}, None) != first
-    moved.write_bytes(moved.read_bytes() + b" ")
-    assert maps_digest({"depth_i": there}, None) != first
+def test_the_deeper_coadd_of_stripe_82_is_read_with_the_names_of_casjobs(data: Path) -> None:
+    """Its columns are those of PhotoObjAll in small letters, without errors and mode."""
+    content = load_map("sdss").model_dump(exclude={"primary", "extinction"})
+    content["photometry"] = {"psfFlux": content["photometry"]["psfFlux"] | {"column": "psfmag_{band}", "error": None}}
+    path = data / "images/sdss_stripe82_94_1_12/coadd_field_catalog_runjing_liu.fit"
+    config = load_survey(content | {"id": {"column": "objid"}, "format": "fits", "path": str(path)})
+    assert as_read(source_roles(config))["objid"] == "integer id"
+    found, reasons = read(config)
+    assert len(found["object_id"]) == len(set(found["object_id"])) == 901 and not reasons
+    assert 20 < 31.4 - 2.5 * np.log10(np.median(found["psfFlux"][:, 2])) < 24

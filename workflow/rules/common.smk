@@ -5,6 +5,7 @@ from snakemake.exceptions import WorkflowError
 from skymill.cli.chain import Chain
 from skymill.cli.checkpoints import read_checkpoint
 from skymill.cli.where import what_stands
+from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
 
 try:
     CHAIN = Chain.from_config(config, workflow.configfiles)
@@ -141,3 +142,34 @@ def upstream_features(wildcards):
 
 def seals(wildcards):
     return [f"{CHAIN.output}/catalogues/{name}/seal.json" for name in CHAIN.catalogues]
+
+
+# Files that `snakemake --report` shows, under a caption of workflow/report/.
+def shown(name, caption, category, **labels):
+    return report(
+        f"<results>/report/{name}",
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels=labels,
+    )
+
+
+def report_pages():
+    return [
+        shown(f"model-{model}.html", "model", "Run", page=model)
+        for model in CHAIN.models
+    ]
+
+
+def report_plots():
+    of_models = [
+        shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
+        for model in CHAIN.trained_models
+        for plot in PLOTS_OF_MODELS
+    ]
+    of_sky = [
+        shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)
+        for plot in PLOTS_OF_SKY
+        if CHAIN.models
+    ]
+    return of_models + of_sky

@@ -4,36 +4,6 @@
 #   writes  report/index.html, report/model-{model}.html, report/plots/
 
 
-def shown(name, caption, category, **labels):
-    return report(
-        f"<results>/report/{name}",
-        caption=f"../report/{caption}.rst",
-        category=category,
-        labels=labels,
-    )
-
-
-def model_pages():
-    return [
-        shown(f"model-{model}.html", "model", "Run", page=model)
-        for model in CHAIN.models
-    ]
-
-
-def plots():
-    of_models = [
-        shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
-        for model in CHAIN.trained_models
-        for plot in ("confusion", "calibration", "magnitude", "thresholds")
-    ]
-    of_sky = [
-        shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)
-        for plot in ("density", "entropy")
-        if CHAIN.models
-    ]
-    return of_models + of_sky
-
-
 rule report_page:
     """Draw the run: how good the models are, what the sky looks like, where every row went."""
     input:
@@ -41,8 +11,8 @@ rule report_page:
         models=export_manifests,
     output:
         page=shown("index.html", "page", "Run", page="overview"),
-        models=model_pages(),
-        plots=plots(),
+        models=report_pages(),
+        plots=report_plots(),
     log:
         "<logs>/report_page.log",
     benchmark:

@@ -65,7 +65,11 @@ def compare_models(trained: Sequence[tuple[ModelResult, TestSet]], *, seed: int)
         right = test.predicted[place] == label
         loss, hit = rows[model.name]
         best_right = tests[0][1].predicted[tests[0][2]] == label
-        differences = {"log_loss": loss - best[0], "accuracy": 1.0 * best_right - right, "balanced_accuracy": best[1] - hit}
+        differences = {
+            "log_loss": loss - best[0],
+            "accuracy": 1.0 * best_right - right,
+            "balanced_accuracy": best[1] - hit,
+        }
         worse = {name: share_with_interval(values, block, seed=seed) for name, values in differences.items()}
         compared.append(
             Compared(

@@ -33,14 +33,14 @@ class TestSet:
     label: NDArray[np.int64]
     magnitude: NDArray[np.float64]
     probabilities: NDArray[np.float64]  # (n, classes)
-    importance: dict[str, Any]
-    attributions: Attributions
     object_id: NDArray[np.int64]
     healpix29: NDArray[np.int64]
     block: NDArray[np.int64]
     """Block of sky of the split that each row lies in."""
     set_path: Path
     """The training set, whose rows of the split `test` these are."""
+    importance: dict[str, Any]
+    attributions: Attributions
     history: dict[str, list[float]] = field(default_factory=dict)
     """Columns of `history.csv`; empty where the model does not learn in epochs."""
 
@@ -145,23 +145,14 @@ def read_test_set(folder: Path, classes: list[str]) -> TestSet:
         table["label"].to_numpy().astype(np.int64),
         table["magnitude"].to_numpy().astype(np.float64),
         np.column_stack([table[f"p_{kind}"].to_numpy() for kind in classes]).astype(np.float64),
-        read_json(folder / "importance.json"),
-        read_attributions(folder / "attributions.parquet", classes),
         object_id,
         healpix29,
         block,
         set_path,
+        read_json(folder / "importance.json"),
+        read_attributions(folder / "attributions.parquet", classes),
         {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
     )
-
-
-def read_attributions(path: Path, classes: list[str]) -> Attributions:
-    """Read what features did to single sources."""
-    table = pq.read_table(path)
-    names = table.column_names[3:]
-    of = np.array(table["of"].to_pylist())
-    matrix = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
-    return Attributions(names, matrix[of == VALUE], np.stack([matrix[of == one] for one in classes], axis=2))
 
 
 def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -181,6 +172,15 @@ def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.
         raise ValueError(f"{set_path}: source {strange[0]} of a model's predictions is not in it; fit the model again")
     split = json.loads(table.schema.metadata[b"skymill"])["split"]
     return pixels[place], at_order(pixels[place], split["order"])
+
+
+def read_attributions(path: Path, classes: list[str]) -> Attributions:
+    """Read what features did to single sources."""
+    table = pq.read_table(path)
+    names = table.column_names[3:]
+    of = np.array(table["of"].to_pylist())
+    matrix = np.column_stack([table[name].to_numpy() for name in names]).astype(np.float64)
+    return Attributions(names, matrix[of == VALUE], np.stack([matrix[of == one] for one in classes], axis=2))
 
 
 def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:

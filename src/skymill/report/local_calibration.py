@@ -78,7 +78,7 @@ class Partition:
         """The finding in words."""
         wrong = [part for part in self.parts if part.wrong]
         if not wrong:
-            return f"In none of the {len(self.parts)} parts is the error larger than chance allows."
+            return f"In none of the {len(self.parts)} parts is the error larger than chance allows among so many."
         said = [
             f"{part.name} (ECE {part.ece:.3f}; says {100 * part.said:.1f} %, is right {100 * part.right:.1f} %)"
             for part in wrong
@@ -199,5 +199,6 @@ def bins_of(values: Floats, decimals: int) -> tuple[NDArray[np.int64], list[str]
 
 def _decimals(each: Property) -> int:
     """Digits that tell the edges of bins apart: hundredths of depth and seeing, else three of the spread."""
-    spread = float(np.nanmax(each.sky.values) - np.nanmin(each.sky.values))
+    known = each.sky.values[np.isfinite(each.sky.values)]
+    spread = float(np.ptp(known)) if len(known) else 0.0
     return int(np.clip(2 - np.floor(np.log10(spread)), 2, 6)) if spread > 0 else 2

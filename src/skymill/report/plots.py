@@ -7,24 +7,20 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
 from skymill.report.gallery import Gallery, Picture
 from skymill.report.gather import Run
 
-OF_MODELS = ("confusion", "calibration", "magnitude", "thresholds")
-"""Galleries with one figure of each trained model: `<model>-<gallery>.svg`."""
-OF_SKY = ("density", "entropy")
-"""Maps: `sky-<gallery>.svg`, the fields of a survey beside each other."""
-
 
 def write_plots(folder: Path, made: Run, galleries: Sequence[Gallery], maps: Sequence[Gallery]) -> None:
-    """Write the plots that the workflow declares (workflow/rules/report.smk)."""
+    """Write the plots that the workflow declares (workflow/rules/common.smk)."""
     folder.mkdir(parents=True, exist_ok=True)
     for gallery in galleries:
-        if gallery.anchor in OF_MODELS:
+        if gallery.anchor in PLOTS_OF_MODELS:
             for (model, _), picture in zip(made.trained, gallery.pictures, strict=True):
                 (folder / f"{model.name}-{gallery.anchor}.svg").write_bytes(svg_of(picture))
     for gallery in maps:
-        if gallery.anchor in OF_SKY:
+        if gallery.anchor in PLOTS_OF_SKY:
             (folder / f"sky-{gallery.anchor}.svg").write_text(beside(gallery.pictures), encoding="utf-8")
 
 

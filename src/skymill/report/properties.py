@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymill.config import SurveyConfig
 from skymill.config.survey import QUANTITIES
-from skymill.sky import PixelMap, at_order
+from skymill.report.sky_counts import SkyCounts
+from skymill.sky import PixelMap, at_order, order29, tile_centres
 from skymill.store import Catalogue
 from skymill.survey import read_map
 from skymill.survey.flux import AB_ZERO_POINT
@@ -20,6 +21,8 @@ FAINT = 10.0
 FINEST_ORDER, COARSEST_ORDER = 9, 3
 FEWEST_FAINT = 20
 """Faint sources a pixel, in the mean, behind a median."""
+MOST_ROWS = 200
+"""Rows of a tile, for each of its pixels, that are looked at: of a scatter of 0.1 mag, 0.01 is left in the median."""
 Floats = NDArray[np.float64]
 
 
@@ -80,6 +83,25 @@ def properties_of(survey: SurveyConfig, sources: Catalogue, bands: list[str]) ->
     ]
 
 
+def within(properties: list[Property], counts: SkyCounts) -> list[Property]:
+    """Cut maps to the pixels that hold sources: one of the whole sky shows nothing of a small survey."""
+    cut = []
+    for each in properties:
+        order = min(each.sky.order, counts.order)
+        survey = counts.pixels >> 2 * (counts.order - order)
+        inside = np.isin(each.sky.pixels >> 2 * (each.sky.order - order), survey)
+        sky = PixelMap(each.sky.order, each.sky.pixels[inside], each.sky.values[inside], each.sky.weights[inside])
+        cut.append(replace(each, sky=sky))
+    return cut
+
+
+def covered(each: Property, counts: SkyCounts) -> float:
+    """Give the share of the survey's sources in pixels that the map has a value for."""
+    centres = order29(*tile_centres(counts.order, counts.pixels))
+    n = counts.counts.sum(axis=1)
+    return float(n[np.isfinite(each.sky.at(centres))].sum() / max(n.sum(), 1))
+
+
 def shown(properties: list[Property], band: str) -> list[Property]:
     """Choose those to draw and to judge calibration by: all declared ones, of the others the depth in one band."""
     return [each for each in properties if each.declared or each.name == f"depth_{band}"]
@@ -102,14 +124,16 @@ def derive_depths(sources: Catalogue, flux: str) -> list[PixelMap]:
     Returns
     -------
     list of PixelMap
-        One a band, of the order, at most 9, at which the medians stand on 20 sources in the mean. A pixel of several
-        tiles, or of several finer pixels, has the mean of their medians, weighted by their sources.
+        One a band, of the order, at most 9, at which the medians stand on 20 sources in the mean; `weights` are those
+        looked at. A pixel of several tiles, or of several finer pixels, has the mean of their medians, so weighted.
     """
     parts: list[list[PixelMap]] = []
     for order, pixel in zip(sources.tiles["order"], sources.tiles["pixel"], strict=True):
         rows = sources.tile(order, pixel)[["_healpix_29", flux, f"{flux}Err"]].load()
         pixels = at_order(rows["_healpix_29"].to_numpy(), FINEST_ORDER)
-        values, errors = rows[flux].to_numpy(), rows[f"{flux}Err"].to_numpy()
+        # Every so many rows: they are sorted by place, so that what is left is spread as the sources are.
+        some = slice(None, None, max(1, len(pixels) // (MOST_ROWS * len(np.unique(pixels)))))
+        pixels, values, errors = pixels[some], rows[flux].to_numpy()[some], rows[f"{flux}Err"].to_numpy()[some]
         parts.append([tile_depths(pixels, *columns) for columns in zip(values.T, errors.T, strict=True)])
     return [_as_fine_as_the_sources_allow(band) for band in zip(*parts, strict=True)]
 

@@ -15,13 +15,14 @@ from skymill.report.calibration_figures import (
 from skymill.report.gallery import Gallery, draw_maps, embed
 from skymill.report.gather import ModelResult, TestSet
 from skymill.report.local_calibration import Partition
-from skymill.report.properties import Property
-from skymill.report.sky_counts import SQUARE_DEGREES
+from skymill.report.properties import Property, covered
+from skymill.report.sky_counts import SQUARE_DEGREES, SkyCounts
 
 LOCAL = (
     "Is a probability of 0.8 right in 80 % of cases everywhere? The mark is the calibration error of the locked test "
     "set in one part of the survey, with its 95 % interval where the part has five blocks of sky; the grey bar is what "
-    "right probabilities would show by chance in so many sources (line: mean, end: 97.5 %)."
+    "right probabilities would show by chance in so many sources (line: mean, end: 97.5 %). Of many parts some lie "
+    "beyond their bars by chance; those that are significant among all of them are orange, and named below."
 )
 BY_MAGNITUDE = (
     "Reliability of the most probable class, in four bins of equal count: below the dashed line the model is surer "
@@ -42,7 +43,8 @@ class LocalGallery(Gallery):
 
 @dataclass(frozen=True)
 class PropertyFacts:
-    """What a map holds: median and central 68 % of its pixels, their area (deg2) and width (arcmin)."""
+    """What a map holds: median and central 68 % of its pixels, the share of the sources it covers, its pixels' width
+    (arcmin)."""
 
     name: str
     unit: str
@@ -50,21 +52,20 @@ class PropertyFacts:
     median: float
     low: float
     high: float
-    area: float
+    covered: float | None
     pixel: float
 
 
 def local_galleries(partitions: Mapping[str, Sequence[Partition]]) -> list[LocalGallery]:
-    """Draw the partitions of all models side by side; they divide the sky in the same parts."""
-    galleries = []
-    for number, each in enumerate(zip(*partitions.values(), strict=True)):
-        pictures = [
-            embed(draw_local_calibration(partition), name, f"{partition.title}, {name}: {partition.told}")
-            for name, partition in zip(partitions, each, strict=True)
-        ]
-        told = [(name, partition.told) for name, partition in zip(partitions, each, strict=True)]
-        title = f"Calibration by {each[0].title[0].lower()}{each[0].title[1:]}"
-        galleries.append(LocalGallery(f"local-{each[0].anchor}", title, LOCAL if not number else "", pictures, told))
+    """Draw the partitions of all models side by side."""
+    titles = {each.anchor: each.title for divided in partitions.values() for each in divided}
+    galleries: list[LocalGallery] = []
+    for anchor, title in titles.items():
+        own = [(name, each) for name, divided in partitions.items() for each in divided if each.anchor == anchor]
+        pictures = [embed(draw_local_calibration(each), name, f"{title}, {name}: {each.told}") for name, each in own]
+        told = [(name, each.told) for name, each in own]
+        shown = f"Calibration by {title[0].lower()}{title[1:]}"
+        galleries.append(LocalGallery(f"local-{anchor}", shown, "" if galleries else LOCAL, pictures, told))
     return galleries
 
 
@@ -92,6 +93,8 @@ def survey_galleries(model: ModelResult | None, properties: Sequence[Property]) 
             )
         )
     for each in properties:
+        if not np.isfinite(each.sky.values).any():
+            continue  # the table says that it covers nothing
         title = each.label.partition(" (mag")[0].partition(" (arcsec")[0]
         text = f"{TEXTS.get(each.quantity, '')} From {each.origin}.".strip()
         sky = each.sky
@@ -101,23 +104,15 @@ def survey_galleries(model: ModelResult | None, properties: Sequence[Property]) 
     return galleries
 
 
-def property_facts(properties: Sequence[Property]) -> list[PropertyFacts]:
+def property_facts(properties: Sequence[Property], counts: SkyCounts | None) -> list[PropertyFacts]:
     """Give what the table of maps holds."""
     facts = []
     for each in properties:
         known = each.sky.values[np.isfinite(each.sky.values)]
-        low, median, high = (float(value) for value in np.percentile(known, [16, 50, 84]))
-        pixel_area = SQUARE_DEGREES / (12 * 4**each.sky.order)
+        low, median, high = np.percentile(known, [16, 50, 84]) if len(known) else (np.nan,) * 3
+        width = 60 * float(np.sqrt(SQUARE_DEGREES / (12 * 4**each.sky.order)))
+        share = None if counts is None else covered(each, counts)
         facts.append(
-            PropertyFacts(
-                each.name,
-                each.unit,
-                each.origin,
-                median,
-                low,
-                high,
-                len(known) * pixel_area,
-                60 * float(np.sqrt(pixel_area)),
-            )
+            PropertyFacts(each.name, each.unit, each.origin, float(median), float(low), float(high), share, width)
         )
     return facts

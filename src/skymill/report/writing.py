@@ -18,7 +18,7 @@ from skymill.report.gather import ModelResult, Run, read_run
 from skymill.report.local_calibration import Partition, partitions_of
 from skymill.report.model_page import model_content
 from skymill.report.plots import write_plots
-from skymill.report.properties import Property, properties_of, shown
+from skymill.report.properties import Property, properties_of, shown, within
 from skymill.report.survey_gallery import local_galleries, property_facts, survey_galleries
 from skymill.report.tables import account_rows, class_rows, found_rows, metric_rows, quarantine_rows
 from skymill.report.timeline import Job, Stage, draw_timeline, read_jobs, stages_of
@@ -48,6 +48,9 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
     made = read_run(output, models)
     bands = list(make_recipe(survey, run.features).bands)
     properties = properties_of(survey, made.catalogues["sources"], bands)
+    best = best_model(made)
+    if best is not None:
+        properties = within(properties, best.sky)
     seen = shown(properties, reference_band(tuple(bands)))
     partitions = {model.name: partitions_of(test, seen, seed=run.seed) for model, test in made.trained}
     folder = output / "report"
@@ -110,10 +113,11 @@ def survey_content(
     made: Run, properties: list[Property], seen: list[Property], partitions: Mapping[str, Sequence[Partition]]
 ) -> dict[str, Any]:
     """Give what the template shows of the survey, and of calibration over it."""
+    best = best_model(made)
     return {
         "local": local_galleries(partitions),
-        "survey_maps": survey_galleries(best_model(made), seen),
-        "properties": property_facts(properties),
+        "survey_maps": survey_galleries(best, seen),
+        "properties": property_facts(properties, best.sky if best else None),
     }
 
 

@@ -11,7 +11,7 @@ from skymill.survey.flags import REASONS, SOURCE_FLAGS, Flag, Reason
 
 if TYPE_CHECKING:
     from skymill.survey.labels import Labels, check_classes, labels_digest, read_labels
-    from skymill.survey.maps import maps_digest, read_map
+    from skymill.survey.sky_maps import maps_digest, read_map
     from skymill.survey.survey import Survey, file_list, inventory_digest, open_survey
 
 __all__ = [
@@ -40,7 +40,7 @@ __all__ = [
 
 _LATE = {
     "labels": ("Labels", "check_classes", "labels_digest", "read_labels"),
-    "maps": ("maps_digest", "read_map"),
+    "sky_maps": ("maps_digest", "read_map"),
     "survey": ("Survey", "file_list", "inventory_digest", "open_survey"),
 }
 

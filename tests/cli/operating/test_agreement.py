@@ -27,8 +27,9 @@ CHANGES: list[tuple[Callable[[Path], None], str, str]] = [
     (changes.parity_limit, "export_onnx mlp", "model: parity.max_flip_rate 0.001 is now 0.01"),
     (changes.lost_manifest, "features_compute", "missing: it is gone"),
     (changes.lost_tile, "", ""),
-    (changes.depth_map, "report_page", "maps: depth_i.path is now 'depth.fits'"),
+    (changes.depth_map, "report_page", "maps: depth_i.path is new"),
     (changes.lost_report, "report_page", "missing: it is gone"),
+    (changes.lost_model_page, "report_page", "missing: results/report/model-mlp.html is gone"),
     (changes.quarantined_tile, "training_set", "inputs: results/catalogues/features/groups"),
 ]
 

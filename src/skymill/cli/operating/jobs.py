@@ -20,6 +20,7 @@ from skymill.cli.operating.ingredients import (
     training_fit,
 )
 from skymill.release.sealing import SEAL
+from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
 from skymill.sky import Tile
 
 PARTITION = {"sources": "tiling_partition", "features": "features_compute"}
@@ -48,6 +49,8 @@ class Job:
         The rule, the catalogue or model it works for, its group; empty where there is none.
     output : str
         The file it declares; empty while a checkpoint has to tell its name.
+    beside : tuple of str
+        Further files it declares.
     inputs : tuple of str
         Files it reads, without the survey's and the labels'.
     after : tuple of str
@@ -60,6 +63,7 @@ class Job:
     subject: str = ""
     group: str = ""
     output: str = ""
+    beside: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     ingredients: Ingredients = NOTHING
@@ -263,9 +267,15 @@ class Workflow:
 
     def _report(self) -> Job:
         root, catalogues, models = self.root, self.chain.catalogues, self.chain.models
+        trained = self.chain.trained_models
         return Job(
             "report_page",
             output=f"{root}/report/index.html",
+            beside=(
+                *(f"{root}/report/model-{model}.html" for model in models),
+                *(f"{root}/report/plots/{model}-{plot}.svg" for model in trained for plot in PLOTS_OF_MODELS),
+                *(f"{root}/report/plots/sky-{plot}.svg" for plot in PLOTS_OF_SKY if models),
+            ),
             inputs=(
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),

@@ -103,6 +103,9 @@ def _own_reasons(job: Job, workflow: Workflow, hasher: Hasher) -> tuple[list[Dif
             return [Difference("settings or code" if unsigned else "missing", text)], not unsigned
         differences = _differences(earlier, job)
         return differences or [Difference("missing", "it is gone")], not differences
+    gone = [Difference("missing", f"{path} is gone") for path in job.beside if not Path(path).is_file()]
+    if gone:
+        return gone, False
     receipt = Receipt.read(receipt_path(workflow.results, job.output))
     if receipt is None:
         return [], False

@@ -6,7 +6,7 @@ unit is never guessed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 
 FINEST_ORDER = 9
 """Pixels of 6.9 arcmin: 3.1 million of them on the whole sky, 100 MB."""
-BLOCK_PIXELS = 4_000_000
+BLOCK_PIXELS = 2_000_000
 UNSEEN_BELOW = -1e30
 """HEALPix marks a pixel without a value by -1.6375e30 (Gorski et al. 2005)."""
+Weighted = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]
+"""Pixels, their values, and what each counts."""
 PLAUSIBLE = {"depth": (10.0, 35.0), "seeing": (0.02, 20.0)}
 """Medians of 5-sigma depths in AB mag and of FWHM in arcsec that any imaging survey has."""
-COLUMNS = ("pixels", "values", "weights")
-FRAMES = {"C": "icrs", "Q": "icrs", "G": "galactic"}
-"""What `COORDSYS` says: celestial, equatorial, Galactic."""
+FRAMES = dict.fromkeys(("C", "CEL", "CELESTIAL", "Q", "EQUATORIAL", "ICRS"), "icrs") | dict.fromkeys(
+    ("G", "GAL", "GALACTIC"), "galactic"
+)
+"""What `COORDSYS` says; E is ecliptic."""
 
 
 def read_map(name: str, settings: SkyMap) -> PixelMap:
@@ -103,20 +106,29 @@ def _read_healpix(path: Path, header: Any, settings: SkyMap, name: str) -> Pixel
     """Read a table of all pixels, or of some with their numbers."""
     order, ring = _order(path, header), _ordering(path, header, settings, name) == "RING"
     coarse = min(order, FINEST_ORDER)
-    sums, counts = np.zeros((2, 12 * 4**coarse))
-    for pixels, values in _blocks(path, header, settings, name):
-        if len(pixels) and not (pixels.min() >= 0 and pixels.max() < 12 * 4**order):
-            raise TableError(
-                f"{path}: pixel {pixels.max() if pixels.min() >= 0 else pixels.min()} is none of NSIDE {2**order}; the "
-                "file is damaged, or its NSIDE is wrong"
-            )
-        nested = healpix.ring2nest(1 << order, pixels) if ring else pixels
-        known = np.isfinite(values) & (values > UNSEEN_BELOW)
-        place = nested[known] >> 2 * (order - coarse)
-        sums += np.bincount(place, values[known], len(sums))
-        counts += np.bincount(place, minlength=len(counts))
-    kept = np.flatnonzero(counts)
-    return PixelMap(coarse, kept, sums[kept] / counts[kept], counts[kept])
+
+    def parts() -> Iterator[Weighted]:
+        for pixels, values in _blocks(path, header, settings, name):
+            strange = pixels[(pixels < 0) | (pixels >= 12 * 4**order)]
+            if len(strange):
+                raise TableError(
+                    f"{path}: pixel {strange[0]} is none of NSIDE {2**order}; the file is damaged or its NSIDE wrong"
+                )
+            known = np.isfinite(values) & (values > UNSEEN_BELOW)
+            nested = healpix.ring2nest(1 << order, pixels[known]) if ring else pixels[known]
+            yield nested >> 2 * (order - coarse), values[known], np.ones(len(nested))
+
+    return _averaged(coarse, parts())
+
+
+def _averaged(order: int, parts: Iterable[Weighted]) -> PixelMap:
+    """Take the weighted mean of all values in each pixel."""
+    sums, weights = np.zeros((2, 12 * 4**order))
+    for pixels, values, weight in parts:
+        sums += np.bincount(pixels, weight * values, len(sums))
+        weights += np.bincount(pixels, weight, len(weights))
+    kept = np.flatnonzero(weights)
+    return PixelMap(order, kept, sums[kept] / weights[kept], weights[kept])
 
 
 def _blocks(
@@ -174,13 +186,13 @@ def _ordering(path: Path, header: Any, settings: SkyMap, name: str) -> str:
 
 def _frame(path: Path, header: Any, settings: SkyMap, name: str) -> str:
     said = str(header.get("COORDSYS", "")).strip().upper()
-    if said and said[0] not in FRAMES:
+    if said and said not in FRAMES:
         raise TableError(
             f"{path}: expected COORDSYS C or G, found '{said}'; turn the map into one of them (healpy.Rotator)"
         )
     if not (said or settings.frame):
         raise TableError(f"{path}: no COORDSYS in the header; write maps.{name}.frame: icrs or galactic")
-    return _agreed(path, "frame", FRAMES[said[0]] if said else "", settings.frame, name)
+    return _agreed(path, "frame", FRAMES.get(said, ""), settings.frame, name)
 
 
 def _agreed(path: Path, key: str, said: str, wanted: str | None, name: str) -> str:
@@ -219,35 +231,40 @@ def _read_healsparse(path: Path) -> PixelMap:
     try:
         covered = healsparse.HealSparseCoverage.read(str(path))
         order = (covered.nside_coverage.bit_length() - 1) + (covered.nfine_per_cov.bit_length() - 1) // 2
-        (coverage,) = np.nonzero(covered.coverage_mask)
-        parts = []
-        step = max(1, BLOCK_PIXELS // covered.nfine_per_cov)
-        for start in range(0, len(coverage), step):
-            read = healsparse.HealSparseMap.read(str(path), pixels=coverage[start : start + step])
-            parts.append(_of_healsparse(path, read, order))
+        return _averaged(min(order, FINEST_ORDER), _healsparse_parts(path, covered, order))
     except (OSError, RuntimeError, NotImplementedError, KeyError) as error:
         raise TableError(f"{path}: no HealSparse map ({error}); give one, or a HEALPix table in FITS") from None
-    columns = [np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0)]) for name in COLUMNS]
-    return PixelMap.merged(min(order, FINEST_ORDER), columns[0].astype(np.int64), columns[1], columns[2])
 
 
-def _of_healsparse(path: Path, read: Any, order: int) -> PixelMap:
-    if read.is_rec_array or read.is_wide_mask_map or read.dtype.kind not in "fiu":
-        raise TableError(f"{path}: expected a HealSparse map of numbers, found {read.dtype}; write one of its fields")
-    pixels = read.valid_pixels.astype(np.int64)
-    values, coarse = read[pixels].astype(np.float64), min(order, FINEST_ORDER)
-    return PixelMap.merged(coarse, pixels >> 2 * (order - coarse), values, np.ones(len(pixels)))
+def _healsparse_parts(path: Path, covered: Any, order: int) -> Iterator[Weighted]:
+    import healsparse
+
+    (coverage,) = np.nonzero(covered.coverage_mask)
+    step = max(1, BLOCK_PIXELS // covered.nfine_per_cov)
+    for start in range(0, len(coverage), step):
+        read = healsparse.HealSparseMap.read(str(path), pixels=coverage[start : start + step])
+        if read.is_rec_array or read.is_wide_mask_map or read.dtype.kind not in "fiu":
+            raise TableError(
+                f"{path}: expected a HealSparse map of numbers, found {read.dtype}; write one of its fields"
+            )
+        pixels = read.valid_pixels.astype(np.int64)
+        values = read[pixels].astype(np.float64)
+        yield pixels >> 2 * max(order - FINEST_ORDER, 0), values, np.ones(len(pixels))
 
 
 def _rotated(galactic: PixelMap) -> PixelMap:
     """Bring a map from Galactic pixels to ICRS: a pixel takes the mean of the quarters whose centres lie in it."""
     from astropy.coordinates import SkyCoord
 
-    quarters = (galactic.pixels[:, None] * 4 + np.arange(4)).ravel()
-    longitude, latitude = tile_centres(galactic.order + 1, quarters)
-    turned = SkyCoord(longitude, latitude, unit="deg", frame="galactic").icrs
-    pixels = at_order(order29(turned.ra.deg, turned.dec.deg), galactic.order)
-    return PixelMap.merged(galactic.order, pixels, np.repeat(galactic.values, 4), np.repeat(galactic.weights / 4, 4))
+    def parts() -> Iterator[Weighted]:
+        for start in range(0, len(galactic.pixels), BLOCK_PIXELS // 8):
+            some = slice(start, start + BLOCK_PIXELS // 8)
+            quarters = (galactic.pixels[some, None] * 4 + np.arange(4)).ravel()
+            place = SkyCoord(*tile_centres(galactic.order + 1, quarters), unit="deg", frame="galactic").icrs
+            pixels = at_order(order29(place.ra.deg, place.dec.deg), galactic.order)
+            yield pixels, np.repeat(galactic.values[some], 4), np.repeat(galactic.weights[some] / 4, 4)
+
+    return _averaged(galactic.order, parts())
 
 
 def _in_unit(path: Path, read: PixelMap, settings: SkyMap, name: str) -> PixelMap:
