@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -59,7 +59,7 @@ def compare_models(trained: Sequence[tuple[ModelResult, TestSet]], *, seed: int)
     rows = {model.name: by_row(test.probabilities[place], test.label[place]) for model, test, place in tests}
     tests.sort(key=lambda one: float(rows[one[0].name][0].mean()))
     best = rows[tests[0][0].name]
-    compared = []
+    compared: list[Compared] = []
     for model, test, place in tests:
         label, block = test.label[place], test.block[place]
         right = test.predicted[place] == label
