@@ -21,6 +21,15 @@ class ParitySettings(Settings):
     """Share of rows whose class may differ."""
     max_ece_shift: float = Field(1e-3, ge=0)
     """Change of the expected calibration error on the rows with labels."""
+    max_distance_difference: float = Field(1e-3, gt=0)
+    """Largest difference of any row's distance from the training rows, in parts of that distance or, below 1, of 1."""
+
+
+class TrainingDistanceSettings(Settings):
+    """When a source counts as outside the range of the training rows."""
+
+    quantile: float = Field(0.999, ge=0.5, lt=1)
+    """Share of the validation rows that are inside; a lower one flags more sources, of both kinds."""
 
 
 class ModelConfig(FileSettings):
@@ -40,6 +49,7 @@ class ModelConfig(FileSettings):
     """`balanced` weighs classes by inverse frequency while fitting; calibration undoes its effect on probabilities."""
     calibration: Literal["auto", "temperature", "isotonic", "none"] = "auto"
     """`auto` takes the one with the lower cross-validated log-loss on the validation split."""
+    training_distance: TrainingDistanceSettings = TrainingDistanceSettings()
     parity: ParitySettings = ParitySettings()
     path: str | None = None
     """For kind `onnx`: the file."""

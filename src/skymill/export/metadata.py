@@ -12,7 +12,7 @@ from skymill.features import deciding
 
 FORMAT = 1
 ENTRY = "skymill"
-INPUT, OUTPUT = "features", "probabilities"
+INPUT, OUTPUT, DISTANCE = "features", "probabilities", "training_distance"
 
 
 class ModelFileError(ValueError):
@@ -45,6 +45,8 @@ class ModelSchema:
     """SHA-256 of the training set; None for a model from elsewhere."""
     metrics: Mapping[str, Any]
     versions: Mapping[str, str]
+    training_distance: Mapping[str, Any] | None = None
+    """What the distances of held-out rows are; None where the graph has no such output."""
 
     @property
     def deciding(self) -> list[int]:
@@ -59,14 +61,21 @@ class ModelSchema:
             "model": self.model,
             "kind": self.kind,
             "inputs": [vars(column) for column in self.inputs],
-            "outputs": [
-                {"name": OUTPUT, "dtype": "float32", "unit": "", "definition": "calibrated class probabilities"}
-            ],
+            "outputs": self._outputs(),
             "classes": list(self.classes),
             "training_set": self.training_set,
             "metrics": dict(self.metrics),
             "versions": dict(self.versions),
-        }
+        } | ({} if self.training_distance is None else {"training_distance": dict(self.training_distance)})
+
+    def _outputs(self) -> list[dict[str, str]]:
+        outputs = {OUTPUT: "calibrated class probabilities"}
+        if self.training_distance is not None:
+            outputs[DISTANCE] = "how far outside the training rows; above 1 is outside"
+        return [
+            {"name": name, "dtype": "float32", "unit": "", "definition": definition}
+            for name, definition in outputs.items()
+        ]
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSchema:
@@ -111,6 +120,7 @@ class ModelSchema:
                 training_set=content["training_set"],
                 metrics=content["metrics"],
                 versions=content["versions"],
+                training_distance=content.get("training_distance"),
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ModelFileError(

@@ -12,6 +12,9 @@ from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
+DISTANCE = "training_distance"
+"""Name of the column, as of the graph's output."""
+
 
 def places(present: Sequence[str], wanted: Sequence[str]) -> NDArray[np.intp]:
     """Give the place of each wanted feature among those that are present."""
@@ -26,10 +29,13 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
         "probabilities": scores.probabilities,
         "class": scores.best,
         "entropy": scores.entropy,
+        **({} if scores.distance is None else {DISTANCE: scores.distance}),
     }
 
 
-def tile_form(identity: Mapping[str, Variable], classes: tuple[str, ...]) -> dict[str, Variable]:
+def tile_form(
+    identity: Mapping[str, Variable], classes: tuple[str, ...], *, distance: bool = False
+) -> dict[str, Variable]:
     """Describe the arrays of a tile; ids and positions are described as in the feature tile."""
     probabilities = Variable.of_rows(
         np.float32,
@@ -50,4 +56,12 @@ def tile_form(identity: Mapping[str, Variable], classes: tuple[str, ...]) -> dic
         np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.entropy"
     )
     flags = with_flags(identity["flags"], INFERENCE_FLAGS)
-    return {**identity, "flags": flags, "probabilities": probabilities, "class": best, "entropy": entropy}
+    form = {**identity, "flags": flags, "probabilities": probabilities, "class": best, "entropy": entropy}
+    if distance:
+        form[DISTANCE] = Variable.of_rows(
+            np.float16,
+            units="1",
+            long_name="distance from the rows the model learned from; above 1 is outside, infinite where no such row "
+            "has the same features measured",
+        )
+    return form

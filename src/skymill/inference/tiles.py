@@ -93,7 +93,7 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     session = load_session(run.onnx, run.onnx_sha256, run.provider)
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
-    form = tile_form(source.form(IDENTITY), session.schema.classes)
+    form = tile_form(source.form(IDENTITY), session.schema.classes, distance=session.gives_distance)
     tally = FlagTally(form["flags"].attrs)
     path = pool.path(job.tile, job.key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:

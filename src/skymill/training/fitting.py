@@ -22,12 +22,14 @@ from numpy.typing import NDArray
 from skymill.config import ModelConfig
 from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
+from skymill.models.distance import TrainingDistance
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
 from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
+from skymill.training.distance import fit_distance
 from skymill.training.identity import identity
 from skymill.training.leaks import refuse_leaks
 from skymill.training.metrics import evaluate
@@ -45,6 +47,7 @@ class Fit:
     folder: Path
     model: Model
     calibration: Calibration
+    distance: TrainingDistance
     manifest: dict[str, Any]
 
     @property
@@ -79,8 +82,9 @@ def fit(
     seed : int
         With the same seed, the same machine gives the same bytes.
     output_folder : path
-        Gets the model's files, `calibration.json`, `metrics.json`, `predictions.parquet`, `history.csv`, `card.json`,
-        `card.md` and, last, `manifest.json`. A killed fit that keeps epochs goes on from its `.resume`.
+        Gets the model's files, `calibration.json`, `distance.json`, `metrics.json`, `predictions.parquet`,
+        `history.csv`, `card.json`, `card.md` and, last, `manifest.json`. A killed fit that keeps epochs goes on from
+        its `.resume`.
     device : {'auto', 'cpu', 'cuda'}
     threads : int
         CPU threads; no result depends on them.
@@ -129,12 +133,17 @@ def fit(
         "rows": learned.rows | {"test": len(test.labels)},
         "unscorable": learned.left_out | {"test": test_left_out},
         "calibration": learned.calibration.method,
+        "training_distance": {
+            **learned.distance_told,
+            "test_outside": int((learned.distance(test.features) > 1).sum()),
+        },
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
     }
     card = make_card(manifest, metrics, data.metadata)
     calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
     files = {
         "calibration.json": _json(calibration),
+        "distance.json": _json(learned.distance.as_dict()),
         "metrics.json": _json(metrics),
         "predictions.parquet": _predictions(test, probabilities, data.classes),
         "history.csv": _csv(learned.model.history()),
@@ -162,12 +171,14 @@ class _Learned:
     model: Model
     calibration: Calibration
     calibrations_tried: Mapping[str, Any]
+    distance: TrainingDistance
+    distance_told: Mapping[str, Any]
     rows: dict[str, int]
     left_out: dict[str, int]
 
 
 def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, seed: int, place: Place) -> _Learned:
-    """Fit on the train split; stop and calibrate on the validation split."""
+    """Fit on the train split; stop, calibrate and say what is far from training on the validation split."""
     train, train_left_out = data.rows("train")
     validation, validation_left_out = data.rows("validation")
     _check_measured(data, train)
@@ -187,8 +198,15 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
         class_weights=class_weights,
         seed=seed,
     )
+    distance, told = fit_distance(
+        train.features,
+        validation.features,
+        indicator=np.array([feature["indicator"] for feature in data.features]),
+        quantile=model.training_distance.quantile,
+    )
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
-    return _Learned(fitted, calibration, tried, rows, {"train": train_left_out, "validation": validation_left_out})
+    left_out = {"train": train_left_out, "validation": validation_left_out}
+    return _Learned(fitted, calibration, tried, distance, told, rows, left_out)
 
 
 def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
@@ -219,7 +237,8 @@ def load_fit(folder: str | Path) -> Fit:
                 f"{folder / name}: expected SHA-256 {short(expected)}, found {short(found)}; fit the model again"
             )
     calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
-    return Fit(folder, find(manifest["kind"]).load(folder), calibration, manifest)
+    distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
+    return Fit(folder, find(manifest["kind"]).load(folder), calibration, distance, manifest)
 
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
