@@ -13,6 +13,7 @@ from skymill.export.probe import Probe, make_probe
 from skymill.features import negative_flux_features
 
 NAMES = ["a", "b"]
+NEAR = (np.full(4, 0.5), np.full(4, 0.5, np.float32))
 
 
 def small_probe() -> Probe:
@@ -66,7 +67,7 @@ def test_nothing_to_compare_is_an_error():
 def test_difference_flips_and_ece_are_what_they_say():
     fitted = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
     onnx = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.5, 0.5]], np.float32)
-    parity = compare(small_probe(), fitted, onnx, features=NAMES)
+    parity = compare(small_probe(), fitted, onnx, distances=NEAR, features=NAMES)
     assert parity.max_probability_difference == pytest.approx(0.3, abs=1e-6)
     assert parity.flip_rate == 0.25
     assert parity.ece_fitted == pytest.approx((0.1 + 0.2 + 0.4) / 3)
@@ -78,17 +79,33 @@ def test_difference_flips_and_ece_are_what_they_say():
 def test_a_nan_is_never_within_the_limits(side):
     sides = {"fitted": np.full((4, 2), 0.5), "onnx": np.full((4, 2), 0.5, np.float32)}
     sides[side][3] = np.nan
-    parity = compare(small_probe(), sides["fitted"], sides["onnx"], features=NAMES)
+    parity = compare(small_probe(), sides["fitted"], sides["onnx"], distances=NEAR, features=NAMES)
     assert parity.max_probability_difference == np.inf and parity.flip_rate == 0.25
     with pytest.raises(ParityError, match=r"row 3 \(held out\): fitted .* difference inf; a=6, b=7"):
         parity.check(ParitySettings(max_probability_difference=1.0), model="m")
+
+
+@pytest.mark.parametrize(
+    ("fitted", "exported", "difference"),
+    [(0.5, 0.502, 0.002), (100.0, 100.2, 0.002), (np.inf, np.inf, 0.0), (np.inf, 5.0, np.inf), (5.0, np.nan, np.inf)],
+)
+def test_distances_are_compared_in_parts_of_themselves(fitted, exported, difference):
+    same = np.full((4, 2), 0.5)
+    distances = np.array([0.1, 0.1, fitted, 0.1]), np.array([0.1, 0.1, exported, 0.1], np.float32)
+    parity = compare(small_probe(), same, same.astype(np.float32), distances=distances, features=NAMES)
+    assert parity.max_distance_difference == pytest.approx(difference, abs=1e-6)
+    if difference:
+        with pytest.raises(ParityError, match=r"max_distance_difference is (0\.002|inf), the limit 0\.001"):
+            parity.check(ParitySettings(), model="m")
+    else:
+        parity.check(ParitySettings(), model="m")
 
 
 @pytest.mark.parametrize("key", ["max_probability_difference", "max_flip_rate", "max_ece_shift"])
 def test_each_limit_holds_on_its_own(key):
     fitted = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.5, 0.5]])
     onnx = fitted[:, ::-1].astype(np.float32)
-    parity = compare(small_probe(), fitted, onnx, features=NAMES)
+    parity = compare(small_probe(), fitted, onnx, distances=NEAR, features=NAMES)
     loose = {"max_probability_difference": 1.0, "max_flip_rate": 1.0, "max_ece_shift": 1.0}
     parity.check(ParitySettings(**loose), model="m")
     with pytest.raises(ParityError, match=rf"rows: {key} is [0-9.]+, the limit 0\.01\."):
@@ -97,6 +114,6 @@ def test_each_limit_holds_on_its_own(key):
 
 def test_the_report_is_json_whatever_the_rows_hold():
     probe = small_probe()._replace(features=np.array([[np.nan, 1], [np.inf, 1], [-np.inf, 1], [0, 0]], np.float32))
-    parity = compare(probe, np.full((4, 2), 0.5), np.full((4, 2), 0.5, np.float32), features=NAMES)
+    parity = compare(probe, np.full((4, 2), 0.5), np.full((4, 2), 0.5, np.float32), distances=NEAR, features=NAMES)
     report = json.loads(json.dumps(parity.as_dict(), allow_nan=False))
     assert [row["features"]["a"] for row in report["worst"]] == ["nan", "inf", "-inf", 0.0]

@@ -43,11 +43,14 @@ def test_onnx_equals_the_fitted_model_on_ordinary_and_hard_rows(lab, tmp_path, n
     features[3], features[4] = 3e38, -3e38
     features[5:25, 1] = np.inf
     fit = load_fit(lab.fit(name, calibration).parent)
-    [found] = session.run(["probabilities"], {"features": features})
+    found, distance = session.run(["probabilities", "training_distance"], {"features": features})
     # The weights of an svm's landmarks have both signs, so that rounding weighs more.
     np.testing.assert_allclose(found, fit.predict_probabilities(features), atol=5e-5 if name == "svm" else 5e-6)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found[0], found[1])
+    expected = fit.distance(features)
+    np.testing.assert_allclose(distance, expected, rtol=1e-3, atol=1e-3)
+    assert distance.dtype == np.float32 and (expected > 1).any()
 
 
 def test_forest_takes_the_same_branch_at_every_threshold(lab, tmp_path):

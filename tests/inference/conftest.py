@@ -55,9 +55,16 @@ def softmax(features: NDArray[np.float32], names: tuple[str, ...] = FEATURES) ->
 
 
 def softmax_model(
-    names: tuple[str, ...] = FEATURES, *, impute: bool = True, conformal: ConformalSets | None = None
+    names: tuple[str, ...] = FEATURES,
+    *,
+    impute: bool = True,
+    conformal: ConformalSets | None = None,
+    distance: bool = False,
 ) -> bytes:
-    """A linear model with a softmax; without imputation it answers NaN with NaN."""
+    """A linear model with a softmax; without imputation it answers NaN with NaN.
+
+    The distance it may tell is half of how far its first feature is from where it is imputed.
+    """
     nodes, constants = imputation_nodes(np.full(len(names), IMPUTED, np.float32), output="measured")
     nodes = nodes if impute else []
     nodes += [
@@ -70,6 +77,21 @@ def softmax_model(
         n_features=len(names),
         n_classes=len(CLASSES),
     )
+    if distance:
+        graph.graph.node.extend(
+            [
+                onnx.helper.make_node("Gather", ["measured", "first"], ["column"], axis=1),
+                onnx.helper.make_node("Sub", ["column", "middle"], ["offset"]),
+                onnx.helper.make_node("Abs", ["offset"], ["far"]),
+                onnx.helper.make_node("Mul", ["far", "half"], ["training_distance"]),
+            ]
+        )
+        graph.graph.initializer.extend(
+            [constant("first", 0, np.int64), constant("middle", IMPUTED), constant("half", 0.5)]
+        )
+        graph.graph.output.append(
+            onnx.helper.make_tensor_value_info("training_distance", onnx.TensorProto.FLOAT, ["n"])
+        )
     inputs = tuple(ModelInput(name, "mag", name, name.endswith("missing")) for name in names)
     schema = ModelSchema("m", "onnx", "classification", inputs, CLASSES, None, {}, {}, conformal)
     return to_bytes(graph, schema.as_metadata())

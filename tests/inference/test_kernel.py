@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from skymill.features import deciding
-from skymill.inference.kernel import MODEL_FAILED, NO_CLASS, UNSCORABLE, conformal_sets, gate, score
+from skymill.inference.kernel import (
+    MODEL_FAILED,
+    NO_CLASS,
+    OUTSIDE_TRAINING,
+    UNSCORABLE,
+    Answer,
+    conformal_sets,
+    gate,
+    score,
+)
 from skymill.inference.session import Session
 
 DECIDING = [0, 1, 2]
@@ -37,8 +46,10 @@ def test_class_and_entropy_equal_a_loop_over_rows(lab, session):
 
 
 def test_entropy_is_in_nats():
-    even = scored(lambda block: np.full((len(block), 3), 1 / 3, np.float32), np.ones((4, 4), np.float32))
-    certain = scored(lambda block: np.eye(3, dtype=np.float32)[np.zeros(len(block), int)], np.ones((4, 4), np.float32))
+    even = scored(lambda block: Answer(np.full((len(block), 3), 1 / 3, np.float32)), np.ones((4, 4), np.float32))
+    certain = scored(
+        lambda block: Answer(np.eye(3, dtype=np.float32)[np.zeros(len(block), int)]), np.ones((4, 4), np.float32)
+    )
     np.testing.assert_allclose(even.entropy, math.log(3), rtol=1e-6)
     assert (certain.entropy == 0).all() and not np.signbit(certain.entropy).any()
 
@@ -46,7 +57,7 @@ def test_entropy_is_in_nats():
 def test_conformal_sets_equal_a_loop_over_rows(lab):
     def model(block):
         raised = np.exp(0.5 * np.where(np.isfinite(block[:, :3]), block[:, :3] - 20, 0))
-        return (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+        return Answer((raised / raised.sum(axis=1, keepdims=True)).astype(np.float32))
 
     features = lab.matrix(500, 1)
     thresholds = np.float32([0.4, 0.3, 0.05])
@@ -60,7 +71,7 @@ def test_conformal_sets_equal_a_loop_over_rows(lab):
 
 def test_a_threshold_that_is_met_exactly_lets_the_class_in():
     even = score(
-        lambda block: np.tile(np.float32([0.1, 0.9]), (len(block), 1)),
+        lambda block: Answer(np.tile(np.float32([0.1, 0.9]), (len(block), 1))),
         np.ones((2, 4), np.float32),
         n_classes=2,
         deciding=DECIDING,
@@ -79,7 +90,7 @@ def test_a_set_has_a_bit_for_each_class_and_no_sign(n_classes, size):
 def test_a_size_without_any_flux_is_not_enough_for_a_model_of_fluxes():
     features = np.array([[20, np.nan, 3, 0], [np.nan, np.inf, 3, 1]], np.float32)
     scores = score(
-        lambda block: np.tile(np.float32([0.8, 0.1, 0.1]), (len(block), 1)),
+        lambda block: Answer(np.tile(np.float32([0.8, 0.1, 0.1]), (len(block), 1))),
         features,
         n_classes=3,
         deciding=deciding([{"group": group, "indicator": group == "missing"} for group in GROUPS]),
@@ -113,12 +124,43 @@ def test_a_model_that_gives_no_probabilities_is_flagged_and_never_ranked(answer)
     def model(block):
         out = np.tile(np.float32([0.1, 0.7, 0.2]), (len(block), 1))
         out[1] = answer
-        return out
+        return Answer(out)
 
     scores = scored(model, np.ones((3, 4), np.float32))
     assert scores.best.tolist() == [1, -1, 1]
     assert scores.flags.tolist() == [0, MODEL_FAILED.mask, 0]
     assert np.isnan(scores.probabilities[1]).all() and np.isnan(scores.entropy[1])
+
+
+def far_model(block):
+    """The distance of a row is its first feature."""
+    return Answer(np.tile(np.float32([0.8, 0.1, 0.1]), (len(block), 1)), np.nan_to_num(block[:, 0], nan=9, posinf=9))
+
+
+def test_rows_beyond_the_limit_are_flagged_and_keep_their_class():
+    features = np.ones((5, 4), np.float32)
+    features[:, 0] = [0.2, 1.0, np.nextafter(np.float32(1), np.float32(2)), 3e5, np.inf]
+    features[4, 1:3] = np.nan
+    scores = scored(far_model, features, block_rows=2)
+    outside = OUTSIDE_TRAINING.mask
+    assert OUTSIDE_TRAINING.mask == 1 << 22
+    assert scores.flags.tolist() == [0, 0, outside, outside, UNSCORABLE.mask]
+    assert scores.best.tolist() == [0, 0, 0, 0, NO_CLASS]
+    assert scores.distance.dtype == np.float16
+    np.testing.assert_array_equal(scores.distance, np.float16([0.2, 1, 1, np.inf, np.nan]))
+
+
+def test_a_distance_that_is_no_number_is_outside():
+    scores = scored(
+        lambda block: Answer(np.full((len(block), 3), 1 / 3, np.float32), np.full(len(block), np.nan, np.float32)),
+        np.ones((2, 4), np.float32),
+    )
+    assert (scores.flags == OUTSIDE_TRAINING.mask).all()
+
+
+def test_a_model_that_tells_no_distance_flags_none(lab, session):
+    scores = scored(session, lab.matrix(500, 1))
+    assert scores.distance is None and not (scores.flags & OUTSIDE_TRAINING.mask).any()
 
 
 @pytest.mark.parametrize("block_rows", [1, 7, 2048])

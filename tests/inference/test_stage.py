@@ -12,6 +12,7 @@ from skymill.compute import GroupLockedError, group_lock
 from skymill.config.run import InferenceSettings
 from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
+from skymill.inference.kernel import OUTSIDE_TRAINING
 from skymill.inference.settings import algorithm
 from skymill.models.conformal import ConformalSets
 from skymill.store import GroupManifest, Pool, Quarantined, file_sha256, read_tile
@@ -68,6 +69,27 @@ def test_tiles_hold_the_conformal_sets_of_a_model_that_has_thresholds(lab):
         assert tile["conformal_set"].attrs["flag_masks"] == [1, 2, 4]
         assert tile["conformal_set"].attrs["flag_meanings"].split() == list(lab.classes)
         assert "0.9" in tile["conformal_set"].attrs["long_name"]
+
+
+def test_a_model_that_tells_its_distance_adds_a_column_and_a_flag(lab):
+    lab.onnx.write_bytes(lab.model_bytes(distance=True))
+    manifest = GroupManifest.read(lab.run())
+    n_outside = 0
+    for entry, source in zip(manifest.tiles, GroupManifest.read(lab.features).tiles, strict=True):
+        tile = read_tile(Pool(lab.output / "catalogues" / "m").path(entry.tile, entry.key))
+        features = read_tile(Pool(lab.output / "catalogues" / "features").path(source.tile, source.key))
+        first = features["features"].values[:, 0]
+        expected = np.where(np.isfinite(first), np.abs(first - np.float32(20)) / 2, 0)
+        scored = tile["class"].values >= 0
+        assert tile["training_distance"].dtype == np.float16
+        np.testing.assert_array_equal(
+            tile["training_distance"].values, np.where(scored, expected, np.nan).astype(np.float16)
+        )
+        outside = tile["flags"].values & OUTSIDE_TRAINING.mask != 0
+        np.testing.assert_array_equal(outside, scored & (expected > 1))
+        assert "outside_training" in tile["flags"].attrs["flag_meanings"].split()
+        n_outside += int(outside.sum())
+    assert manifest.accounting.flagged["outside_training"] == n_outside > 1_000
 
 
 def test_every_source_is_accounted_for(lab):

@@ -21,6 +21,12 @@ MANIFEST = {
     "model": {"class_weight": "balanced"},
     "calibration": "isotonic",
     "training_set": "0123abcd",
+    "training_distance": {
+        "quantile": 0.995,
+        "validation": {"0.5": 0.41, "0.99": 0.9},
+        "patterns": 7,
+        "test_outside": 2,
+    },
     "rows": {"train": 600, "validation": 200, "test": 201},
     "unscorable": {"train": 2, "validation": 1, "test": 0},
     "versions": {"skymill": "0.1.0"},
@@ -43,6 +49,8 @@ def test_the_page_holds_data_inputs_metrics_with_intervals_limits_versions_and_l
         "0123abcd",
         "600 to learn from",
         "measured: 3",
+        "99.5 % of the validation rows are not (50 %: 0.41, 99 %: 0.90); of the test rows 2 are",
+        "features that occurred: 7.",
         "`r_asinh_mag` | mag | asinh magnitude in r",
         "`trees` | 15",
     ):

@@ -16,7 +16,7 @@ import pytest
 
 from skymill import training
 from skymill.config import ModelConfig
-from skymill.training.arrays import TrainingSetError
+from skymill.training.arrays import TrainingSetError, open_set
 from skymill.training.identity import fit_digest
 from skymill.training.leaks import LeakageError
 
@@ -92,12 +92,14 @@ def finished(
     return fit(training_set, tmp_path_factory.mktemp(request.param), request.param)
 
 
-def test_a_fit_writes_all_of_its_files_and_nothing_else(finished: training.Fit) -> None:
+def test_a_fit_writes_all_of_its_files_and_nothing_else(finished: training.Fit, training_set: Path) -> None:
     weights = {"forest": "forest.npz", "mlp": "checkpoint.pt"}[finished.manifest["kind"]]
-    described = MEASURED | {"calibration.json", "history.csv"}
+    described = MEASURED | {"calibration.json", "distance.json", "history.csv"}
     assert set(finished.manifest["files"]) == described | {weights}
     assert {path.name for path in finished.folder.iterdir() if path.is_file()} == described | {weights, "manifest.json"}
     rows = table()
+    test = open_set(training_set, FEATURES).rows("test")[0].features
+    assert finished.manifest["training_distance"]["test_outside"] == (finished.distance(test) > 1).sum()
     blind = np.isnan(rows["r_asinh_mag"].to_numpy()) & np.isnan(rows["g_minus_r"].to_numpy())
     assert blind.sum() > 1  # row 0, and others that have a size alone
     for split in ("train", "validation", "test"):

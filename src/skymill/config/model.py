@@ -21,6 +21,15 @@ class ParitySettings(Settings):
     """Share of rows whose class may differ."""
     max_ece_shift: float = Field(1e-3, ge=0)
     """Change of the expected calibration error on the rows with labels."""
+    max_distance_difference: float = Field(1e-3, gt=0)
+    """Largest difference of any row's distance from the training rows, in parts of that distance or, below 1, of 1."""
+
+
+class TrainingDistanceSettings(Settings):
+    """When a source counts as outside the range of the training rows."""
+
+    quantile: float = Field(0.999, ge=0.5, lt=1)
+    """Share of the validation rows that are inside; a lower one flags more sources, of both kinds."""
 
 
 class ModelConfig(FileSettings):
@@ -42,6 +51,7 @@ class ModelConfig(FileSettings):
     """`auto` takes the one with the lower cross-validated log-loss on the validation split."""
     conformal_coverage: float = Field(0.9, gt=0.5, lt=1)
     """Least share of the sources of each class whose conformal set holds it; a catalogue has such a set per source."""
+    training_distance: TrainingDistanceSettings = TrainingDistanceSettings()
     parity: ParitySettings = ParitySettings()
     path: str | None = None
     """For kind `onnx`: the file."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
-from skymill.export.graph import constant
+from skymill.export.graph import constant, node, set_apart
 from skymill.export.metadata import OUTPUT
 from skymill.models.calibration import FLOOR, Calibration, Knots
 
@@ -30,13 +28,13 @@ def append_calibration(model: onnx.ModelProto, calibration: Calibration) -> onnx
     calibrated.CopyFrom(model)
     if calibration.method == "none":
         return calibrated
-    for node in calibrated.graph.node:
-        node.output[:] = [RAW if name == OUTPUT else name for name in node.output]
+    for each in calibrated.graph.node:
+        each.output[:] = [RAW if name == OUTPUT else name for name in each.output]
     if calibration.method == "temperature":
         nodes, constants = _temperature(calibration)
     else:
         nodes, constants = _isotonic(calibration.knots)
-    _set_apart(nodes, constants)
+    set_apart(nodes, constants, prefix="calibrate_", shared=(RAW, OUTPUT))
     calibrated.graph.node.extend(nodes)
     calibrated.graph.initializer.extend(constants)
     return calibrated
@@ -44,15 +42,15 @@ def append_calibration(model: onnx.ModelProto, calibration: Calibration) -> onnx
 
 def _temperature(calibration: Calibration) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     nodes = [
-        _node("Max", [RAW, "floor"], "floored"),
-        _node("Log", ["floored"], "log"),
-        _node("Mul", ["log", "sharpness"], "scaled"),
+        node("Max", [RAW, "floor"], "floored"),
+        node("Log", ["floored"], "log"),
+        node("Mul", ["log", "sharpness"], "scaled"),
     ]
     constants = [constant("floor", FLOOR), constant("sharpness", 1.0 / calibration.temperature)]
     if calibration.bias:
-        nodes.append(_node("Add", ["scaled", "bias"], "shifted"))
+        nodes.append(node("Add", ["scaled", "bias"], "shifted"))
         constants.append(constant("bias", calibration.bias))
-    nodes.append(_node("Softmax", [nodes[-1].output[0]], OUTPUT, axis=1))
+    nodes.append(node("Softmax", [nodes[-1].output[0]], OUTPUT, axis=1))
     return nodes, constants
 
 
@@ -64,19 +62,19 @@ def _isotonic(
     n_classes, n_segments = starts.shape
     first = np.arange(n_classes) * n_segments - 1
     nodes = [
-        _node("Unsqueeze", [RAW, "last_axis"], "column"),  # (n, k, 1)
-        _node("GreaterOrEqual", ["column", "starts"], "reached"),  # (n, k, m)
-        _node("Cast", ["reached"], "ones", to=TensorProto.INT64),
-        _node("ReduceSum", ["ones", "last_axis"], "count", keepdims=0),  # (n, k), at least 1
-        _node("Add", ["count", "first"], "segment"),
-        _node("Gather", ["flat_starts", "segment"], "start"),
-        _node("Gather", ["flat_bases", "segment"], "base"),
-        _node("Gather", ["flat_slopes", "segment"], "slope"),
-        _node("Sub", [RAW, "start"], "distance"),
-        _node("Mul", ["slope", "distance"], "rise"),
-        _node("Add", ["base", "rise"], "fitted"),
-        _node("ReduceSum", ["fitted", "class_axis"], "total", keepdims=1),
-        _node("Div", ["fitted", "total"], OUTPUT),
+        node("Unsqueeze", [RAW, "last_axis"], "column"),  # (n, k, 1)
+        node("GreaterOrEqual", ["column", "starts"], "reached"),  # (n, k, m)
+        node("Cast", ["reached"], "ones", to=TensorProto.INT64),
+        node("ReduceSum", ["ones", "last_axis"], "count", keepdims=0),  # (n, k), at least 1
+        node("Add", ["count", "first"], "segment"),
+        node("Gather", ["flat_starts", "segment"], "start"),
+        node("Gather", ["flat_bases", "segment"], "base"),
+        node("Gather", ["flat_slopes", "segment"], "slope"),
+        node("Sub", [RAW, "start"], "distance"),
+        node("Mul", ["slope", "distance"], "rise"),
+        node("Add", ["base", "rise"], "fitted"),
+        node("ReduceSum", ["fitted", "class_axis"], "total", keepdims=1),
+        node("Div", ["fitted", "total"], OUTPUT),
     ]
     constants = [
         constant("starts", starts[None]),
@@ -103,16 +101,3 @@ def _segments(
         bases[row, :used] = [y[0], *y]
         slopes[row, :used] = [0.0, *(np.diff(y) / np.diff(x)), 0.0]
     return starts, bases, slopes
-
-
-def _set_apart(nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
-    """Give tensors names that no model uses."""
-    for node in nodes:
-        for names in (node.input, node.output):
-            names[:] = [name if name in (RAW, OUTPUT) else f"calibrate_{name}" for name in names]
-    for tensor in constants:
-        tensor.name = f"calibrate_{tensor.name}"
-
-
-def _node(operator: str, inputs: list[str], output: str, **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(operator, inputs, [output], name=f"calibrate_{output}", **attributes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,18 @@ def constant(name: str, value: Any, dtype: type = np.float32) -> onnx.TensorProt
 def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> onnx.NodeProto:
     """Make a node named after its one output."""
     return helper.make_node(operator, inputs, [output], name=output, **attributes)
+
+
+def set_apart(
+    nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto], *, prefix: str, shared: Collection[str]
+) -> None:
+    """Put `prefix` before all names but the `shared` ones, so that they are not those of a model."""
+    for each in nodes:
+        for names in (each.input, each.output):
+            names[:] = [name if name in shared else prefix + name for name in names]
+        each.name = prefix + each.name
+    for tensor in constants:
+        tensor.name = prefix + tensor.name
 
 
 def imputation_nodes(

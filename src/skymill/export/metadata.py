@@ -13,7 +13,7 @@ from skymill.models.conformal import ConformalSets
 
 FORMAT = 1
 ENTRY = "skymill"
-INPUT, OUTPUT = "features", "probabilities"
+INPUT, OUTPUT, DISTANCE = "features", "probabilities", "training_distance"
 
 
 class ModelFileError(ValueError):
@@ -48,6 +48,8 @@ class ModelSchema:
     versions: Mapping[str, str]
     conformal: ConformalSets | None = None
     """None for a file that does not say, and for more classes than a set has bits."""
+    training_distance: Mapping[str, Any] | None = None
+    """What the distances of held-out rows are; None where the graph has no such output."""
 
     @property
     def deciding(self) -> list[int]:
@@ -56,20 +58,33 @@ class ModelSchema:
 
     def as_metadata(self) -> dict[str, Any]:
         """Give the entry's content."""
+        optional: dict[str, Any] = {}
+        if self.conformal is not None:
+            optional["conformal"] = self.conformal.as_dict(self.classes)
+        if self.training_distance is not None:
+            optional["training_distance"] = dict(self.training_distance)
         return {
             "format": FORMAT,
             "task": self.task,
             "model": self.model,
             "kind": self.kind,
             "inputs": [vars(column) for column in self.inputs],
-            "outputs": [
-                {"name": OUTPUT, "dtype": "float32", "unit": "", "definition": "calibrated class probabilities"}
-            ],
+            "outputs": self._outputs(),
             "classes": list(self.classes),
             "training_set": self.training_set,
             "metrics": dict(self.metrics),
             "versions": dict(self.versions),
-        } | ({"conformal": self.conformal.as_dict(self.classes)} if self.conformal else {})
+            **optional,
+        }
+
+    def _outputs(self) -> list[dict[str, str]]:
+        outputs = {OUTPUT: "calibrated class probabilities"}
+        if self.training_distance is not None:
+            outputs[DISTANCE] = "how far outside the training rows; above 1 is outside"
+        return [
+            {"name": name, "dtype": "float32", "unit": "", "definition": definition}
+            for name, definition in outputs.items()
+        ]
 
     @classmethod
     def read(cls, path: str | Path) -> ModelSchema:
@@ -115,6 +130,7 @@ class ModelSchema:
                 metrics=content["metrics"],
                 versions=content["versions"],
                 conformal=_conformal(content),
+                training_distance=content.get("training_distance"),
             )
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ModelFileError(

@@ -31,6 +31,7 @@ class Parity:
     flip_rate: float
     ece_fitted: float
     ece_onnx: float
+    max_distance_difference: float
     worst: list[dict[str, Any]]
 
     @property
@@ -47,6 +48,7 @@ class Parity:
             "ece_fitted": self.ece_fitted,
             "ece_onnx": self.ece_onnx,
             "ece_shift": self.ece_shift,
+            "max_distance_difference": self.max_distance_difference,
         }
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,6 +74,7 @@ class Parity:
             "max_probability_difference": self.max_probability_difference,
             "max_flip_rate": self.flip_rate,
             "max_ece_shift": self.ece_shift,
+            "max_distance_difference": self.max_distance_difference,
         }
         over = [
             f"{key} is {value:.3g}, the limit {getattr(limits, key):.3g}"
@@ -87,10 +90,17 @@ class Parity:
             )
 
 
-def compare(probe: Probe, fitted: NDArray[np.float64], exported: NDArray[np.float32], *, features: list[str]) -> Parity:
-    """Compare class probabilities (n, k) of the fitted and the exported model on the rows of a probe.
+def compare(
+    probe: Probe,
+    fitted: NDArray[np.float64],
+    exported: NDArray[np.float32],
+    *,
+    distances: tuple[NDArray[np.float64], NDArray[np.float32]],
+    features: list[str],
+) -> Parity:
+    """Compare class probabilities (n, k) and distances (n,) of the fitted and the exported model on a probe's rows.
 
-    A NaN from either side counts as a difference of infinity and as a flip.
+    A NaN from either side counts as a difference of infinity and as a flip, and so does one infinite distance.
     """
     difference = np.abs(fitted - exported).max(axis=1)
     failed = ~np.isfinite(difference)
@@ -110,6 +120,7 @@ def compare(probe: Probe, fitted: NDArray[np.float64], exported: NDArray[np.floa
         flip_rate=float(flipped.mean()),
         ece_fitted=ece[0],
         ece_onnx=ece[1],
+        max_distance_difference=float(_distance_differences(*distances).max()),
         worst=[
             {
                 "row": int(row),
@@ -122,6 +133,14 @@ def compare(probe: Probe, fitted: NDArray[np.float64], exported: NDArray[np.floa
             for row in order
         ],
     )
+
+
+def _distance_differences(fitted: NDArray[np.float64], exported: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Relative differences, of distances below 1 the absolute ones; 0 where both are infinite."""
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(fitted - exported) / np.maximum(fitted, 1.0)
+    same = np.isposinf(fitted) & np.isposinf(exported)
+    return np.where(same, 0.0, np.where(np.isfinite(difference), difference, np.inf))
 
 
 def _json_number(value: float) -> float | str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from skymill.export.metadata import INPUT, OUTPUT, ModelFileError
+from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelFileError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -84,6 +84,8 @@ def _onnxruntime() -> Any:
 def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None, source: str) -> None:
     """Check that a session takes ``features`` float32 (n, f) and gives ``probabilities`` float32 (n, classes).
 
+    It may also give ``training_distance`` float32 (n,).
+
     Raises
     ------
     ModelFileError
@@ -106,6 +108,12 @@ def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None
                 f"{side} '{name}': expected tensor(float) of shape (n, {wanted or 'any'}) with free n, "
                 f"found {tensor.type} {tuple(tensor.shape)}"
             )
+    faults += [
+        f"output '{DISTANCE}': expected tensor(float) of shape (n,) with free n, found {tensor.type} {tensor.shape}"
+        for tensor in session.get_outputs()
+        if tensor.name == DISTANCE
+        and (tensor.type != "tensor(float)" or len(tensor.shape) != 1 or isinstance(tensor.shape[0], int))
+    ]
     if faults:
         raise ModelFileError(f"{source}: {'; '.join(faults)}; rename or reshape the graph's tensors")
 

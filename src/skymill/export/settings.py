@@ -8,7 +8,7 @@ from typing import Any
 from skymill.config import ModelConfig
 from skymill.store import algorithm_digest, digest, file_sha256, short
 
-KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "graph", "parity", "probe")]
+KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
 VERSION = 1
 """Raise it to export all models again although no code of these modules or of a kind's own changed."""
 

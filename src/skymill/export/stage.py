@@ -15,9 +15,10 @@ import onnx
 from skymill.config import ModelConfig
 from skymill.export.calibrate import append_calibration
 from skymill.export.converters import CONVERTERS
+from skymill.export.distance import append_distance
 from skymill.export.external import describe_external
 from skymill.export.graph import to_bytes
-from skymill.export.metadata import INPUT, OUTPUT, ModelInput, ModelSchema
+from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
 from skymill.export.runtime import open_session
@@ -105,8 +106,9 @@ def to_onnx(
 
 
 def convert(fit: Fit, schema: ModelSchema) -> bytes:
-    """Give the bytes of a fitted model's ONNX file, calibration inside; the same in every process."""
-    return to_bytes(append_calibration(_graph(fit), fit.calibration), schema.as_metadata())
+    """Give the bytes of a fitted model's ONNX file, calibration and distance inside; the same in every process."""
+    calibrated = append_calibration(_graph(fit), fit.calibration)
+    return to_bytes(append_distance(calibrated, fit.distance), schema.as_metadata())
 
 
 def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe, *, training_set: Path) -> Parity:
@@ -121,9 +123,10 @@ def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe,
         rows=model.parity.rows,
     )
     session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
-    [exported] = session.run([OUTPUT], {INPUT: probe.features})
+    exported, distance = session.run([OUTPUT, DISTANCE], {INPUT: probe.features})
     fitted = fit.predict_probabilities(probe.features)
-    return compare(probe, fitted, exported, features=names)
+    distances = fit.distance(probe.features), distance
+    return compare(probe, fitted, exported, distances=distances, features=names)
 
 
 def _graph(fit: Fit) -> onnx.ModelProto:
@@ -151,6 +154,7 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
         versions={
             name: version.split("+")[0] for name, version in fit.manifest["versions"].items() if name != "python"
         },
+        training_distance=fit.manifest["training_distance"],
     )
 
 

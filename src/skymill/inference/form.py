@@ -12,6 +12,9 @@ from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, set_dtyp
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
+DISTANCE = "training_distance"
+"""Name of the column, as of the graph's output."""
+
 
 def places(present: Sequence[str], wanted: Sequence[str]) -> NDArray[np.intp]:
     """Give the place of each wanted feature among those that are present."""
@@ -27,15 +30,17 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
         "class": scores.best,
         "entropy": scores.entropy,
         **({} if scores.conformal_set is None else {"conformal_set": scores.conformal_set}),
+        **({} if scores.distance is None else {DISTANCE: scores.distance}),
     }
 
 
 def tile_form(
-    identity: Mapping[str, Variable], classes: tuple[str, ...], coverage: float | None = None
+    identity: Mapping[str, Variable], classes: tuple[str, ...], coverage: float | None = None, *, distance: bool = False
 ) -> dict[str, Variable]:
     """Describe the arrays of a tile; ids and positions are described as in the feature tile.
 
-    `coverage` is that of the conformal sets, None where the model has none.
+    `coverage` is that of the conformal sets, None where the model has none; `distance` is whether the model tells how
+    far a row is from the training rows.
     """
     probabilities = Variable.of_rows(
         np.float32,
@@ -59,6 +64,13 @@ def tile_form(
     scores = {"probabilities": probabilities, "class": best, "entropy": entropy}
     if coverage is not None:
         scores["conformal_set"] = _conformal_set(classes, coverage)
+    if distance:
+        scores[DISTANCE] = Variable.of_rows(
+            np.float16,
+            units="1",
+            long_name="distance from the rows the model learned from; above 1 is outside, infinite where no such row "
+            "has the same features measured",
+        )
     return {**identity, "flags": flags, **scores}
 
 

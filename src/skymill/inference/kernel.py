@@ -14,13 +14,29 @@ UNSCORABLE = Flag(20, "unscorable", "nothing is measured that the model could ju
 MODEL_FAILED = Flag(
     21, "model_failed", "the model gave no probabilities: a NaN, a negative number, or a sum other than 1"
 )
-INFERENCE_FLAGS = (UNSCORABLE, MODEL_FAILED)
+OUTSIDE_TRAINING = Flag(
+    22, "outside_training", "out of the range of the training rows, or measured in other features than any of them"
+)
+INFERENCE_FLAGS = (UNSCORABLE, MODEL_FAILED, OUTSIDE_TRAINING)
 """Bits 20 to 23 are this stage's, lower ones those of the features and the survey."""
 NO_CLASS = -1
 SUM_TOLERANCE = 1e-3
 SMALLEST = np.finfo(np.float32).tiny
 """Keeps the logarithm finite where a class has no probability; p log p is 0 there."""
-Model = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+LIMIT = 1.0
+"""The distance from the training rows above which a row is outside."""
+
+
+class Answer(NamedTuple):
+    """What a model gives for m rows."""
+
+    probabilities: NDArray[np.float32]
+    """(m, classes)."""
+    distance: NDArray[np.float32] | None = None
+    """(m,), from the training rows; None where the model does not tell."""
+
+
+Model = Callable[[NDArray[np.float32]], Answer]
 
 
 class Scores(NamedTuple):
@@ -36,6 +52,8 @@ class Scores(NamedTuple):
     """(n,), bits of `INFERENCE_FLAGS`."""
     conformal_set: NDArray[np.signedinteger[Any]] | None = None
     """(n,), a bit for each class that cannot be excluded; 0 where not scored. None for a model without thresholds."""
+    distance: NDArray[np.float16] | None = None
+    """(n,), from the training rows; NaN where not scored, None where the model does not tell."""
 
 
 def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -63,7 +81,7 @@ def score(
     Parameters
     ----------
     model : callable
-        Takes float32 (m, f), gives float32 (m, classes).
+        Takes float32 (m, f), gives an `Answer`, with distances always or never.
     features : ndarray of float32, (n, f)
         Native and C-contiguous; NaN and infinite mean not measured.
     n_classes : int
@@ -80,7 +98,7 @@ def score(
     -------
     Scores
     """
-    probabilities = predict(model, features, n_classes=n_classes, block_rows=block_rows, pad=pad)
+    probabilities, distance = predict(model, features, n_classes=n_classes, block_rows=block_rows, pad=pad)
     by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         failed = ~((np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0))
@@ -89,14 +107,18 @@ def score(
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
     flags = np.zeros(len(features), np.int32)
     unscorable = ~has_measurement(features, deciding)
+    if distance is not None:
+        flags[~(distance <= LIMIT)] = OUTSIDE_TRAINING.mask
     flags[failed] = MODEL_FAILED.mask
     flags[unscorable] = UNSCORABLE.mask
     lost = failed | unscorable
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
         by_class[:, lost] = np.nan
+        if distance is not None:
+            distance[lost] = np.nan
     sets = None if thresholds is None else conformal_sets(by_class, thresholds)
-    return Scores(probabilities, best, entropy, flags, sets)
+    return Scores(probabilities, best, entropy, flags, sets, None if distance is None else _half(distance))
 
 
 def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:
@@ -113,18 +135,25 @@ def set_dtype(n_classes: int) -> np.dtype[np.signedinteger[Any]]:
     return np.dtype(next(f"<i{size}" for size in (2, 4, 8) if n_classes < 8 * size))
 
 
-def predict(
-    model: Model, features: NDArray[np.float32], *, n_classes: int, block_rows: int, pad: bool
-) -> NDArray[np.float32]:
-    """Run a model block by block, float32 (n, classes)."""
+def predict(model: Model, features: NDArray[np.float32], *, n_classes: int, block_rows: int, pad: bool) -> Answer:
+    """Run a model block by block."""
     probabilities = np.empty((len(features), n_classes), np.float32)
+    distances = []
     for start in range(0, len(features), block_rows):
         block = features[start : start + block_rows]
         n = len(block)
         if pad and n < block_rows:
             block = np.concatenate([block, np.full((block_rows - n, features.shape[1]), np.nan, np.float32)])
-        probabilities[start : start + n] = model(block)[:n]
-    return probabilities
+        answer = model(block)
+        probabilities[start : start + n] = answer.probabilities[:n]
+        if answer.distance is not None:
+            distances.append(answer.distance[:n])
+    return Answer(probabilities, np.concatenate(distances) if distances else None)
+
+
+def _half(distance: NDArray[np.float32]) -> NDArray[np.float16]:
+    with np.errstate(over="ignore"):  # what is too far for float16 is infinitely far
+        return distance.astype(np.float16)
 
 
 def has_measurement(features: NDArray[np.float32], deciding: Sequence[int]) -> NDArray[np.bool_]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import INPUT, OUTPUT, ModelFileError, ModelSchema
+from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelFileError, ModelSchema
 from skymill.export.runtime import check_tensors, open_session
+from skymill.inference.kernel import Answer
 
 MODELS_KEPT = 2
 
@@ -40,13 +41,15 @@ class Session:
         check_tensors(
             self._session, n_features=len(self.schema.inputs), n_classes=len(self.schema.classes), source=source
         )
+        self.gives_distance = any(output.name == DISTANCE for output in self._session.get_outputs())
+        """Whether it tells how far a row is from the training rows."""
         self.pads_blocks = provider != "cpu"
         """GPU kernels are chosen by shape, so there every block has the same one."""
 
-    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give probabilities (n, classes) of features (n, f), both native float32 and C-contiguous."""
-        [probabilities] = self._session.run([OUTPUT], {INPUT: features})
-        return np.asarray(probabilities)
+    def __call__(self, features: NDArray[np.float32]) -> Answer:
+        """Judge features (n, f), native float32 and C-contiguous."""
+        outputs = [OUTPUT, DISTANCE] if self.gives_distance else [OUTPUT]
+        return Answer(*map(np.asarray, self._session.run(outputs, {INPUT: features})))
 
 
 @lru_cache(maxsize=MODELS_KEPT)

@@ -94,7 +94,9 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
     sets = session.schema.conformal
-    form = tile_form(source.form(IDENTITY), session.schema.classes, sets.coverage if sets else None)
+    form = tile_form(
+        source.form(IDENTITY), session.schema.classes, sets.coverage if sets else None, distance=session.gives_distance
+    )
     tally = FlagTally(form["flags"].attrs)
     path = pool.path(job.tile, job.key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:

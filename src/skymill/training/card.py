@@ -11,7 +11,9 @@ SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece",
 LIMITS = (
     "Probabilities are calibrated to the class fractions of the labelled sample; where the sky's fractions differ, "
     "they must be re-weighed.",
-    "Labelled sources are usually brighter than the survey; at magnitudes without test rows the model extrapolates.",
+    "Labelled sources are usually brighter than the survey; at magnitudes without test rows the model extrapolates. "
+    "The flag `outside_training` marks sources out of the range of the training rows; a source of an unknown kind can "
+    "lie within it.",
     "A source of a class that is not listed is still given one of the listed classes.",
     "Features outside the range of the training rows count as its edge (mlp) or fall into outer leaves (forest).",
 )
@@ -33,6 +35,7 @@ def make_card(
         "class_weight": manifest["model"]["class_weight"],
         "calibration": manifest["calibration"],
         "training_set": {"sha256": manifest["training_set"], "description": dict(training_set)},
+        "training_distance": manifest["training_distance"],
         "rows": manifest["rows"],
         "unscorable": manifest["unscorable"],
         "metrics": {

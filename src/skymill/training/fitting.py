@@ -21,6 +21,7 @@ from skymill.config import ModelConfig
 from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
 from skymill.models.conformal import ConformalSets
+from skymill.models.distance import TrainingDistance
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
@@ -28,6 +29,7 @@ from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_se
 from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
 from skymill.training.conformal import fit_sets
+from skymill.training.distance import fit_distance
 from skymill.training.identity import identity
 from skymill.training.judging import judge
 from skymill.training.leaks import refuse_leaks
@@ -46,6 +48,7 @@ class Fit:
     model: Model
     calibration: Calibration
     sets: ConformalSets | None
+    distance: TrainingDistance
     manifest: dict[str, Any]
 
     @property
@@ -80,9 +83,9 @@ def fit(
     seed : int
         With the same seed, the same machine gives the same bytes.
     output_folder : path
-        Gets the model's files, `calibration.json`, `metrics.json`, `importance.json`, `predictions.parquet`,
-        `attributions.parquet`, `history.csv`, `card.json`, `card.md` and, last, `manifest.json`. A killed fit that
-        keeps epochs goes on from its `.resume`.
+        Gets the model's files, `calibration.json`, `distance.json`, `metrics.json`, `importance.json`,
+        `predictions.parquet`, `attributions.parquet`, `history.csv`, `card.json`, `card.md` and, last, `manifest.json`.
+        A killed fit that keeps epochs goes on from its `.resume`.
     device : {'auto', 'cpu', 'cuda'}
     threads : int
         CPU threads; no result depends on them.
@@ -114,7 +117,7 @@ def fit(
     place.workdir.mkdir(parents=True, exist_ok=True)
     learned = _learn(data, model, known["settings"], seed=seed, place=place)
 
-    judged = judge(data, learned.predict_probabilities, learned.sets, seed=seed)
+    judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, seed=seed)
     overall = judged.metrics["overall"]
     logger.info("%s: %s", model.name, {name: overall[name]["value"] for name in ("accuracy", "log_loss", "ece")})
     manifest = {
@@ -128,6 +131,7 @@ def fit(
         "rows": learned.rows | {"test": judged.rows},
         "unscorable": learned.left_out | {"test": judged.left_out},
         "calibration": learned.calibration.method,
+        "training_distance": {**learned.distance_told, "test_outside": judged.outside},
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
     }
     card = make_card(manifest, judged.metrics, data.metadata)
@@ -136,6 +140,7 @@ def fit(
         calibration["conformal"] = learned.sets.as_dict(data.classes)
     files = {
         "calibration.json": _json(calibration),
+        "distance.json": _json(learned.distance.as_dict()),
         "metrics.json": _json(judged.metrics),
         "importance.json": _json(judged.importance),
         "predictions.parquet": judged.predictions,
@@ -166,6 +171,8 @@ class _Learned:
     calibration: Calibration
     calibrations_tried: Mapping[str, Any]
     sets: ConformalSets | None
+    distance: TrainingDistance
+    distance_told: Mapping[str, Any]
     rows: dict[str, int]
     left_out: dict[str, int]
 
@@ -175,7 +182,7 @@ class _Learned:
 
 
 def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, seed: int, place: Place) -> _Learned:
-    """Fit on the train split; stop and calibrate on the validation split."""
+    """Fit on the train split; stop, calibrate and say what is far from training on the validation split."""
     train, train_left_out = data.rows("train")
     validation, validation_left_out = data.rows("validation")
     _check_measured(data, train)
@@ -201,10 +208,15 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
         class_weights=class_weights,
         seed=seed,
     )
-    rows = {"train": len(train.labels), "validation": len(validation.labels)}
-    return _Learned(
-        fitted, calibration, tried, sets, rows, {"train": train_left_out, "validation": validation_left_out}
+    distance, told = fit_distance(
+        train.features,
+        validation.features,
+        indicator=np.array([feature["indicator"] for feature in data.features]),
+        quantile=model.training_distance.quantile,
     )
+    rows = {"train": len(train.labels), "validation": len(validation.labels)}
+    left_out = {"train": train_left_out, "validation": validation_left_out}
+    return _Learned(fitted, calibration, tried, sets, distance, told, rows, left_out)
 
 
 def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
@@ -236,7 +248,8 @@ def load_fit(folder: str | Path) -> Fit:
             )
     settled = json.loads((folder / "calibration.json").read_text())
     sets = ConformalSets.from_dict(settled["conformal"], manifest["classes"]) if "conformal" in settled else None
-    return Fit(folder, find(manifest["kind"]).load(folder), Calibration.from_dict(settled), sets, manifest)
+    distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
+    return Fit(folder, find(manifest["kind"]).load(folder), Calibration.from_dict(settled), sets, distance, manifest)
 
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:

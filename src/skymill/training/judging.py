@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.models.conformal import ConformalSets
+from skymill.models.distance import TrainingDistance
 from skymill.training.arrays import LabelledSet, Rows
 from skymill.training.attribution import BACKGROUND, ROWS, attribution_table, sample_rows, shapley_values
 from skymill.training.conformal import evaluate_sets
@@ -31,11 +32,15 @@ class Judged(NamedTuple):
     attributions: bytes
     """`attributions.parquet`"""
     rows: int
+    outside: int
+    """Rows further from the training rows than the distance's limit."""
     left_out: int
     """Rows without anything measured that the model could judge by."""
 
 
-def judge(data: LabelledSet, predict: Predict, sets: ConformalSets | None, *, seed: int) -> Judged:
+def judge(
+    data: LabelledSet, predict: Predict, sets: ConformalSets | None, distance: TrainingDistance, *, seed: int
+) -> Judged:
     """Read the test split, once, after everything about the model is settled.
 
     Parameters
@@ -44,6 +49,7 @@ def judge(data: LabelledSet, predict: Predict, sets: ConformalSets | None, *, se
     predict : callable
         Calibrated probabilities (n, k) of features (n, f).
     sets : ConformalSets, optional
+    distance : TrainingDistance
     seed : int
         Of resamples, permutations and samples.
     """
@@ -62,7 +68,9 @@ def judge(data: LabelledSet, predict: Predict, sets: ConformalSets | None, *, se
         seed=seed,
     )
     attributions = _attributions(data, predict, test, seed=seed)
-    return Judged(metrics, importance, _predictions(test, p, data.classes), attributions, len(test.labels), left_out)
+    outside = int((distance(test.features) > 1).sum())
+    predictions = _predictions(test, p, data.classes)
+    return Judged(metrics, importance, predictions, attributions, len(test.labels), outside, left_out)
 
 
 def _attributions(data: LabelledSet, predict: Predict, test: Rows, *, seed: int) -> bytes:
