@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from skymill.report.comparison import compare_models
+from skymill.report.gather import ModelResult, TestSet
 
 CLASSES = ["A", "B"]
 
 
-def result(name: str, p: np.ndarray, label: np.ndarray, ids: np.ndarray, set_path: str = "set") -> tuple:
-    """What the comparison asks of a model and of its test set."""
-    model = SimpleNamespace(name=name, kind="mlp", n_features=3, classes=CLASSES)
-    test = SimpleNamespace(
-        object_id=ids,
+def result(
+    name: str, p: np.ndarray, label: np.ndarray, ids: np.ndarray, set_path: str = "set"
+) -> tuple[ModelResult, TestSet]:
+    """A model and what it said of its test set; what the comparison does not look at is left empty."""
+    nothing: Any = None
+    model = ModelResult(name, "mlp", 3, onnx="", classes=CLASSES, parity=None, sky=nothing)
+    test = TestSet(
+        fit="",
+        metrics={},
         label=label,
-        block=ids % 20,
+        magnitude=np.zeros(len(label)),
         probabilities=p,
-        predicted=p.argmax(axis=1),
+        object_id=ids,
+        healpix29=ids,
+        block=ids % 20,
         set_path=Path(set_path),
+        importance={},
+        attributions=nothing,
     )
     return model, test
 

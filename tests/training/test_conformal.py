@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skymill.models.conformal import ConformalSets
-from skymill.training.conformal import FOLDS, evaluate_sets, fit_sets, threshold
+from skymill.training.conformal import FOLDS, evaluate_sets, fit_sets, folds_of_blocks, threshold
 
 CLASSES = ("a", "b", "c")
 
@@ -79,20 +79,13 @@ def test_rows_are_not_judged_by_what_they_taught() -> None:
     assert np.mean(covered) > 0.79
 
 
-def test_folds_keep_blocks_of_sky_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    p, labels = calibrated(400, 5)
+def test_folds_keep_blocks_of_sky_whole() -> None:
     block = np.random.default_rng(0).integers(0, 23, 400)
-    seen: list[np.ndarray] = []
-
-    def spy(*arguments: object, fold: np.ndarray, **options: object) -> np.ndarray:
-        seen.append(fold)
-        return p
-
-    monkeypatch.setattr("skymill.training.conformal.cross_calibrated", spy)
-    fit_sets(p, labels, block, coverage=0.9, method="none", class_weights=None, seed=1)
-    fit_sets(p, labels, np.zeros(400, int), coverage=0.9, method="none", class_weights=None, seed=1)
-    assert all(len(set(seen[0][block == one])) == 1 for one in range(23))
-    assert len(set(seen[0])) == len(set(seen[1])) == FOLDS  # a set without positions is cut by rows
+    fold = folds_of_blocks(block, 1)
+    assert all(len(set(fold[block == one])) == 1 for one in range(23))
+    assert len(set(fold)) == FOLDS
+    of_rows = folds_of_blocks(np.zeros(400, int), 1)  # a set without positions is cut by rows
+    assert np.bincount(of_rows).tolist() == [80] * FOLDS
 
 
 def test_more_classes_than_bits_have_no_sets() -> None:

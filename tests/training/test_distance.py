@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,9 +16,6 @@ from skymill.sky import at_order, order29
 from skymill.training.distance import MOST_PATTERNS, fit_distance
 
 Floats = NDArray[np.float32]
-DATA = Path(os.environ.get("SKYMILL_TEST_DATA", "../shared/data"))
-SDSS = DATA / "catalogues/sgq_sdss17/sdss17_subset.parquet"
-real_sources = pytest.mark.skipif(not SDSS.exists(), reason=f"{SDSS} is absent (see SKYMILL_TEST_DATA)")
 
 
 def cloud(n: int, seed: int) -> Floats:
@@ -110,9 +106,9 @@ def test_a_file_gives_the_same_distances(distance: TrainingDistance) -> None:
     np.testing.assert_array_equal(again(cloud(500, 6)), distance(cloud(500, 6)))
 
 
-def sdss() -> tuple[Floats, NDArray[np.str_], NDArray[np.int64]]:
+def sdss(data: Path) -> tuple[Floats, NDArray[np.str_], NDArray[np.int64]]:
     """Magnitudes and colours, classes, and a fold of sky (0 to 4) of each row."""
-    table = pq.read_table(SDSS)
+    table = pq.read_table(data / "catalogues/sgq_sdss17/sdss17_subset.parquet")
     mags = np.column_stack([table[band].to_numpy() for band in "ugriz"]).astype(np.float32)
     mags[np.abs(mags) > 100] = np.nan
     colours = np.column_stack([mags[:, blue] - mags[:, red] for blue, red in pairwise(range(5))])
@@ -120,9 +116,8 @@ def sdss() -> tuple[Floats, NDArray[np.str_], NDArray[np.int64]]:
     return np.hstack([mags, colours]), np.array(table["class"].to_pylist()), block % 5
 
 
-@real_sources
-def test_real_sources_fainter_than_the_training_set_or_without_a_band_are_outside() -> None:
-    features, _, fold = sdss()
+def test_real_sources_fainter_than_the_training_set_or_without_a_band_are_outside(data: Path) -> None:
+    features, _, fold = sdss(data)
     r, train, validation, test = features[:, 2], fold < 3, fold == 3, fold == 4
     bright = r < np.nanquantile(r, 0.3)
     distance, _ = fit_distance(
@@ -136,10 +131,9 @@ def test_real_sources_fainter_than_the_training_set_or_without_a_band_are_outsid
     assert (distance(blind) > 1).mean() > 0.99
 
 
-@real_sources
-def test_real_quasars_unknown_to_the_training_set_lie_within_its_range() -> None:
+def test_real_quasars_unknown_to_the_training_set_lie_within_its_range(data: Path) -> None:
     """What the flag cannot do: a new class among the known ones."""
-    features, classes, fold = sdss()
+    features, classes, fold = sdss(data)
     known, quasar = classes != "QSO", classes == "QSO"
     distance, _ = fit_distance(
         features[known & (fold < 3)], features[known & (fold == 3)], indicator=np.zeros(9, bool), quantile=0.99

@@ -13,11 +13,13 @@ from torchmetrics.classification import MulticlassCalibrationError
 
 from skymill.training.metrics import (
     bootstrap,
+    by_row,
     evaluate,
     expected_calibration_error,
     magnitude_bins,
     metrics_of,
     reliability,
+    share_with_interval,
     with_intervals,
 )
 
@@ -175,3 +177,18 @@ def test_evaluate_gives_json_with_bins_and_confusion(sample: Sample) -> None:
     third = slice(350, 525)
     expected = metrics_of(p[third], labels[third], classes=CLASSES)["accuracy"]
     assert found["by_magnitude"][2]["metrics"]["accuracy"]["value"] == pytest.approx(expected)
+
+
+def test_the_interval_of_a_share_is_that_of_the_same_metric() -> None:
+    rng = np.random.default_rng(8)
+    p, block = rng.dirichlet([1, 1, 1], 900), rng.integers(0, 30, 900)
+    labels = (rng.random((900, 1)) > np.cumsum(p, axis=1)).sum(axis=1)
+    metrics = with_intervals(p, labels, block, classes=["a", "b", "c"], seed=4)
+    loss, hit = by_row(p, labels)
+    shares = {"accuracy": p.argmax(axis=1) == labels, "log_loss": loss}
+    for name, values in shares.items():
+        share = share_with_interval(values, block, seed=4)
+        assert [share[key] for key in share] == pytest.approx([metrics[name][key] for key in share])
+    assert hit.mean() == pytest.approx(metrics["balanced_accuracy"]["value"])
+    assert share_with_interval(loss, np.zeros(900, int), seed=4)["low"] is None
+    assert share_with_interval(loss[:0], block[:0], seed=4) == {"value": None, "low": None, "high": None}

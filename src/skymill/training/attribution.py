@@ -80,6 +80,11 @@ def _walked(
     return np.take_along_axis(moved, rank[..., None], axis=2).mean(axis=1)
 
 
+def sample_background(train: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
+    """Draw the rows (b, f), of those to learn from (n, f), that stand for not knowing a feature."""
+    return train[np.random.default_rng(seed).permutation(len(train))[:BACKGROUND]]
+
+
 def sample_rows(labels: NDArray[np.integer], n_rows: int, *, seed: int) -> NDArray[np.int64]:
     """Draw rows, as many of each class as there are, up to `n_rows`; their places, ascending."""
     generator = np.random.default_rng(seed)

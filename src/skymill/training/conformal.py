@@ -58,7 +58,7 @@ def fit_sets(
     if n_classes > MOST_CLASSES:
         return None
     p = cross_calibrated(
-        probabilities, labels, method=method, class_weights=class_weights, fold=_folds_of_blocks(block, seed)
+        probabilities, labels, method=method, class_weights=class_weights, fold=folds_of_blocks(block, seed)
     )
     return ConformalSets(coverage, tuple(threshold(p[labels == c, c], coverage) for c in range(n_classes)))
 
@@ -132,7 +132,7 @@ def evaluate_sets(
     }
 
 
-def _folds_of_blocks(block: NDArray[np.integer], seed: int) -> NDArray[np.int64]:
+def folds_of_blocks(block: NDArray[np.integer], seed: int) -> NDArray[np.int64]:
     """Give a fold to each row, the same to all rows of a block; rows stand for themselves where blocks are too few."""
     names, place = np.unique(block, return_inverse=True)
     if len(names) < FOLDS:

@@ -26,6 +26,7 @@ from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
+from skymill.training.attribution import sample_background
 from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
 from skymill.training.conformal import fit_sets
@@ -117,7 +118,7 @@ def fit(
     place.workdir.mkdir(parents=True, exist_ok=True)
     learned = _learn(data, model, known["settings"], seed=seed, place=place)
 
-    judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, seed=seed)
+    judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, learned.background, seed=seed)
     overall = judged.metrics["overall"]
     logger.info("%s: %s", model.name, {name: overall[name]["value"] for name in ("accuracy", "log_loss", "ece")})
     manifest = {
@@ -173,6 +174,7 @@ class _Learned:
     sets: ConformalSets | None
     distance: TrainingDistance
     distance_told: Mapping[str, Any]
+    background: NDArray[np.float32]
     rows: dict[str, int]
     left_out: dict[str, int]
 
@@ -216,7 +218,8 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
     )
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
     left_out = {"train": train_left_out, "validation": validation_left_out}
-    return _Learned(fitted, calibration, tried, sets, distance, told, rows, left_out)
+    background = sample_background(train.features, seed=seed)
+    return _Learned(fitted, calibration, tried, sets, distance, told, background, rows, left_out)
 
 
 def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from skymill.models.conformal import ConformalSets
 from skymill.models.distance import TrainingDistance
 from skymill.training.arrays import LabelledSet, Rows
-from skymill.training.attribution import BACKGROUND, ROWS, attribution_table, sample_rows, shapley_values
+from skymill.training.attribution import ROWS, attribution_table, sample_rows, shapley_values
 from skymill.training.conformal import evaluate_sets
 from skymill.training.importance import permutation_importance
 from skymill.training.metrics import evaluate
@@ -39,7 +39,13 @@ class Judged(NamedTuple):
 
 
 def judge(
-    data: LabelledSet, predict: Predict, sets: ConformalSets | None, distance: TrainingDistance, *, seed: int
+    data: LabelledSet,
+    predict: Predict,
+    sets: ConformalSets | None,
+    distance: TrainingDistance,
+    background: NDArray[np.float32],
+    *,
+    seed: int,
 ) -> Judged:
     """Read the test split, once, after everything about the model is settled.
 
@@ -50,6 +56,8 @@ def judge(
         Calibrated probabilities (n, k) of features (n, f).
     sets : ConformalSets, optional
     distance : TrainingDistance
+    background : ndarray of float32, (b, f)
+        Rows to learn from, against which single sources are explained.
     seed : int
         Of resamples, permutations and samples.
     """
@@ -67,15 +75,15 @@ def judge(
         described=data.features,
         seed=seed,
     )
-    attributions = _attributions(data, predict, test, seed=seed)
+    attributions = _attributions(data, predict, test, background, seed=seed)
     outside = int((distance(test.features) > 1).sum())
     predictions = _predictions(test, p, data.classes)
     return Judged(metrics, importance, predictions, attributions, len(test.labels), outside, left_out)
 
 
-def _attributions(data: LabelledSet, predict: Predict, test: Rows, *, seed: int) -> bytes:
-    train = data.rows("train")[0].features
-    background = train[np.random.default_rng(seed).permutation(len(train))[:BACKGROUND]]
+def _attributions(
+    data: LabelledSet, predict: Predict, test: Rows, background: NDArray[np.float32], *, seed: int
+) -> bytes:
     rows = sample_rows(test.labels, ROWS, seed=seed)
     return attribution_table(
         shapley_values(predict, test.features[rows], background, seed=seed),

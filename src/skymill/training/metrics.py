@@ -118,10 +118,10 @@ def share_with_interval(
     """Give the mean of numbers or truths (n,) with its interval, as `with_intervals` does for a metric."""
     if len(values) == 0:
         return _entry(np.nan, np.nan, np.nan)
-    columns = np.column_stack([values, np.ones(len(values))])
-    sums = np.concatenate([weights @ columns for weights in _resampled(block, seed, resamples)])
-    few = len(np.unique(block)) < 2
-    return _entry(float(np.mean(values)), *_percentiles((sums[:, 0] / sums[:, 1])[: 0 if few else None]))
+    names, place = np.unique(block, return_inverse=True)
+    by_block = np.column_stack([np.bincount(place, values), np.bincount(place)])
+    sums = np.concatenate([weights @ by_block for weights in _resampled(np.arange(len(names)), seed, resamples)])
+    return _entry(float(np.mean(values)), *_percentiles((sums[:, 0] / sums[:, 1])[: 0 if len(names) < 2 else None]))
 
 
 def _entry(value: float, low: float, high: float) -> dict[str, float | None]:
