@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from skymill.store import CorruptTile, FormatError, Pool, open_catalogue, open_tile, verify
+from skymill.store import CorruptTile, FormatError, Pool, open_catalogue, open_tile, read_tile, verify
 from skymill.store.check import check_whole
 
 
@@ -47,6 +47,20 @@ def test_no_flipped_bit_is_read_in_silence_and_verify_finds_all(small):
         path.write_bytes(whole)
     assert noticed > 35  # the rest are in zip headers that hold nothing that is read
     assert verify(small).ok
+
+
+def test_xarray_meets_the_same_error_where_a_chunk_is_damaged(small):
+    """It reads through Zarr, whose codecs do not say which file is damaged: names of columns as much as rows."""
+    path = next(small.glob("tiles/*/*/*/*.zarr.zip"))
+    whole, entries = path.read_bytes(), open_tile(path).store.entries
+    chunks = {name: entry for name, entry in entries.items() if "/c/" in name}
+    assert len({name.split("/")[0] for name in chunks}) > 5
+    for name, entry in chunks.items():
+        flip(path, (entry.start + entry.stop) // 2, 3)
+        with pytest.raises(CorruptTile, match=rf"{path.name}: expected a whole tile, found a changed '{name}'"):
+            read_tile(path)
+        path.write_bytes(whole)
+    read_tile(path)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 21, 22, 0.3, 0.9, 0.999, -1])
