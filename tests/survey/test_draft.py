@@ -129,3 +129,9 @@ def test_a_table_of_no_known_kind_is_refused(tmp_path: Path) -> None:
             draft("mine", path)
     with pytest.raises(TableError, match="no such file or folder"):
         draft("mine", tmp_path / "absent")
+
+
+def test_lists_are_offered_for_nested_columns(data: Path) -> None:
+    text = draft("curves", data / "catalogues/hats_samples/hats/small_sky_nested")
+    assert "# nested: { NAME: { VALUE: { column: lc.source_id, unit: DECIDE } } }" in text
+    assert "# Lists: lc.source_id, lc.source_ra, lc.source_dec, lc.mjd, lc.mag, lc.band" in text

@@ -79,6 +79,7 @@ class TestParquet:
             "name": "text",
             "decimal": "float",
             "nested": "nested",
+            "nested.x": "integer",
             "vector": "other",
             "vector[0]": "float",
             "vector[1]": "float",

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from skymill.config import SurveyConfig
 from skymill.sky import Tile, order29
-from skymill.store import open_tile
+from skymill.store import open_tile, read_tile
 from skymill.survey import Gated, Rejected, SourceBlock
 from skymill.survey.measurements import source_schema
+from skymill.survey.ragged import Ragged, observation_dtype
 from skymill.tiling.files import TilingFiles
-from skymill.tiling.rows import row_dtype
-from skymill.tiling.settling import even_chunks
+from skymill.tiling.rows import pack, sort_rows
+from skymill.tiling.settling import even_chunks, settle_rows
 from skymill.tiling.spill import pieces_of, spill_part
 from skymill.tiling.tile import GroupWork, make_tile
 
@@ -27,6 +28,7 @@ SURVEY = SurveyConfig.model_validate(
         "name": "toy", "format": "parquet", "path": "toy.parquet", "bands": ["g"], "id": {"column": "id"},
         "ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"},
         "photometry": {"psfFlux": {"column": "{band}_flux", "error": "{band}_err", "unit": "nJy"}},
+        "nested": {"lc": {"mjd": {"column": "mjd", "unit": "d"}, "band": {"column": "band", "categories": ["g"]}}},
     }
 )  # fmt: skip
 SCHEMA = source_schema(SURVEY)
@@ -39,10 +41,18 @@ def block(rows: np.ndarray) -> Gated:
     ra, dec = (rows * 0.37) % 1, (rows * 0.11) % 1
     flux = (rows % 7).astype(np.float32)[:, None]
     photometry = {"psfFlux": flux, "psfFluxErr": flux + 1}
-    empty = np.zeros((len(rows), 0), np.float32)
+    empty, bits = np.zeros((len(rows), 0), np.float32), (rows % 3).astype(np.int32)
     return Gated(
-        SourceBlock(rows + 2**60, ra, dec, order29(ra, dec), (rows % 3).astype(np.int32), photometry, empty), NONE
+        SourceBlock(rows + 2**60, ra, dec, order29(ra, dec), bits, photometry, empty, {"lc": light_curves(rows)}), NONE
     )
+
+
+def light_curves(rows: np.ndarray) -> Ragged:
+    """None to three observations of each source, of times that tell whose they are."""
+    counts = rows.astype(np.int64) % 4
+    values = np.zeros(counts.sum(), observation_dtype(SCHEMA.nested["lc"]))
+    values["mjd"] = np.repeat(rows, counts) + 0.1 * np.concatenate([np.empty(0), *map(np.arange, counts)])
+    return Ragged(counts, values)
 
 
 def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int, **changes: Any) -> tuple[str, bytes]:
@@ -59,8 +69,7 @@ def tile_of(folder: Path, parts: list[list[np.ndarray]], buckets: int, **changes
             group_order=buckets,
             count_order=8,
         )
-        path = files.rows(f"{number:064d}"[::-1])
-        pieces += [piece for _, piece in pieces_of(record, path, row_dtype(SCHEMA))]
+        pieces += [piece for _, piece in pieces_of(record, f"{number:064d}"[::-1], SCHEMA, files)]
     work = GroupWork(folder / "sources", tuple(pieces), np.empty(0, np.int64), SCHEMA, "0" * 64)
     entry = make_tile(WHOLE, sum(len(rows) for blocks in parts for rows in blocks), replace(work, **changes)).entry
     (path,) = (folder / "sources" / "tiles").rglob("*.zarr.zip")
@@ -79,6 +88,32 @@ def test_bytes_do_not_depend_on_order_parts_blocks_or_buckets(
     first = tile_of(tmp_path_factory.mktemp("a"), [[rows]], 1)
     second = tile_of(tmp_path_factory.mktemp("b"), cut, data.draw(st.integers(0, 9)))
     assert first == second
+
+
+def test_each_source_keeps_its_observations(tmp_path: Path) -> None:
+    """Also where rows before it are left out: copies, and the id in conflict."""
+    shuffled = np.random.default_rng(0).permutation(np.repeat(np.arange(200), 2))
+    tile_of(tmp_path, [[shuffled[:150], shuffled[150:]]], 5, conflicts=np.array([2**60 + 7]))
+    (path,) = tmp_path.rglob("*.zarr.zip")
+    tile = read_tile(path)
+    rows = tile["objectId"].values - 2**60
+    assert sorted(rows) == [row for row in range(200) if row != 7]
+    assert tile["lc_count"].values.tolist() == (rows % 4).tolist()
+    np.testing.assert_array_equal(tile["lc_mjd"], light_curves(rows).values["mjd"])
+    assert tile["lc_count"].attrs["sample_dimension"] == "lc_obs" == tile["lc_mjd"].dims[0]
+    assert tile["lc_mjd"].attrs["units"] == "d"
+    assert tile["lc_band"].attrs["flag_meanings"].split() == ["unknown", "g"]
+
+
+def test_copies_with_other_observations_conflict(tmp_path: Path) -> None:
+    first, second = block(np.arange(4)), block(np.arange(4))
+    second.block.nested["lc"].values["mjd"][0] += 1e-6  # that of source 1
+    settled = settle_rows(
+        sort_rows(np.concatenate([pack(item.block, SCHEMA) for item in (first, second)])), np.empty(0, np.int64)
+    )
+    assert settled.accounting.quarantined == {"conflicting_id": 2}
+    assert settled.accounting.excluded == {"exact_duplicate": 3}
+    assert set(settled.quarantined["objectId"]) == {2**60 + 1}
 
 
 @pytest.mark.parametrize(

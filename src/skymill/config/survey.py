@@ -148,6 +148,36 @@ class ValueColumn(Settings):
         return known_unit(value)
 
 
+class NestedValue(Settings):
+    """A value of each observation of a source, from a table that nests light curves (Parquet, HATS)."""
+
+    column: str
+    """`lc.mjd` for the field `mjd` of a nested column `lc`, or the name of a column of lists."""
+    unit: str | None = None
+    """As astropy writes it (`d`, `mag`), or '' for a pure number; categories have none."""
+    dtype: Literal["float64", "float32", "int64", "int32", "int16", "int8"] = "float64"
+    """In which it is kept; float32 holds a modified Julian date to 6 minutes only."""
+    missing: list[float] = []
+    """Codes that mean not measured: the value becomes NaN."""
+    categories: list[str] = Field([], max_length=127)
+    """Of a text (a band, a filter): kept as its place in this list, from 0, and as -1 where it is none of them."""
+
+    @field_validator("unit")
+    @classmethod
+    def _astropy_knows(cls, value: str | None) -> str | None:
+        return value if value is None else known_unit(value)
+
+    @model_validator(mode="after")
+    def _number_or_text(self) -> NestedValue:
+        if bool(self.categories) == (self.unit is not None):
+            raise ValueError("give a number its unit ('' for a pure number), a text its categories, not both")
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError(f"each category may stand only once, found {self.categories}")
+        if self.missing and (self.categories or self.dtype.startswith("int")):
+            raise ValueError("missing is for floats, which become NaN; keep integers and categories as they are")
+        return self
+
+
 class Extinction(Settings):
     """Galactic reddening per source."""
 
@@ -233,21 +263,13 @@ class SurveyConfig(FileSettings):
     """Name of each flux (`psfFlux`, `cModelFlux`) and its columns."""
     values: dict[str, ValueColumn] = {}
     """Name of each other number per source, and its column."""
+    nested: dict[Name, dict[Name, NestedValue]] = {}
+    """Name of each nested column (`lc`) and of the values of its observations (`mjd`), carried along unchanged."""
     extinction: Extinction | None = None
     primary: Primary | None = None
     simulation: SimulationSettings | None = None
     maps: dict[Name, SkyMap] = {}
     """Maps that the report draws, `depth_<band>`, `seeing_<band>` or of another name; they decide no tile."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_nested(cls, content: Any) -> Any:
-        if isinstance(content, dict) and "nested" in content:
-            raise ValueError(
-                f"nested columns ({', '.join(content['nested'])}) cannot be carried along yet (docs/design.md, 'Nested "
-                "columns'); take `nested` out: the other columns of the table are read as ever"
-            )
-        return content
 
     @model_validator(mode="after")
     def _complete(self) -> SurveyConfig:
@@ -255,6 +277,10 @@ class SurveyConfig(FileSettings):
             if self.simulation is None:
                 raise ValueError("format 'simulated' needs a block `simulation` (it may be {})")
             return self
+        if self.nested and self.format not in ("parquet", "hats"):
+            raise ValueError(f"nested columns are read from parquet and hats, not from format '{self.format}'")
+        if not all(self.nested.values()):
+            raise ValueError("each nested column needs a value or more")
         missing = [key for key in ("path", "id", "ra", "dec") if getattr(self, key) is None]
         if missing:
             raise ValueError(f"format '{self.format}' needs {', '.join(missing)}")

@@ -133,7 +133,7 @@ class Catalogue:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the variables; without a tile only those are known that every catalogue has."""
+        """Names of the variables with one entry per source; without a tile only what every catalogue has is known."""
         return self._first.columns if len(self.tiles) else tuple(IDENTITY)
 
     def __repr__(self) -> str:
@@ -152,6 +152,8 @@ class Catalogue:
             shape = f" x {array.shape[1]}" if array.ndim > 1 else ""
             units = f" [{array.attrs['units']}]" if "units" in array.attrs else ""
             lines.append(f"{name}: {array.dtype}{shape}{units}")
+        for name, counts in self._first.observations.items() if len(self.tiles) else ():
+            lines.append(f"{name}: {self._first.arrays[name].dtype}, as many per source as {counts} says")
         return lines
 
     @property
@@ -201,6 +203,11 @@ class Catalogue:
         if not len(self.tiles):
             return self._nothing(columns)
         names = self._first.select(columns)
+        if observed := [name for name in names if name in self._first.observations]:
+            raise KeyError(
+                f"{self.location}: expected columns with one entry per source, found {observed}; their observations "
+                "come by .cone(...) and .tile(...)"
+            )
         filled = np.flatnonzero(self.tiles["n_rows"])
         filled = filled if len(filled) else np.array([0])  # dask needs a chunk
         files = [self._file(row) for row in filled.tolist()]
@@ -217,12 +224,12 @@ class Catalogue:
         ra, dec, radius_deg : float
             Centre (ICRS) and radius in degrees.
         columns : sequence of str, optional
-            Variables to read; default all.
+            Variables to read; default all, observations of nested columns included.
 
         Returns
         -------
         Dataset
-            In memory, in the order of the sky.
+            In memory, in the order of the sky. Observations come with their counts, those of the first source first.
 
         Raises
         ------
@@ -235,10 +242,14 @@ class Catalogue:
         touched = np.flatnonzero(cone.touches(self._starts, self._stops - 1)).tolist()
         if not len(self.tiles):
             return self._nothing(columns)
-        names = self._first.select(columns)
+        first = self._first
+        names = first.select([*first.columns, *first.observations] if columns is None else columns)
+        names = tuple(
+            dict.fromkeys([*names, *(first.observations[name] for name in names if name in first.observations)])
+        )
         with ThreadPoolExecutor(WEB_READERS if is_url(self.location) else 1) as readers:
             found = readers.map(lambda row: self._rows_of(row, cone, names), touched)
-            parts = [self._first.rows(0, 0, names), *chain.from_iterable(found)]
+            parts = [first.rows(0, 0, names), *chain.from_iterable(found)]
         return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
 
     def _rows_of(self, row: int, cone: Cone, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -285,10 +296,13 @@ class Catalogue:
     @cached_property
     def _form(self) -> xr.Dataset:
         """What all tiles have in common: no rows, but dimensions, attributes, names and grids."""
-        return self._first.dataset().isel({SOURCE: slice(0, 0)}).load()
+        dataset = self._first.dataset()
+        observed = {dim for name in self._first.observations for dim in dataset[name].dims}
+        return dataset.isel(dict.fromkeys((SOURCE, *observed), slice(0, 0))).load()
 
     def _dataset(self, values: dict[str, Any]) -> xr.Dataset:
         """Dress arrays along `source` with what all tiles have in common."""
         arrays = {name: (self._form[name].dims, array, self._form[name].attrs) for name, array in values.items()}
-        shared = {name: grid for name, grid in self._form.variables.items() if SOURCE not in grid.dims}
+        own = {SOURCE, *(dim for name in self._first.observations for dim in self._form[name].dims)}
+        shared = {name: grid for name, grid in self._form.variables.items() if own.isdisjoint(grid.dims)}
         return xr.Dataset(arrays, shared, {"catalogue": self.name, "version": self.version})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skymill.sky import cone_ranges, in_cone
 from skymill.store.reader import TileReader
+from skymill.survey.ragged import Ragged
 
 POSITION = ("coord_ra", "coord_dec")
 
@@ -51,5 +52,12 @@ class Cone:
                 others = [name for name in names if name not in POSITION]
                 rest = tile.rows(start + first, start + last + 1, others)
                 place = {name: values[first : last + 1] for name, values in place.items()} | rest
-                found.append({name: place[name][inside - first] for name in names})
+                found.append({name: _chosen(name, place, tile, inside - first) for name in names})
         return found
+
+
+def _chosen(name: str, block: dict[str, NDArray[Any]], tile: TileReader, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """Choose rows from a variable of a block; of a nested column, their observations."""
+    if name not in tile.observations:
+        return np.asarray(block[name][rows])
+    return Ragged(block[tile.observations[name]].astype(np.int64), block[name])[rows].values

@@ -48,6 +48,9 @@ class TileReader:
         Smallest and largest `_healpix_29` of each chunk (both inclusive).
     columns : tuple of str
         Names of the variables that have one entry per source.
+    observations : dict of str to str
+        Names of the variables of nested columns, which have any number of entries per source, and of the variable that
+        counts them.
     """
 
     def __init__(
@@ -81,6 +84,10 @@ class TileReader:
         arrays = document["consolidated_metadata"]["metadata"]
         rows = {name: array for name, array in arrays.items() if array["dimension_names"][:1] == [SOURCE]}
         self.columns = tuple(rows)
+        counts = {array["attributes"].get("sample_dimension"): name for name, array in rows.items()}
+        along = {name: array["dimension_names"][0] for name, array in arrays.items() if name not in rows}
+        self.observations = {name: counts[dim] for name, dim in along.items() if dim in counts}
+        self._known_edges: dict[str, NDArray[np.int64]] = {}
         self._types = {name: (np.dtype(array["data_type"]), tuple(array["shape"][1:])) for name, array in rows.items()}
 
     @cached_property
@@ -94,18 +101,19 @@ class TileReader:
         return {name: Variable(np.empty(0, array.dtype), attrs=dict(array.attrs)) for name, array in arrays}
 
     def select(self, columns: Sequence[str] | None) -> tuple[str, ...]:
-        """Check names of variables; None means all.
+        """Check names of variables; None means all that have one entry per source.
 
         Raises
         ------
         KeyError
             If one does not exist; the message lists those that do.
         """
-        missing = sorted(set(columns or ()) - set(self.columns))
+        known = [*self.columns, *self.observations]
+        missing = sorted(set(columns or ()) - set(known))
         if missing:
-            close = get_close_matches(missing[0], self.columns, n=1)
+            close = get_close_matches(missing[0], known, n=1)
             hint = f" (did you mean '{close[0]}'?)" if close else ""
-            raise KeyError(f"{self.location}: expected some of the columns {list(self.columns)}, found {missing}{hint}")
+            raise KeyError(f"{self.location}: expected some of the columns {known}, found {missing}{hint}")
         return self.columns if columns is None else tuple(columns)
 
     def rows(
@@ -116,7 +124,7 @@ class TileReader:
         Returns
         -------
         dict of str to ndarray
-            (rows,) or (rows, k) each.
+            (rows,) or (rows, k) each; of a nested column the observations of these rows, one behind the other.
 
         Raises
         ------
@@ -127,8 +135,13 @@ class TileReader:
         names = self.select(columns)
         chunks = range(start // self.chunk_rows, (stop - 1) // self.chunk_rows + 1) if stop > start else range(0)
         if self.store.source.distant:
-            self.store.fetch(self._entry(name, chunk) for name in names for chunk in chunks)
-        return {name: self._column(name, start, max(start, stop), chunks) for name in names}
+            self.store.fetch(self._entry(name, chunk) for name in names if name in self._types for chunk in chunks)
+        return {
+            name: self._column(name, start, max(start, stop), chunks)
+            if name in self._types
+            else self._observed(name, start, max(start, stop))
+            for name in names
+        }
 
     def _column(self, name: str, start: int, stop: int, chunks: range) -> NDArray[Any]:
         dtype, width = self._types[name]
@@ -138,6 +151,17 @@ class TileReader:
             first, last = max(start, offset), min(stop, offset + self.chunk_rows)
             values[first - start : last - start] = self._chunk(name, chunk)[first - offset : last - offset]
         return values
+
+    def _observed(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        edges = self._edges(self.observations[name])
+        return np.asarray(self.arrays[name][edges[start] : edges[stop]])
+
+    def _edges(self, counts: str) -> NDArray[np.int64]:
+        """Where the observations of each source begin and, last, where those of all end."""
+        if counts not in self._known_edges:
+            n = self.rows(columns=[counts])[counts]
+            self._known_edges[counts] = np.concatenate([[0], np.cumsum(n, dtype=np.int64)])
+        return self._known_edges[counts]
 
     def _entry(self, name: str, chunk: int) -> str:
         return f"{name}/c/{chunk}" + "/0" * len(self._types[name][1])

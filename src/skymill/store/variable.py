@@ -14,7 +14,7 @@ SOURCE = "source"
 CHUNK_ROWS = 65_536
 """Rows per chunk: what a cone reads at least, and what a task needs to hold at least."""
 CHUNK_PIXELS = 512
-"""Size of a chunk along every dimension that is not rows."""
+"""Size of a chunk along each dimension of an image."""
 ZONED = "_healpix_29"
 """The variable that tiles are sorted by and zone maps are made of."""
 
@@ -80,7 +80,8 @@ class Variable:
         return self.dims[:1] == (SOURCE,)
 
     def chunks(self, chunk_rows: int) -> tuple[int, ...]:
-        """Give the chunk shape: whole rows, or blocks of pixels."""
+        """Give the chunk shape: whole rows, stretches of observations, or blocks of pixels."""
         if self.is_rows:
             return (chunk_rows, *(max(size, 1) for size in self.data.shape[1:]))
-        return tuple(max(1, min(size, CHUNK_PIXELS)) for size in self.data.shape)
+        longest = CHUNK_ROWS if self.data.ndim == 1 else CHUNK_PIXELS
+        return tuple(max(1, min(size, longest)) for size in self.data.shape)

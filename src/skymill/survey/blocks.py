@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skymill.sky import Tile
+from skymill.survey.ragged import ObservedValue, Ragged
 
 BLOCK_ROWS = 262_144
 """No block has more rows."""
@@ -25,6 +26,8 @@ class SourceSchema:
     """Names of the fluxes (nJy); each has an error of the same name with `Err` behind it."""
     values: Mapping[str, str]
     """Unit of each column of `SourceBlock.values`, in order; `ebv` is the last where the survey gives reddening."""
+    nested: Mapping[str, Mapping[str, ObservedValue]] = field(default_factory=dict)
+    """What each observation holds, by name of the nested column."""
 
     @property
     def photometry(self) -> tuple[str, ...]:
@@ -33,7 +36,7 @@ class SourceSchema:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes that one source takes in a block."""
+        """Bytes that one source takes in a block, without its observations."""
         return 4 * 8 + 4 + 4 * (len(self.photometry) * len(self.bands) + len(self.values))
 
 
@@ -48,6 +51,7 @@ class SourceBlock:
     flags: NDArray[np.int32]  # (n,) bits of SOURCE_FLAGS
     photometry: Mapping[str, NDArray[np.float32]]  # (n, bands) each, nJy, NaN = not measured
     values: NDArray[np.float32]  # (n, k), columns as in SourceSchema.values
+    nested: Mapping[str, Ragged] = field(default_factory=dict)  # n rows each; the values are records (see `nested`)
 
     def __len__(self) -> int:
         return len(self.object_id)

@@ -10,16 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.survey.errors import TableError
+from skymill.survey.ragged import Ragged
 
 if TYPE_CHECKING:
-    from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
+    from skymill.config.survey import AngleColumn, IdColumn, NestedValue, SurveyConfig
 
 Columns = Mapping[str, NDArray[np.generic]]
 """Raw columns as a reader gives them, (n,) each; masked arrays where rows are empty."""
-TypeKind = Literal["integer", "float", "boolean", "text", "untyped", "nested", "other"]
-"""`untyped` is what becomes of its role: the text of a CSV file; `nested` holds lists or tables of each source."""
-NESTED = "a nested column cannot be carried along yet; name one with one value per source, and leave this one out"
-Role = Literal["integer id", "hashed id", "packed id", "angle", "flux", "number", "mark", "class"]
+RawColumns = Mapping[str, NDArray[np.generic] | Ragged]
+"""The same, with the lists of nested columns."""
+TypeKind = Literal[
+    "integer", "float", "boolean", "text", "untyped", "other",
+    "nested", "integer list", "float list", "boolean list", "text list",
+]  # fmt: skip
+"""`untyped` is what becomes of its role: the text of a CSV file; `nested` holds tables, whose fields are lists."""
+NESTED = "it holds many values per source: name it, or its fields, under `nested`, or leave it out"
+Role = Literal[
+    "integer id", "hashed id", "packed id", "angle", "flux", "number", "mark", "class",
+    "observed number", "observed integer", "observed text",
+]  # fmt: skip
 NUMPY_KINDS: dict[str, TypeKind] = {
     "i": "integer", "u": "integer", "f": "float", "b": "boolean", "U": "text", "S": "text", "O": "text",
 }  # fmt: skip
@@ -55,15 +64,38 @@ DEMANDS: dict[Role, Demand] = {
     "number": Demand(("float", "integer", "boolean"), "numbers", "store it as a number, empty as null or NaN"),
     "class": Demand(("text", "integer", "boolean"), "text or integers", "store classes as text or integers"),
     "hashed id": Demand(("text", "integer", "boolean", "float"), "text or numbers", "choose a scalar column"),
+    "observed number": Demand(("float list",), "lists of floats", "for integers, set `dtype: int64`"),
+    "observed integer": Demand(("integer list", "boolean list"), "lists of integers", "for floats, leave out `dtype`"),
+    "observed text": Demand(("text list",), "lists of text", "`categories` are for text; give numbers a `unit`"),
 }
 """In the order in which a column of several roles is read from a file without types: exact numbers before text."""
 
 
-def column_type(values: NDArray[np.generic]) -> ColumnType:
-    """Give the type of a numpy column; a column of vectors is `other`."""
+def column_type(values: NDArray[np.generic] | Ragged) -> ColumnType:
+    """Give the type of a numpy column, or of one of lists; a column of vectors is `other`."""
+    if isinstance(values, Ragged):
+        return list_type(column_type(values.values))
     if values.ndim != 1:
         return ColumnType("other", f"{values.dtype} vector of shape {values.shape[1:]}")
     return ColumnType(NUMPY_KINDS.get(values.dtype.kind, "other"), str(values.dtype))
+
+
+def plain(raw: RawColumns) -> Columns:
+    """Give the columns that have one value per row."""
+    return {name: values for name, values in raw.items() if not isinstance(values, Ragged)}
+
+
+def lists(raw: RawColumns) -> Mapping[str, Ragged]:
+    """Give the columns that have a list per row."""
+    return {name: values for name, values in raw.items() if isinstance(values, Ragged)}
+
+
+def list_type(element: ColumnType) -> ColumnType:
+    """Give the type of a column of lists from that of the lists' elements."""
+    lists: dict[TypeKind, TypeKind] = {
+        "integer": "integer list", "float": "float list", "boolean": "boolean list", "text": "text list",
+    }  # fmt: skip
+    return ColumnType(lists.get(element.kind, "nested"), f"list of {element.name}")
 
 
 def id_roles(column: IdColumn) -> list[tuple[str, Role]]:
@@ -90,7 +122,16 @@ def source_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
         roles.append((config.extinction.column, "number"))
     if config.primary:
         roles.append((config.primary.column, "mark"))
-    return roles
+    return [*roles, *_observed_roles(config)]
+
+
+def _observed_roles(config: SurveyConfig) -> list[tuple[str, Role]]:
+    def role(value: NestedValue) -> Role:
+        if value.categories:
+            return "observed text"
+        return "observed integer" if value.dtype.startswith("int") else "observed number"
+
+    return [(value.column, role(value)) for of in config.nested.values() for value in of.values()]
 
 
 def positions_of(config: SurveyConfig) -> tuple[IdColumn, AngleColumn, AngleColumn]:
@@ -149,7 +190,8 @@ def check_columns(
     for name, role in dict.fromkeys(roles):
         demand = DEMANDS[role]
         if name in found and found[name].kind not in ("untyped", *demand.kinds):
-            mend = NESTED if found[name].kind == "nested" else demand.mend
+            many = found[name].kind.endswith(("nested", "list")) and not role.startswith("observed")
+            mend = NESTED if many else demand.mend
             faults.append(
                 f"{where}: column '{name}' ({role}): expected {demand.words}, found {found[name].name}; {mend}"
             )

@@ -20,6 +20,7 @@ from skymill.survey.readers.tables import suffixes
 
 MOST_FLUXES = 4
 NUMBERS = ("integer", "float", "untyped")
+LISTS = ("integer list", "float list", "boolean list", "text list")
 DECLARED = "as the table declares"
 FLUXES = "nJy, uJy, mJy, Jy, nanomaggy or count (with zero_point)"
 MAGNITUDES = "mag_ab or mag_asinh (with softening); for Vega magnitudes add ab_offset, or keep them under `values`"
@@ -64,6 +65,7 @@ def draft(name: str, table: Path) -> str:
         *_photometry_lines(chosen, shape.units),
         *_extinction_lines(shape, bands),
         *_rest_lines(shape, chosen, bands),
+        *_nested_lines(shape),
     ]
     return "\n".join(lines) + "\n"
 
@@ -169,6 +171,18 @@ def _rest_lines(shape: Shape, fluxes: list[FluxColumns], bands: tuple[str, ...])
         "# Name what else you need under `values`, each column with its unit:",
         f"# values: {{ NAME: {{ column: {_quoted(rest[0])}, unit: {UNDECIDED} }} }}",
         *textwrap.wrap("Others: " + ", ".join(rest), 120, initial_indent="# ", subsequent_indent="#   "),
+    ]
+
+
+def _nested_lines(shape: Shape) -> list[str]:
+    """Lists of any length, such as light curves, for `nested`."""
+    lists = [name for name, (kind, _) in shape.columns.items() if kind in LISTS]
+    if not lists:
+        return []
+    return [
+        "# Light curves and other lists are carried along where `nested` names them, each number with its unit:",
+        f"# nested: {{ NAME: {{ VALUE: {{ column: {_quoted(lists[0])}, unit: {UNDECIDED} }} }} }}",
+        *textwrap.wrap("Lists: " + ", ".join(lists), 120, initial_indent="# ", subsequent_indent="#   "),
     ]
 
 

@@ -34,6 +34,7 @@ FLUX_NOT_DETECTED = Flag(3, "flux_not_detected", "observed but not detected in o
 FLUX_ERR_MISSING = Flag(4, "flux_err_missing", "a measured flux lacks a positive, finite error")
 VALUE_MISSING = Flag(5, "value_missing", "a column of `values` is not measured (NaN)")
 EBV_MISSING = Flag(6, "ebv_missing", "E(B-V) is not given (NaN)")
+CATEGORY_UNKNOWN = Flag(7, "category_unknown", "a text in a nested column is none of the declared categories (-1)")
 
 SOURCE_FLAGS: tuple[Flag, ...] = (
     RA_WRAPPED,
@@ -43,6 +44,7 @@ SOURCE_FLAGS: tuple[Flag, ...] = (
     FLUX_ERR_MISSING,
     VALUE_MISSING,
     EBV_MISSING,
+    CATEGORY_UNKNOWN,
 )
 """The bits of `SourceBlock.flags` (int32); bits 0 to 15 are the survey's, higher ones belong to later stages."""
 
@@ -57,5 +59,8 @@ REASONS: dict[str, Reason] = {
     "ra_out_of_range": Reason("quarantined", "right ascension is more than one turn outside [0, 360)"),
     "dec_out_of_range": Reason("quarantined", "declination is outside [-90, 90]"),
     "outside_tile": Reason("quarantined", "the position is not inside the HATS tile that holds the row"),
+    "nested_misfit": Reason(
+        "quarantined", "lists of a nested column differ in length, or an integer among them is empty or too large"
+    ),
 }
 """Reasons of `Rejected`, in the order of precedence: a row has the first that applies."""

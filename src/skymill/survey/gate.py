@@ -15,17 +15,27 @@ from skymill.sky import Tile, at_order, order29
 from skymill.survey import flags
 from skymill.survey.angles import degrees, positions
 from skymill.survey.blocks import Gated, Rejected, SourceBlock
-from skymill.survey.columns import Columns, check_columns, column_type, positions_of, source_roles
+from skymill.survey.columns import (
+    Columns,
+    RawColumns,
+    check_columns,
+    column_type,
+    lists,
+    plain,
+    positions_of,
+    source_roles,
+)
 from skymill.survey.errors import TableError
 from skymill.survey.ids import object_ids
 from skymill.survey.measurements import measurements
+from skymill.survey.nested import misfits, nested
 
 if TYPE_CHECKING:
     from skymill.config.survey import SurveyConfig
 
 
 def gate_part(
-    blocks: Iterable[Columns], config: SurveyConfig, *, part: str = "", tile: Tile | None = None
+    blocks: Iterable[RawColumns], config: SurveyConfig, *, part: str = "", tile: Tile | None = None
 ) -> Iterator[Gated]:
     """Bring all blocks of a part through the gate; see `gate`."""
     row = 0
@@ -36,13 +46,13 @@ def gate_part(
 
 
 def gate(
-    columns: Columns, config: SurveyConfig, *, part: str = "", first_row: int = 0, tile: Tile | None = None
+    raw: RawColumns, config: SurveyConfig, *, part: str = "", first_row: int = 0, tile: Tile | None = None
 ) -> Gated:
     """Turn raw columns into sources.
 
     Parameters
     ----------
-    columns : mapping of name to array, (n,) each
+    raw : mapping of name to array, (n,) each
         Any byte order, stride or width; masked arrays where rows are empty. At least the mapped columns.
     config : SurveyConfig
         The column map.
@@ -62,10 +72,12 @@ def gate(
     """
     where = part or f"survey '{config.name}'"
     roles = source_roles(config)
-    check_columns({name: column_type(values) for name, values in columns.items()}, roles, where=where)
-    lengths = {name: len(columns[name]) for name, _ in roles}
+    check_columns({name: column_type(values) for name, values in raw.items()}, roles, where=where)
+    lengths = {name: len(raw[name]) for name, _ in roles}
     if len(set(lengths.values())) > 1:
         raise TableError(f"{where}: expected columns of one length, found {lengths}")
+    mapped = {name: raw[name] for name, _ in roles}
+    columns, observed = plain(mapped), lists(mapped)
     identifier, ra, dec = positions_of(config)
     ids, id_missing, id_out = object_ids(columns, identifier)
     place = positions(degrees(columns[ra.column], ra), degrees(columns[dec.column], dec))
@@ -82,17 +94,20 @@ def gate(
     healpix29[on_sphere] = order29(place.ra[on_sphere], place.dec[on_sphere])
     if tile is not None:
         failures["outside_tile"] = on_sphere & (at_order(healpix29, tile.order) != tile.pixel)
+    failures["nested_misfit"] = misfits(observed, config, len(ids))
     reason = first_reason(failures, len(ids))
     keep = reason == ""
-    photometry, values, bits = measurements({name: columns[name][keep] for name, _ in roles}, config)
+    photometry, values, bits = measurements({name: column[keep] for name, column in columns.items()}, config)
+    observations, more_bits = nested({name: column[keep] for name, column in observed.items()}, config, int(keep.sum()))
     block = SourceBlock(
         object_id=ids[keep],
         ra=place.ra[keep],
         dec=place.dec[keep],
         healpix29=healpix29[keep],
-        flags=bits | np.where(place.wrapped[keep], flags.RA_WRAPPED.mask, 0).astype(np.int32),
+        flags=bits | more_bits | np.where(place.wrapped[keep], flags.RA_WRAPPED.mask, 0).astype(np.int32),
         photometry=photometry,
         values=values,
+        nested=observations,
     )
     rows = np.flatnonzero(~keep)
     kind = np.array([flags.REASONS[name].kind for name in reason[rows]], dtype="U11")

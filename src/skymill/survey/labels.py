@@ -14,7 +14,7 @@ from skymill.config.run import LabelSettings
 from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.angles import degrees, positions
-from skymill.survey.columns import Columns, Role, as_read, check_columns, id_roles, names
+from skymill.survey.columns import Columns, Role, as_read, check_columns, id_roles, names, plain
 from skymill.survey.errors import TableError
 from skymill.survey.flux import cleaned
 from skymill.survey.gate import first_reason
@@ -150,7 +150,7 @@ def _blocks(files: list[readers.TableFile], settings: LabelSettings) -> Iterator
     for file in files:
         shape = readers.shape(file, settings.format)
         check_columns(shape.columns, roles, where=file.path, mend=f"correct {_keys(settings)} in the run's file")
-        yield from readers.read(file, settings.format, as_read(roles), *shape.span)
+        yield from map(plain, readers.read(file, settings.format, as_read(roles), *shape.span))
 
 
 def _empty(settings: LabelSettings) -> Columns:

@@ -12,6 +12,7 @@ from skymill.survey.blocks import SourceSchema
 from skymill.survey.columns import Columns
 from skymill.survey.errors import TableError
 from skymill.survey.flux import cleaned, fluxes
+from skymill.survey.nested import check_names, observed_values
 
 if TYPE_CHECKING:
     from skymill.config.survey import SurveyConfig
@@ -32,9 +33,10 @@ def source_schema(config: SurveyConfig) -> SourceSchema:
         if EBV in values:
             raise TableError(f"{config.where}: values.ebv: this name is taken by `extinction`; rename it")
         values[EBV] = "mag"
-    schema = SourceSchema(tuple(config.bands), tuple(config.photometry), values)
+    schema = SourceSchema(tuple(config.bands), tuple(config.photometry), values, observed_values(config))
     if len(set(schema.photometry)) < len(schema.photometry):
         raise TableError(f"{config.where}: photometry: a flux is named like another's error: {schema.fluxes}")
+    check_names(config, schema)
     return schema
 
 

@@ -13,7 +13,7 @@ from skymill.config.survey import SurveyConfig, TableFormat
 from skymill.sky import Tile
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.blocks import Gated, Part, SourceSchema
-from skymill.survey.columns import Columns, as_read, check_columns, source_roles
+from skymill.survey.columns import RawColumns, as_read, check_columns, source_roles
 from skymill.survey.errors import TableError
 from skymill.survey.gate import gate, gate_part
 from skymill.survey.measurements import source_schema
@@ -67,7 +67,7 @@ class Survey:
                 if n_rows <= 0:
                     return
 
-    def _opened(self) -> Iterator[tuple[str, Tile | None, Iterator[Columns]]]:
+    def _opened(self) -> Iterator[tuple[str, Tile | None, Iterator[RawColumns]]]:
         """Open one file after another, from its first row; a simulated survey, one cell after another."""
         if self.config.format == "simulated":
             yield from ((part.name, None, embedded.blocks(self.config, part)) for part in embedded.parts(self.config))
@@ -87,14 +87,14 @@ class Survey:
         TableError
             If the file cannot be read or has other columns than the map says.
         """
+        return gate_part(self._raw_blocks(part), self.config, part=part.name, tile=part.tile)
+
+    def _raw_blocks(self, part: Part) -> Iterator[RawColumns]:
         if self.config.format == "simulated":
-            blocks = embedded.blocks(self.config, part)
-        else:
-            folder = self._path.parent if self._path.is_file() else self._path
-            file = TableFile(part.file, str(folder / part.file), tile=part.tile)
-            columns = as_read(source_roles(self.config))
-            blocks = readers.read(file, self._format, columns, part.start, part.stop)
-        return gate_part(blocks, self.config, part=part.name, tile=part.tile)
+            return embedded.blocks(self.config, part)
+        folder = self._path.parent if self._path.is_file() else self._path
+        file = TableFile(part.file, str(folder / part.file), tile=part.tile)
+        return readers.read(file, self._format, as_read(source_roles(self.config)), part.start, part.stop)
 
     def check(self) -> None:
         """Hold every file's header against the column map; no row is read and nothing is hashed.
@@ -120,12 +120,19 @@ class Survey:
     def _tell_of_nested(self, files: list[TableFile]) -> None:
         """Say which columns are left behind although they may be what a person looks for."""
         shapes = [readers.shape(file, self._format) for file in files[:1]]
-        nested = [name for shape in shapes for name, (kind, _) in shape.columns.items() if kind == "nested"]
-        if nested:
+        carried = {name for name, _ in source_roles(self.config)}
+        carried |= {name.partition(".")[0] for name in carried}
+        left = [
+            name
+            for shape in shapes
+            for name, (kind, _) in shape.columns.items()
+            if kind.endswith(("nested", "list")) and not carried & {name, name.partition(".")[0]}
+        ]
+        if left:
             logger.warning(
-                "survey '%s': nested columns are not read (%s): a source has one value of each column",
+                "survey '%s': nested columns are left behind (%s); name under `nested` what is to be carried along",
                 self.config.name,
-                ", ".join(nested),
+                ", ".join(left),
             )
 
     def _parts_of(self, file: TableFile, digest: str) -> list[Part]:

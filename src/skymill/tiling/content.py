@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from skymill.sky import at_order
 from skymill.survey.blocks import Gated, Rejected
 from skymill.survey.measurements import source_schema
+from skymill.survey.ragged import Ragged, join, observation_dtype
 from skymill.survey.summary import Summary, summarise
 from skymill.tiling.adaptive import CountMap, count_pixels
 from skymill.tiling.identity import make_index
-from skymill.tiling.rows import Rows, content_digest, pack, row_dtype, sort_rows
+from skymill.tiling.rows import Rows, content_digest, pack, row_dtype, row_order
 
 if TYPE_CHECKING:
     from skymill.config.survey import SurveyConfig
@@ -44,6 +45,8 @@ class PartContent:
     rejected: list[Rejected]
     summary: Summary
     """What the rows look like."""
+    nested: Mapping[str, Ragged]
+    """The observations of the rows, by name of the nested column."""
 
     @property
     def n_in(self) -> int:
@@ -54,6 +57,12 @@ class PartContent:
     def index(self) -> NDArray[np.void]:
         """Ids and positions of the rows."""
         return make_index(self.rows)
+
+    @property
+    def n_observations(self) -> dict[str, list[int]]:
+        """Count the observations in each bucket, by name of the nested column."""
+        edges = np.cumsum([0, *(bucket.n_rows for bucket in self.buckets)])
+        return {name: np.diff(column.edges[edges]).tolist() for name, column in self.nested.items()}
 
     def refused(self, kind: str) -> dict[str, int]:
         """Count the rows that are ``quarantined`` or ``excluded``, by reason."""
@@ -76,13 +85,16 @@ def part_content(gated: Iterable[Gated], survey: SurveyConfig, *, group_order: i
         Orders of the buckets and of the count map.
     """
     schema, summary = source_schema(survey), Summary()
-    packed, rejected = [np.empty(0, row_dtype(schema))], []
+    packed, blocks, rejected = [np.empty(0, row_dtype(schema))], [], []
     for item in gated:
         packed.append(pack(item.block, schema))
+        blocks.append(item.block.nested)
         summary += summarise(item, survey)
         if len(item.rejected):
             rejected.append(item.rejected)
-    rows = sort_rows(np.concatenate(packed))
+    unsorted = np.concatenate(packed)
+    order = row_order(unsorted)
+    rows = np.take(unsorted, order)
     return PartContent(
         rows=rows,
         buckets=tuple(
@@ -91,6 +103,10 @@ def part_content(gated: Iterable[Gated], survey: SurveyConfig, *, group_order: i
         counts=count_pixels(at_order(rows["_healpix_29"], count_order)),
         rejected=rejected,
         summary=summary,
+        nested={
+            name: join([block[name] for block in blocks], observation_dtype(values))[order]
+            for name, values in schema.nested.items()
+        },
     )
 
 

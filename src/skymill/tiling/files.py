@@ -10,6 +10,7 @@
     <output>/tiling/buckets.parquet                which part holds which bucket of rows
     <output>/tiling/parts/<part12>.*               what is known of a part that has been read
     <output>/tiling/spill/<part12>.npy             a cache: the sorted rows of a part
+    <output>/tiling/spill/<part12>.<nested>.npy    the same: their observations, in the order of the rows
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ class TilingFiles:
     def rows(self, key: str) -> Path:
         """Give the file of a part's sorted rows."""
         return self.spill / f"{short(key)}.npy"
+
+    def observations(self, key: str, nested: str) -> Path:
+        """Give the file of the observations of a part's rows, of one nested column."""
+        return self.spill / f"{short(key)}.{nested}.npy"
 
 
 def clean_spill(output: str | Path) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from skymill.store.variable import Variable
 from skymill.survey.blocks import SourceSchema
 from skymill.survey.flags import SOURCE_FLAGS
+from skymill.survey.ragged import ObservedValue, Ragged
 
 PLAIN: dict[str, tuple[str, dict[str, str]]] = {
     "objectId": ("<i8", {"long_name": "identifier of the source in its survey", "ucd": "meta.id;meta.main"}),
@@ -41,4 +45,28 @@ def variables(schema: SourceSchema) -> dict[str, Variable]:
         form["values"] = Variable.of_rows(
             "<f4", dim="value", columns=tuple(schema.values), long_name="other measurements", column_units=units
         )
+    for name in schema.nested:
+        long_name, along = f"number of observations in {name}", f"{name}_obs"
+        form[f"{name}_count"] = Variable.of_rows("<i4", long_name=long_name, sample_dimension=along)
     return form
+
+
+def observations(schema: SourceSchema, nested: Mapping[str, Ragged]) -> dict[str, Variable]:
+    """Give the observations of a tile's sources as contiguous ragged arrays (CF conventions 1.11, section 9.3.3).
+
+    Those of the first source come first, `<name>_count` of them.
+    """
+    form: dict[str, Variable] = {}
+    for name, values in schema.nested.items():
+        for key, value in values.items():
+            data = np.ascontiguousarray(nested[name].values[key])
+            attrs = {"long_name": f"{key} in {name}", **_meaning(value)}
+            form[f"{name}_{key}"] = Variable(data, (f"{name}_obs",), attrs)
+    return form
+
+
+def _meaning(value: ObservedValue) -> dict[str, Any]:
+    if not value.categories:
+        return {"units": value.unit}
+    meanings = ["unknown", *(name.replace(" ", "_") for name in value.categories)]
+    return {"flag_values": list(range(-1, len(value.categories))), "flag_meanings": " ".join(meanings)}

@@ -21,10 +21,9 @@ from skymill.tiling.content import Bucket
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group
 from skymill.tiling.reading import key_parts, read_parts
-from skymill.tiling.rows import content_digest, row_dtype
 from skymill.tiling.settings import settings_digest, tile_algorithm
 from skymill.tiling.settling import CONFLICTING_ID
-from skymill.tiling.spill import PartRecord, Piece, holders, pieces_of, read_piece
+from skymill.tiling.spill import PartRecord, Piece, holders, pieces_of
 from skymill.tiling.tile import CATALOGUE, GroupWork, TileResult, make_tile
 
 logger = logging.getLogger(__name__)
@@ -127,16 +126,15 @@ def spilled_pieces(
 
 def _spilled(group: Group, names: Sequence[str], survey: Survey, files: TilingFiles) -> dict[Bucket, Piece]:
     """Find a group's buckets among the spilled rows of some parts, and read them to the end."""
-    dtype = row_dtype(survey.schema)
     wanted, found = set(group.buckets), dict[Bucket, Piece]()
     for name in names:
         record = PartRecord.read(files.part(name).record)
-        for bucket, piece in pieces_of(record, files.rows(name), dtype):
+        for bucket, piece in pieces_of(record, name, survey.schema, files):
             if bucket in wanted and bucket not in found:
-                if content_digest(read_piece(piece, dtype)) == bucket.sha256:
+                if piece.is_whole(bucket, survey.schema):
                     found[bucket] = piece
                 else:
-                    logger.warning("%s: rows of %s changed since they were written", piece.path, group.name)
+                    logger.warning("%s: rows of %s changed since they were written", piece.rows.path, group.name)
     return found
 
 

@@ -15,7 +15,8 @@ from skymill.compute import group_lock
 from skymill.config import RunConfig, SurveyConfig
 from skymill.store import canonical_json, digest, short
 from skymill.store.durable import staged, sweep, write_bytes
-from skymill.survey import REASONS, Survey, inventory_digest
+from skymill.survey import REASONS, SourceSchema, Survey, inventory_digest
+from skymill.survey.ragged import observation_dtype
 from skymill.survey.summary import Summary
 from skymill.survey.suspicion import suspicions
 from skymill.tiling.adaptive import TileTable, add_counts, group_of
@@ -72,7 +73,8 @@ def plan(run: RunConfig, survey: Survey, output: str | Path, *, workers: int) ->
         records = [PartRecord.read(files.part(item.key).record) for item in keyed]
         _write_quarantine([files.part(item.key).rejected for item in keyed], files)
         _check_quarantined(records, run, survey.config, files)
-        tiles = _tiles(survey, run, [item.key for item in keyed], files)
+        row_bytes = survey.schema.row_bytes + observation_bytes(records, survey.schema)
+        tiles = _tiles(survey, run, [item.key for item in keyed], files, row_bytes=row_bytes)
         indexes = [files.part(item.key).index for item in keyed]
         conflicts = find_conflicts(indexes, sum(record.n_rows for record in records), run.compute, workers=workers)
         planned = make_groups(tiles, records, conflicts, group_order=run.tiling.group_order)
@@ -116,7 +118,17 @@ def _hint_at_small_groups(planned: Sequence[Group], group_order: int) -> None:
         )
 
 
-def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles) -> TileTable:
+def observation_bytes(records: Sequence[PartRecord], schema: SourceSchema) -> int:
+    """Give the bytes that the observations of a source take, on average over the survey and rounded up."""
+    n_rows = sum(record.n_rows for record in records)
+    n_bytes = sum(
+        sum(sum(record.n_observations[name]) for record in records) * observation_dtype(values).itemsize
+        for name, values in schema.nested.items()
+    )
+    return -(-n_bytes // max(n_rows, 1))
+
+
+def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFiles, *, row_bytes: int) -> TileTable:
     indexes = [files.part(key).index for key in keys]
     native = survey.native_tiles()
     if native is not None:
@@ -130,7 +142,7 @@ def _tiles(survey: Survey, run: RunConfig, keys: Sequence[str], files: TilingFil
         indexes,
         order=count_order(run.tiling),
         lowest_order=run.tiling.lowest_order,
-        max_rows=max_rows(run.tiling, survey.schema.row_bytes),
+        max_rows=max_rows(run.tiling, row_bytes),
     )
 
 

@@ -17,7 +17,7 @@ GATE = ("skymill.survey.gate", "skymill.tiling.rows")
 TILE = ("skymill.tiling.rows", "skymill.tiling.settling", "skymill.tiling.form", TILE_FILE)
 PLAN = ("skymill.tiling.crowding",)
 PART = ("skymill.tiling.content",)
-SPILL_FORMAT = 1
+SPILL_FORMAT = 2
 """Of what is kept of a part: raise it when `spill` comes to write other files."""
 NOT_OF_TILES = {"part_rows", "highest_order", "max_quarantined_share"}
 """Settings that change how tiles come about, not what they hold."""

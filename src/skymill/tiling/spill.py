@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from skymill.config import SurveyConfig
 from skymill.store.durable import staged, write_bytes
 from skymill.store.keys import canonical_json
-from skymill.survey import Gated, Rejected
+from skymill.survey import Gated, Rejected, SourceSchema
+from skymill.survey.ragged import Ragged, observation_dtype
 from skymill.survey.summary import Summary
 from skymill.tiling.adaptive import CountMap
 from skymill.tiling.content import Bucket, part_content
 from skymill.tiling.files import TilingFiles
+from skymill.tiling.rows import Rows, content_digest, row_dtype
 
 COUNTS = np.dtype([("pixel", "<i8"), ("n_rows", "<i8")])
 REJECTED = pa.schema(
@@ -41,13 +43,41 @@ BUCKETS = pa.schema([("sha256", pa.string()), ("part", pa.string())])
 """Columns of the table of buckets; `part` is the name that the part's files share."""
 
 
-class Piece(NamedTuple):
-    """Where a bucket's rows lie: a stretch of a file of sorted rows."""
+class Stretch(NamedTuple):
+    """Some records of a file."""
 
     path: str
     offset: int
-    """Bytes before the first row."""
-    n_rows: int
+    """Bytes before the first."""
+    n_records: int
+
+    def read(self, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+        """Map the records into memory; pages are read when they are used."""
+        if not self.n_records:
+            return np.empty(0, dtype)  # nothing cannot be mapped
+        return np.memmap(self.path, dtype, "r", self.offset, self.n_records)
+
+
+class Piece(NamedTuple):
+    """Where a bucket lies: a stretch of the part's sorted rows and, for each nested column, one of observations."""
+
+    rows: Stretch
+    nested: tuple[Stretch, ...] = ()
+
+    def is_whole(self, bucket: Bucket, schema: SourceSchema) -> bool:
+        """Tell whether what lies there is what was written."""
+        rows = self.rows.read(row_dtype(schema))
+        return content_digest(rows) == bucket.sha256 and all(
+            np.array_equal(column.digests(), rows[f"{name}_digest"])
+            for name, column in self.observations(rows, schema).items()
+        )
+
+    def observations(self, rows: Rows, schema: SourceSchema) -> dict[str, Ragged]:
+        """Map the observations of the piece's rows into memory."""
+        return {
+            name: Ragged(rows[f"{name}_count"].astype(np.int64), stretch.read(observation_dtype(values)))
+            for (name, values), stretch in zip(schema.nested.items(), self.nested, strict=True)
+        }
 
 
 @dataclass(frozen=True)
@@ -62,6 +92,8 @@ class PartRecord:
     buckets: tuple[Bucket, ...]
     summary: Summary
     """What its rows look like."""
+    n_observations: Mapping[str, list[int]]
+    """In each bucket, by name of the nested column."""
 
     def write(self, path: Path) -> None:
         """Write the record; it is whole or absent."""
@@ -114,6 +146,8 @@ def spill_part(
         raise ValueError(f"{name}: expected {n_rows} rows, found {content.n_in}: the reader lost or doubled some")
     paths = files.part(key)
     _save(files.rows(key), content.rows, files)
+    for nested, column in content.nested.items():
+        _save(files.observations(key, nested), column.values, files)
     if paths.record.is_file():  # only the rows were gone
         return PartRecord.read(paths.record)
     _save(paths.index, content.index, files)
@@ -121,7 +155,13 @@ def spill_part(
     _write_rejected(paths.rejected, content.rejected, files)
     refused = {kind: content.refused(kind) for kind in ("quarantined", "excluded")}
     record = PartRecord(
-        name, content.n_in, len(content.rows), **refused, buckets=content.buckets, summary=content.summary
+        name,
+        content.n_in,
+        len(content.rows),
+        **refused,
+        buckets=content.buckets,
+        summary=content.summary,
+        n_observations=content.n_observations,
     )
     record.write(paths.record)
     return record
@@ -151,18 +191,25 @@ def read_counts(path: Path) -> CountMap:
     return CountMap(counts["pixel"].copy(), counts["n_rows"].copy())
 
 
-def pieces_of(record: PartRecord, path: Path, dtype: np.dtype[np.void]) -> Iterator[tuple[Bucket, Piece]]:
-    """Say where in a part's file of rows each bucket lies; nothing where the file is absent or cut off."""
-    offset = _header_size(record.n_rows, dtype)
-    if path.is_file() and path.stat().st_size == offset + record.n_rows * dtype.itemsize:
-        for bucket in record.buckets:
-            yield bucket, Piece(str(path), offset, bucket.n_rows)
-            offset += bucket.n_rows * dtype.itemsize
+def pieces_of(record: PartRecord, key: str, schema: SourceSchema, files: TilingFiles) -> Iterator[tuple[Bucket, Piece]]:
+    """Say where in a part's files each bucket lies; nothing where one is absent or cut off."""
+    per_bucket = [bucket.n_rows for bucket in record.buckets]
+    rows = _stretches(files.rows(key), row_dtype(schema), per_bucket)
+    nested = [
+        _stretches(files.observations(key, name), observation_dtype(values), record.n_observations[name])
+        for name, values in schema.nested.items()
+    ]
+    for bucket, *stretches in zip(record.buckets, rows, *nested):
+        yield bucket, Piece(stretches[0], tuple(stretches[1:]))
 
 
-def read_piece(piece: Piece, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Map a bucket's rows into memory; pages are read when they are used."""
-    return np.memmap(piece.path, dtype, "r", piece.offset, piece.n_rows)
+def _stretches(path: Path, dtype: np.dtype[np.void], n_records: Sequence[int]) -> list[Stretch]:
+    """Cut a file into stretches of so many records; none where it is absent or of another size."""
+    offset = _header_size(sum(n_records), dtype)
+    if not path.is_file() or path.stat().st_size != offset + sum(n_records) * dtype.itemsize:
+        return []
+    starts = np.cumsum([0, *n_records[:-1]]) * dtype.itemsize + offset
+    return [Stretch(str(path), start, n) for start, n in zip(starts.tolist(), n_records)]
 
 
 def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
@@ -170,10 +217,10 @@ def _save(path: Path, array: NDArray[np.void], files: TilingFiles) -> None:
         np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _header_size(n_rows: int, dtype: np.dtype[np.void]) -> int:
-    """Bytes that stand before the rows in the file of so many."""
+def _header_size(n_records: int, dtype: np.dtype[np.void]) -> int:
+    """Bytes that stand before the records in the file of so many."""
     header = io.BytesIO()
-    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_rows,)}
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": (n_records,)}
     np.lib.format.write_array_header_1_0(header, description)
     return header.tell()
 

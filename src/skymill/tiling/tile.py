@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from skymill.sky import Tile
 from skymill.sky.healpix import tile_range
-from skymill.store import Pool, TileEntry, TileFile, TileWriter, digest, receipt
+from skymill.store import Pool, TileEntry, TileFile, TileWriter, Variable, digest, receipt
 from skymill.survey import SourceSchema
-from skymill.tiling.form import variables
-from skymill.tiling.rows import Rows, content_digest, row_dtype, sort_rows
+from skymill.survey.ragged import Ragged, join, observation_dtype
+from skymill.tiling.form import observations, variables
+from skymill.tiling.rows import Rows, content_digest, row_dtype, row_order
 from skymill.tiling.settling import SettledRows, settle_rows
-from skymill.tiling.spill import Piece, read_piece
+from skymill.tiling.spill import Piece
 
 CATALOGUE = "sources"
 
@@ -59,7 +60,7 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
         If the spill does not hold the rows that the plan counted.
     """
     schema = work.schema
-    rows = sort_rows(gather(work.pieces, tile, schema))
+    rows, nested = gather(work.pieces, tile, schema)
     if len(rows) != n_rows:
         raise ValueError(f"{tile}: expected {n_rows} rows in the spill, found {len(rows)}; run `tiling_plan` again")
     settled = settle_rows(rows, work.conflicts)
@@ -69,6 +70,7 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
         "bands": list(schema.bands),
         "photometry": list(schema.photometry),
         "values": [list(item) for item in schema.values.items()],
+        "nested": {name: [[key, *value] for key, value in of.items()] for name, of in schema.nested.items()},
         "algorithm": work.algorithm,
     }
     key = digest(ingredients)
@@ -77,27 +79,44 @@ def make_tile(tile: Tile, n_rows: int, work: GroupWork) -> TileResult:
     entry = pool.entry(tile, key)
     if entry is None:
         made = receipt(tile, key, ingredients, accounting, catalogue=CATALOGUE)
-        file = _write(pool.path(tile, key), settled, schema, pool.staging, made)
+        form = variables(schema) | observations(schema, {name: column[settled.kept] for name, column in nested.items()})
+        file = _write(pool.path(tile, key), settled, form, pool.staging, made)
         entry = TileEntry(*tile, key, file.sha256, file.n_bytes, accounting.n_rows, accounting)
     return TileResult(entry, settled.quarantined)
 
 
-def gather(pieces: Iterable[Piece], tile: Tile, schema: SourceSchema) -> Rows:
-    """Take a tile's rows out of stretches of sorted rows, reading only the pages that hold them."""
+def gather(pieces: Iterable[Piece], tile: Tile, schema: SourceSchema) -> tuple[Rows, dict[str, Ragged]]:
+    """Take a tile's rows out of stretches of sorted rows, reading only the pages that hold them.
+
+    Returns
+    -------
+    rows : structured ndarray, (n,)
+        In their one order.
+    nested : dict of Ragged
+        Their observations, by name of the nested column.
+    """
     dtype = row_dtype(schema)
-    slices = [np.empty(0, dtype)]
+    slices, columns = [np.empty(0, dtype)], [dict[str, Ragged]()]
     for piece in pieces:
-        rows = read_piece(piece, dtype)
-        start, stop = (bisect_left(rows["_healpix_29"], edge) for edge in tile_range(tile))
-        slices.append(rows[start:stop])
-    return np.concatenate(slices)
+        rows = piece.rows.read(dtype)
+        some = slice(*(bisect_left(rows["_healpix_29"], edge) for edge in tile_range(tile)))
+        slices.append(rows[some])
+        columns.append({name: column[some] for name, column in piece.observations(rows, schema).items()})
+    rows = np.concatenate(slices)
+    order = row_order(rows)
+    nested = {
+        name: join([part[name] for part in columns[1:]], observation_dtype(values))[order]
+        for name, values in schema.nested.items()
+    }
+    return np.take(rows, order), nested
 
 
-def _write(path: Path, settled: SettledRows, schema: SourceSchema, staging: Path, made: Mapping[str, Any]) -> TileFile:
+def _write(
+    path: Path, settled: SettledRows, form: Mapping[str, Variable], staging: Path, made: Mapping[str, Any]
+) -> TileFile:
     """Write the kept rows, a chunk at a time."""
-    form = variables(schema)
     n_rows = int(settled.kept.sum())
     with TileWriter(path, form, n_rows, chunk_rows=settled.chunk_rows, staging=staging) as writer:
-        for block in settled.blocks(form):
+        for block in settled.blocks(name for name, variable in form.items() if variable.is_rows):
             writer.append(block)
         return writer.commit(attrs={"catalogue": CATALOGUE}, receipt=made)

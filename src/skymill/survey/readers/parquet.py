@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.survey.columns import Columns, ColumnType, Role, TypeKind
+from skymill.survey.columns import ColumnType, RawColumns, Role, TypeKind, list_type
 from skymill.survey.errors import TableError
+from skymill.survey.ragged import Ragged
+from skymill.survey.readers import nested
 from skymill.survey.readers.base import Shape, stored_column
 
 SUFFIXES = (".parquet", ".parq", ".pq")
@@ -37,7 +39,7 @@ def shape(path: Path) -> Shape:
         return Shape(columns, _cuts(file), units={name: unit for name, unit in declared.items() if unit})
 
 
-def read(path: Path, columns: Mapping[str, Role], start: int, stop: int, block_rows: int) -> Iterator[Columns]:
+def read(path: Path, columns: Mapping[str, Role], start: int, stop: int, block_rows: int) -> Iterator[RawColumns]:
     """Read a range of rows, which begins at a row group, block by block.
 
     Raises
@@ -48,10 +50,11 @@ def read(path: Path, columns: Mapping[str, Role], start: int, stop: int, block_r
     with _open(path) as file:
         cuts = _cuts(file)
         groups = [index for index, first in enumerate(cuts[:-1]) if start <= first < stop]
-        stored = {name: stored_column(name, file.schema_arrow.names) for name in columns}
+        known = file.schema_arrow.names
+        stored = {name: nested.stored_field(name, known) or stored_column(name, known) for name in columns}
         wanted = list(dict.fromkeys(name for name, _ in stored.values()))
         for batch in file.iter_batches(block_rows, row_groups=groups, columns=wanted, use_threads=False):
-            yield {name: to_numpy(_element(batch.column(column), index)) for name, (column, index) in stored.items()}
+            yield {name: _column(batch.column(column), within) for name, (column, within) in stored.items()}
 
 
 @contextmanager
@@ -76,16 +79,27 @@ def _cuts(file: pq.ParquetFile) -> list[int]:
 
 
 def _types(name: str, kind: pa.DataType) -> dict[str, ColumnType]:
-    """The type of a column and of its elements where it holds vectors of one length."""
-    types = {name: ColumnType(_kind(kind), str(kind))}
+    """The type of a column, of its elements where it holds vectors of one length, and of the fields that it nests."""
+    types = {name: _type(kind)}
     if pa.types.is_fixed_size_list(kind):
-        element = ColumnType(_kind(kind.value_type), str(kind.value_type))
-        types |= {f"{name}[{index}]": element for index in range(kind.list_size)}
-    return types
+        types |= {f"{name}[{index}]": _type(kind.value_type) for index in range(kind.list_size)}
+    return types | {field: _type(inner) for field, inner in nested.field_types(name, kind)}
 
 
-def _element(column: pa.Array, index: int | None) -> pa.Array:
-    return column if index is None else pc.list_element(column, index)
+def _type(kind: pa.DataType) -> ColumnType:
+    return list_type(_type(kind.value_type)) if nested.is_list(kind) else ColumnType(_kind(kind), str(kind))
+
+
+def _column(column: pa.Array, within: int | str | None) -> NDArray[np.generic] | Ragged:
+    """Give a column, an element of each of its vectors, or a field of what it nests."""
+    if isinstance(within, int):
+        return to_numpy(pc.list_element(column, within))
+    if within is not None and pa.types.is_struct(column.type):
+        column, within = pc.struct_field(column, within), None
+    if not nested.is_list(column.type):
+        return to_numpy(column)
+    lists = nested.lists_of(column, within)
+    return Ragged(lists.counts, to_numpy(lists.values))
 
 
 def _kind(kind: pa.DataType) -> TypeKind:

@@ -9,7 +9,7 @@ from typing import Any
 
 from skymill.config.survey import TableFormat
 from skymill.survey.blocks import BLOCK_ROWS
-from skymill.survey.columns import Columns, Role
+from skymill.survey.columns import RawColumns, Role
 from skymill.survey.errors import TableError
 from skymill.survey.readers.base import Shape, TableFile
 from skymill.survey.readers.listing import found, walk
@@ -69,7 +69,7 @@ def shape(file: TableFile, table_format: TableFormat) -> Shape:
 
 def read(
     file: TableFile, table_format: TableFormat, columns: Mapping[str, Role], start: int, stop: int
-) -> Iterator[Columns]:
+) -> Iterator[RawColumns]:
     """Read some columns of a range in blocks of at most `BLOCK_ROWS` rows; none for an empty range.
 
     Parameters
@@ -79,7 +79,7 @@ def read(
     start, stop : int
         A range between two of the file's `Shape.cuts`.
     """
-    blocks: Iterator[Columns] = _reader(table_format).read(Path(file.path), columns, start, stop, BLOCK_ROWS)
+    blocks: Iterator[RawColumns] = _reader(table_format).read(Path(file.path), columns, start, stop, BLOCK_ROWS)
     return blocks
 
 
