@@ -70,13 +70,7 @@ def gate(
     TableError
         If mapped columns are missing, of a wrong type, or of different lengths.
     """
-    where = part or f"survey '{config.name}'"
-    roles = source_roles(config)
-    check_columns({name: column_type(values) for name, values in raw.items()}, roles, where=where)
-    lengths = {name: len(raw[name]) for name, _ in roles}
-    if len(set(lengths.values())) > 1:
-        raise TableError(f"{where}: expected columns of one length, found {lengths}")
-    mapped = {name: raw[name] for name, _ in roles}
+    mapped = _mapped(raw, config, where=part or f"survey '{config.name}'")
     columns, observed = plain(mapped), lists(mapped)
     identifier, ra, dec = positions_of(config)
     ids, id_missing, id_out = object_ids(columns, identifier)
@@ -113,6 +107,17 @@ def gate(
     kind = np.array([flags.REASONS[name].kind for name in reason[rows]], dtype="U11")
     rejected = Rejected(part, rows + first_row, ids[rows], place.found_ra[rows], place.dec[rows], reason[rows], kind)
     return Gated(block, rejected)
+
+
+def _mapped(raw: RawColumns, config: SurveyConfig, *, where: str) -> RawColumns:
+    """Choose the columns that the map names, and hold them against it."""
+    roles = source_roles(config)
+    check_columns({name: column_type(values) for name, values in raw.items()}, roles, where=where)
+    mapped = {name: raw[name] for name, _ in roles}
+    lengths = {name: len(values) for name, values in mapped.items()}
+    if len(set(lengths.values())) > 1:
+        raise TableError(f"{where}: expected columns of one length, found {lengths}")
+    return mapped
 
 
 def _primary_failures(columns: Columns, config: SurveyConfig) -> dict[str, NDArray[np.bool_]]:
