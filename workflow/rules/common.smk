@@ -95,6 +95,13 @@ def training_manifests(wildcards):
     return [f"{CHAIN.output}/training/set.json", *fits]
 
 
+def shifts(wildcards):
+    return [
+        f"{CHAIN.output}/training/shift/{model}/shift.json"
+        for model in CHAIN.trained_models
+    ]
+
+
 def export_settings(wildcards):
     return CHAIN.export_settings(wildcards.model)
 

@@ -9,7 +9,6 @@ from skymill.sky import unit_vectors
 from skymill.training.leaks import LeakageError
 
 
-
 def check_splits(
     object_id: NDArray[np.int64],
     ra: NDArray[np.float64],

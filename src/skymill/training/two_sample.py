@@ -90,7 +90,7 @@ def _dealt(share: NDArray[np.float64], block: NDArray[np.int64], draw: np.random
 
 
 def halves(in_second: NDArray[np.bool_], block: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Cut the blocks (numbers from 0) in two halves, 0 and 1 for each row: each has blocks of one sample and of both."""
+    """Cut the blocks (numbers from 0) in two halves, 0 and 1 of each row, alike in blocks of one sample and of both."""
     kinds = np.zeros(block.max() + 1, dtype=int)
     kinds[block[in_second]] = 1
     kinds[block[~in_second]] += 2

@@ -33,6 +33,7 @@ STAGES = {
     "export_onnx": "export",
     "inference_run": "inference",
     "release_seal": "release",
+    "training_shift": "training",
     "report_page": "report",
 }
 """The stage of each rule, in the order of the chain."""
@@ -115,7 +116,7 @@ class Workflow:
         made = [*self._tiling(), *self._features(), *self._training()]
         for model in self.chain.models:
             made += [self._export(model), *self._inference(model)]
-        return {job.name: job for job in [*made, *self._seals(), self._report()]}
+        return {job.name: job for job in [*made, *self._seals(), *self._shifts(), self._report()]}
 
     def find(self, output: str | Path) -> Job | None:
         """Give the job that makes a file."""
@@ -265,6 +266,24 @@ class Workflow:
                 after=("tiling_plan", *export, *self._names("sources"), *self._names(catalogue)),
             )
 
+    def _shifts(self) -> Iterator[Job]:
+        root, made = self.root, self.training_set
+        for model in self.chain.trained_models:
+            seals = [f"{root}/catalogues/{catalogue}/{SEAL}" for catalogue in ("features", model)]
+            learned = (self._fit_manifest(model, made["sha256"]), f"{root}/training/{made['file']}") if made else ()
+            yield Job(
+                "training_shift",
+                model,
+                output=f"{root}/training/shift/{model}/shift.json",
+                beside=(f"{root}/training/shift/{model}/card.md",),
+                inputs=(*learned, *seals),
+                after=(
+                    *("tiling_plan", "training_set", f"training_fit {model}"),
+                    *("release_seal features", f"release_seal {model}"),
+                ),
+                ingredients=self._shared("training_shift"),
+            )
+
     def _report(self) -> Job:
         root, catalogues, models = self.root, self.chain.catalogues, self.chain.models
         trained = self.chain.trained_models
@@ -279,10 +298,12 @@ class Workflow:
             inputs=(
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),
+                *(f"{root}/training/shift/{model}/shift.json" for model in trained),
             ),
             after=(
                 *(f"release_seal {name}" for name in catalogues),
                 *(f"export_onnx {model}" for model in models),
+                *(f"training_shift {model}" for model in trained),
             ),
             ingredients=self._shared("report_page"),
         )
