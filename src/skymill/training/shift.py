@@ -58,7 +58,7 @@ def measure_shift(
     Raises
     ------
     TrainingSetError
-        If the survey lacks a feature of the model, or no source of it can be scored.
+        If no source of the survey can be scored.
     StoreError
         If the catalogues do not belong together.
     """

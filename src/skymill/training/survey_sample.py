@@ -55,7 +55,7 @@ def draw_survey(
     """Draw sources of a survey at random, each with the same chance.
 
     Rows at even steps through the survey, in the order of the sky, name the chunks to read; each names as many sources
-    of its chunk, those of the lowest hash of `objectId`. Nothing depends on who made the tiles, in which order, or with
+    of its chunk, those of the lowest hash of `objectId`. What a survey does not have is not measured. Nothing depends on who made the tiles, in which order, or with
     how many workers.
 
     Parameters
@@ -76,7 +76,7 @@ def draw_survey(
     Raises
     ------
     TrainingSetError
-        If the survey lacks a feature, or nothing of it can be scored.
+        If no source is in both catalogues, or none of them can be scored.
     StoreError
         If the tiles of the two catalogues do not hold the same sources.
     """
