@@ -62,7 +62,8 @@ def make(root: Path, n: int, *, order: int = 1, chunk_rows: int = 512, lost: int
 
 
 def draw(catalogues: tuple[Catalogue, Catalogue], **bounds: int) -> Any:
-    return draw_survey(*catalogues, FEATURES, magnitude="r_asinh_mag", flag="outside_training", **bounds)
+    features, scored = catalogues
+    return draw_survey(features, FEATURES, magnitude="r_asinh_mag", scored=scored, flag="outside_training", **bounds)
 
 
 def test_a_small_survey_is_taken_whole_in_the_order_of_the_sky(tmp_path: Path):
@@ -117,12 +118,19 @@ def test_tiles_that_the_model_lacks_are_left_out(tmp_path: Path):
 def test_catalogues_of_other_sources_are_refused(tmp_path: Path):
     features, _ = make(tmp_path, 2000, order=0)
     _, forest = make(tmp_path / "other", 2100, order=0)
-    with pytest.raises(StoreError, match="expected the sources of"):
+    with pytest.raises(StoreError, match="expected the sources of the same tile"):
         draw((features, forest))
 
 
 def test_a_survey_of_which_nothing_is_measured_is_refused(tmp_path: Path):
-    made = make(tmp_path, 500)
+    features, _ = make(tmp_path, 500)
     unknown = [{"name": "x_asinh_mag", "group": "photometric", "indicator": False}]
-    with pytest.raises(TrainingSetError, match="nothing is measured of any source"):
-        draw_survey(*made, unknown, magnitude="r_asinh_mag", flag="outside_training")
+    with pytest.raises(TrainingSetError, match="nothing is measured that the model could judge a source by"):
+        draw_survey(features, unknown, magnitude="r_asinh_mag")
+
+
+def test_without_a_model_the_same_sources_are_drawn(tmp_path: Path):
+    features, forest = make(tmp_path, 2000)
+    alone = draw_survey(features, FEATURES, magnitude="r_asinh_mag", most_rows=500)
+    assert np.array_equal(alone.object_id, draw((features, forest), most_rows=500).object_id)
+    assert not alone.outside.any()

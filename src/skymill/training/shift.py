@@ -69,9 +69,9 @@ def measure_shift(
     scored = open_catalogue(catalogues / manifest["name"])
     survey = draw_survey(
         open_catalogue(catalogues / "features"),
-        scored,
         data.features,
         magnitude=magnitude_feature(bands),
+        scored=scored,
         flag=FLAG,
     )
     train, _ = data.rows("train")

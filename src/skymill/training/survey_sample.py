@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from skymill.training.split import splitmix64
 MOST_ROWS = 100_000
 MOST_CHUNKS = 1_000
 """Chunks read at most, however large the survey: some 13 GB of features at 50 of them."""
-IDENTITY = ("objectId", "_healpix_29")
 FEATURES = "features"
 FLAGS = "flags"
 
@@ -34,7 +33,7 @@ class SurveySample:
     magnitude: NDArray[np.float32]
     """NaN where the survey has none."""
     outside: NDArray[np.bool_]
-    """The model's flag `outside_training`."""
+    """The model's flag asked for; false where no model was."""
     n_drawn: int
     """Sources drawn, with those that the model could not be asked about."""
 
@@ -44,32 +43,32 @@ class SurveySample:
 
 def draw_survey(
     catalogue: Catalogue,
-    scored: Catalogue,
-    features: Sequence[dict[str, Any]],
+    features: Sequence[Mapping[str, Any]],
     *,
     magnitude: str,
-    flag: str,
+    scored: Catalogue | None = None,
+    flag: str = "",
     most_rows: int = MOST_ROWS,
     most_chunks: int = MOST_CHUNKS,
 ) -> SurveySample:
     """Draw sources of a survey at random, each with the same chance.
 
     Rows at even steps through the survey, in the order of the sky, name the chunks to read; each names as many sources
-    of its chunk, those of the lowest hash of `objectId`. What a survey does not have is not measured. Nothing depends on who made the tiles, in which order, or with
-    how many workers.
+    of its chunk, those of the lowest hash of `objectId`. What a survey does not have is not measured. Nothing depends
+    on who made the tiles, in which order, or with how many workers.
 
     Parameters
     ----------
     catalogue : Catalogue
         Of the features.
-    scored : Catalogue
-        Of the model; what it holds of the same tiles. Tiles that it lacks are left out.
-    features : sequence of dict
+    features : sequence of mappings
         `name`, `group`, `indicator` of the model's inputs.
     magnitude : str
         The feature to bin by.
+    scored : Catalogue, optional
+        Of the model; tiles that it lacks are left out.
     flag : str
-        Name of the flag to read.
+        Name of the flag to read of it.
     most_rows, most_chunks : int
         Bounds of what is drawn and of what is read.
 
@@ -80,26 +79,20 @@ def draw_survey(
     StoreError
         If the tiles of the two catalogues do not hold the same sources.
     """
-    names = [feature["name"] for feature in features]
-    drawn = [
-        _rows(catalogue.reader(*tile), scored.reader(*tile), row, quota, [*names, magnitude], flag)
-        for tile, row, quota in _places(catalogue, scored, most_rows, most_chunks)
-    ]
+    names = [*(feature["name"] for feature in features), magnitude]
+    drawn = []
+    for tile, row, quota in _places(catalogue, scored or catalogue, most_rows, most_chunks):
+        part = _rows(catalogue.reader(*tile), row, quota, names)
+        raised = np.zeros(len(part.kept), bool) if scored is None else _raised(scored.reader(*tile), row, part, flag)
+        drawn.append((*part[1:], raised))
     if not drawn:
-        raise TrainingSetError(f"{catalogue.location}: no source of it is in {scored.location}; run snakemake again")
-    columns = {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
-    matrix = np.where(np.isfinite(columns[FEATURES]), columns[FEATURES], np.float32(np.nan))
-    kept = np.isfinite(matrix[:, deciding(features)]).any(axis=1)
+        raise TrainingSetError(f"{catalogue.location}: no source of it can be drawn; run snakemake again")
+    object_id, healpix29, values, outside = (np.concatenate(column) for column in zip(*drawn))
+    kept = np.isfinite(values[:, deciding(features)]).any(axis=1)
     if not kept.any():
-        raise TrainingSetError(f"{scored.location}: nothing is measured of any source that the model could judge by")
-    return SurveySample(
-        object_id=columns["objectId"][kept],
-        healpix29=columns["_healpix_29"][kept],
-        features=matrix[kept, :-1],
-        magnitude=matrix[kept, -1],
-        outside=columns[FLAGS][kept],
-        n_drawn=len(kept),
-    )
+        raise TrainingSetError(f"{catalogue.location}: nothing is measured that the model could judge a source by")
+    values = values[kept]
+    return SurveySample(object_id[kept], healpix29[kept], values[:, :-1], values[:, -1], outside[kept], len(kept))
 
 
 def _places(
@@ -112,7 +105,7 @@ def _places(
     n_rows = np.array([n if tile in there else 0 for tile, n in zip(tiles, table["n_rows"].tolist())], np.int64)
     ends = np.cumsum(n_rows)
     total = int(ends[-1]) if len(ends) else 0
-    steps = min(most_chunks, total)
+    steps = min(most_chunks, most_rows, total)
     rows = ((np.arange(steps) + 0.5) * total / max(steps, 1)).astype(np.int64)
     tile_of = np.searchsorted(ends, rows, side="right")
     for number in np.unique(tile_of):
@@ -123,21 +116,34 @@ def _places(
             yield tiles[number], chunk * chunk_rows, n * (most_rows // steps)
 
 
-def _rows(
-    source: TileReader, scored: TileReader, start: int, quota: int, names: Sequence[str], flag: str
-) -> dict[str, NDArray[Any]]:
-    """Read a chunk and keep the sources of the lowest hash; a name that no column has is NaN."""
-    stop = start + source.chunk_rows
-    rows, answer = source.rows(start, stop, [*IDENTITY, FEATURES]), scored.rows(start, stop, ["objectId", FLAGS])
-    if not np.array_equal(rows["objectId"], answer["objectId"]):
-        raise StoreError(f"{scored.location}: expected the sources of {source.location}; run snakemake again")
+class _Part(NamedTuple):
+    """What was drawn of a chunk."""
+
+    kept: NDArray[np.intp]
+    """Rows of the chunk."""
+    object_id: NDArray[np.int64]
+    healpix29: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+def _rows(source: TileReader, start: int, quota: int, names: Sequence[str]) -> _Part:
+    """Read a chunk and keep the sources of the lowest hash; what no column has, or is infinite, is NaN."""
+    rows = source.rows(start, start + source.chunk_rows, ["objectId", "_healpix_29", FEATURES])
     kept = np.sort(np.argsort(splitmix64(rows["objectId"].view(np.uint64)), kind="stable")[:quota])
-    present = list(source.arrays[FEATURES].attrs["columns"])
-    matrix = np.full((len(kept), len(names)), np.nan, np.float32)
+    present = list(source.arrays[FEATURES].attrs["columns"])  # type: ignore[arg-type]
+    values = np.full((len(kept), len(names)), np.nan, np.float32)
     for place, name in enumerate(names):
         if name in present:
-            matrix[:, place] = rows[FEATURES][kept, present.index(name)]
-    flags = scored.arrays[FLAGS].attrs
-    mask = dict(zip(str(flags["flag_meanings"]).split(), flags["flag_masks"], strict=True))[flag]
-    raised = answer[FLAGS][kept] & mask != 0
-    return {**{name: rows[name][kept] for name in IDENTITY}, FEATURES: matrix, FLAGS: raised}
+            values[:, place] = rows[FEATURES][kept, present.index(name)]
+    values[~np.isfinite(values)] = np.nan
+    return _Part(kept, rows["objectId"][kept], rows["_healpix_29"][kept], values)
+
+
+def _raised(scored: TileReader, start: int, part: _Part, flag: str) -> NDArray[np.bool_]:
+    """Tell which of the sources drawn have a flag of the model's."""
+    answer = scored.rows(start, start + scored.chunk_rows, ["objectId", FLAGS])
+    if not np.array_equal(answer["objectId"][part.kept], part.object_id):
+        raise StoreError(f"{scored.location}: expected the sources of the same tile of the features; run snakemake")
+    attrs: Mapping[str, Any] = scored.arrays[FLAGS].attrs
+    mask = dict(zip(attrs["flag_meanings"].split(), attrs["flag_masks"], strict=True))[flag]
+    return np.asarray(answer[FLAGS][part.kept] & mask != 0)
