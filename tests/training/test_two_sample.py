@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from skymill.sky import at_order, order29
-from skymill.training.two_sample import _dealt, halves, tell_apart
+from skymill.training.two_sample import _dealt, folds, tell_apart
 
 
 def blocks_of_sky(n: int = 4000) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +79,7 @@ def test_chance_keeps_the_share_of_each_block_dealt_out():
 def test_both_halves_hold_blocks_of_every_kind():
     block = np.repeat(np.arange(12), 2)
     in_second = np.array([kind for number in range(12) for kind in ((0, 1), (1, 1), (0, 0))[number // 4]], bool)
-    half = halves(in_second, block)
+    half = folds(in_second, block, 2)
     for kind in range(3):
         assert sorted(half[8 * kind : 8 * kind + 8]) == [0, 0, 0, 0, 1, 1, 1, 1]
     assert (half[::2] == half[1::2]).all()

@@ -31,6 +31,8 @@ rule training_fit:
     input:
         set=training_set_file,
         members=member_manifests,
+        # Only of a model that weighs its rows by the survey: new sky then trains it again.
+        survey=survey_to_weigh_by,
     output:
         manifest="<results>/training/{model}/{fit}/manifest.json",
     log:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skymill.training.fitting import Fit, fit, load_fit
     from skymill.training.shift import measure_shift
     from skymill.training.training_set import make_set
+    from skymill.training.weighting import weigh_rows
 
 __all__ = [
     "Fit",
@@ -23,6 +24,7 @@ __all__ = [
     "measure_shift",
     "set_settings_digest",
     "shift_settings_digest",
+    "weigh_rows",
 ]
 LATE = {
     "Fit": "fitting",
@@ -30,6 +32,7 @@ LATE = {
     "load_fit": "fitting",
     "make_set": "training_set",
     "measure_shift": "shift",
+    "weigh_rows": "weighting",
 }
 
 

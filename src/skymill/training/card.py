@@ -40,7 +40,17 @@ def make_card(
         "unscorable": manifest["unscorable"],
         "metrics": {
             key: metrics[key]
-            for key in ("n", "blocks", "resamples", "confidence", "overall", "by_magnitude", "confusion", "conformal")
+            for key in (
+                "n",
+                "blocks",
+                "resamples",
+                "confidence",
+                "overall",
+                "by_magnitude",
+                "confusion",
+                "conformal",
+                "importance_weighting",
+            )
             if key in metrics
         },
         "limits": list(LIMITS),

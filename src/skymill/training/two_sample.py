@@ -89,15 +89,15 @@ def _dealt(share: NDArray[np.float64], block: NDArray[np.int64], draw: np.random
     return np.asarray(rank + draw.random(len(counts))[block] < (share * counts)[block])
 
 
-def halves(in_second: NDArray[np.bool_], block: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Cut the blocks (numbers from 0) in two halves, 0 and 1 of each row, alike in blocks of one sample and of both."""
+def folds(in_second: NDArray[np.bool_], block: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Cut the blocks (numbers from 0) in folds, 0 to n - 1 for each row, alike in blocks of one sample and of both."""
     kinds = np.zeros(block.max() + 1, dtype=int)
     kinds[block[in_second]] = 1
     kinds[block[~in_second]] += 2
-    half = np.zeros(len(kinds), dtype=int)
+    fold = np.zeros(len(kinds), dtype=int)
     for kind in np.unique(kinds):
-        half[np.flatnonzero(kinds == kind)[::2]] = 1
-    return half[block]
+        fold[kinds == kind] = np.arange(np.count_nonzero(kinds == kind)) % n
+    return fold[block]
 
 
 def _auc(features: Floats, in_second: NDArray[np.bool_], block: NDArray[np.int64]) -> float:
@@ -106,7 +106,7 @@ def _auc(features: Floats, in_second: NDArray[np.bool_], block: NDArray[np.int64
     from sklearn.metrics import roc_auc_score
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    half, values = halves(in_second, block), []
+    half, values = folds(in_second, block, 2), []
     for judge in (0, 1):
         learn, judged = half != judge, half == judge
         if len(np.unique(in_second[learn])) < 2 or len(np.unique(in_second[judged])) < 2:

@@ -113,10 +113,10 @@ class Workflow:
     @cached_property
     def jobs(self) -> dict[str, Job]:
         """Every job by name, each after those it waits for."""
-        made = [*self._tiling(), *self._features(), *self._training()]
+        made = [*self._tiling(), *self._features(), *self._seals(RESERVED), *self._training()]
         for model in self.chain.models:
             made += [self._export(model), *self._inference(model)]
-        return {job.name: job for job in [*made, *self._seals(), *self._shifts(), self._report()]}
+        return {job.name: job for job in [*made, *self._seals(self.chain.models), *self._shifts(), self._report()]}
 
     def find(self, output: str | Path) -> Job | None:
         """Give the job that makes a file."""
@@ -199,7 +199,9 @@ class Workflow:
         for model in self.chain.trained_models:
             members = self.chain.members(model)
             fits = tuple(f"training_fit {member}" for member in members)
-            waiting = Job("training_fit", model, after=("tiling_plan", "training_set", *fits))
+            weighs = self.chain.models[model].importance_weighting
+            seals = ("release_seal features",) if weighs else ()
+            waiting = Job("training_fit", model, after=("tiling_plan", "training_set", *fits, *seals))
             yield (
                 waiting
                 if made is None
@@ -210,6 +212,7 @@ class Workflow:
                     inputs=(
                         f"{root}/{made['file']}",
                         *(self._fit_manifest(member, made["sha256"]) for member in members),
+                        *([f"{self.root}/catalogues/features/{SEAL}"] if weighs else []),
                     ),
                     after=waiting.after,
                     ingredients=training_fit(self.chain, model, made["sha256"]),
@@ -250,9 +253,9 @@ class Workflow:
                 )
             )
 
-    def _seals(self) -> Iterator[Job]:
+    def _seals(self, catalogues: Iterable[str]) -> Iterator[Job]:
         root = self.root
-        for catalogue in self.chain.catalogues:
+        for catalogue in catalogues:
             model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.models else []
             features = self.manifests("features") if model else []
             plan = f"{root}/tiling/plan-{self.chain.plan_name}.json"
