@@ -31,6 +31,7 @@ rule all:
         export_manifests,
         inference_manifests,
         seals,
+        shifts,
         rules.report_page.output,
 
 

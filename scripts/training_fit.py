@@ -10,14 +10,22 @@ def main(snakemake):
     """Write the fitted model, its metrics and its card."""
     chain = start_job(snakemake)
     name = snakemake.wildcards.model
+    model, seed, learned = chain.models[name], chain.run.seed, snakemake.input.set
     manifests = zip(chain.members(name), files_of(snakemake.input.members), strict=True)
+    importance = None
+    if model.importance_weighting:
+        catalogue = Path(chain.output) / "catalogues" / "features"
+        importance = training.weigh_rows(
+            learned, model, catalogue=catalogue, bands=chain.survey.config.bands, seed=seed
+        )
     training.fit(
-        snakemake.input.set,
-        chain.models[name],
-        seed=chain.run.seed,
+        learned,
+        model,
+        seed=seed,
         output_folder=Path(snakemake.output.manifest).parent,
         threads=snakemake.threads,
         members={member: Path(manifest).parent for member, manifest in manifests},
+        importance=importance,
     )
     finish_job(snakemake, chain)
 

@@ -76,6 +76,11 @@ def lost_report(folder: Path) -> None:
     (folder / "results" / "report" / "index.html").unlink()
 
 
+def lost_card(folder: Path) -> None:
+    """Delete a model card that says how the survey differs from the training rows."""
+    (folder / "results" / "training" / "shift" / "forest" / "card.md").unlink()
+
+
 def lost_model_page(folder: Path) -> None:
     """Delete one of the report's further pages."""
     (folder / "results" / "report" / "model-mlp.html").unlink()

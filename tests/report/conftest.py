@@ -76,6 +76,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> 
         score = {"model": name, "settings": run.inference, "compute": compute, "workers": 1}
         scored = [inference.run(path, onnx, output=output, **score) for path in computed]
         release.seal(name, scored, sources=sources, features=computed, output=output)
+        shift = {"run": run, "bands": survey.bands, "output_folder": output / "training" / "shift" / name}
+        training.measure_shift(folder / "manifest.json", learned, **shift)
     return Made(output, run, survey)
 
 

@@ -85,3 +85,44 @@ def test_what_is_not_defined_is_said_so() -> None:
 @pytest.mark.parametrize("key", ["features", "metrics", "licence", "limits", "versions", "training_set", "rows"])
 def test_the_data_hold_the_same_as_the_page(key: str) -> None:
     assert card_of(np.arange(201) % 2)[0][key]
+
+
+SHARE = {"value": 0.25, "low": 0.2, "high": 0.31}
+SHIFT = {
+    "catalogue": "0123456789ab",
+    "rows": {"train": 600, "survey": 5000, "drawn": 5100},
+    "survey": {"n_rows": 12_345, "outside": 67},
+    "two_sample": {"auc": 0.71, "low": 0.47, "high": 0.53, "near_chance": False, "rows": 600},
+    "outside": {
+        "confidence": 0.95,
+        "overall": SHARE,
+        "by_magnitude": [{"low": 20, "high": 21, "n": 9, "share": SHARE}],
+    },
+    "features": [
+        {"name": "r_asinh_mag", "ks": 0.4, "distance": None, "measured": {"train": 1.0, "survey": 0.875}},
+    ],
+}
+
+
+def test_the_survey_is_told_of_only_where_it_was_compared() -> None:
+    card, page = card_of(np.arange(201) % 2)
+    told = card_markdown(card, shift=SHIFT)
+    for text in (
+        "5,000 sources drawn from the whole survey, of catalogue version `0123456789ab`, against the 600 rows",
+        "with AUC 0.710; 0.5 is a coin's throw. Were they alike, it would seem to reach 0.470 to 0.530",
+        "the survey is not like the training rows",
+        "67 of the 12,345 sources of the survey",
+        "| all | 5000 | 0.2500 | 0.2000 to 0.3100 |",
+        "| 20 to 21 | 9 | 0.2500 | 0.2000 to 0.3100 |",
+        "| `r_asinh_mag` | 0.400 | - | 1.000 | 0.875 |",
+    ):
+        assert text in told
+    start, end = told.index("## The survey"), told.index("## Limits")
+    assert told[:start] + told[end:] == page
+
+
+def test_the_survey_is_said_to_be_like_the_training_rows_where_it_is() -> None:
+    card, _ = card_of(np.arange(201) % 2)
+    alike = {**SHIFT, "two_sample": {**SHIFT["two_sample"], "auc": 0.51, "near_chance": True}}
+    assert "the training rows are like the survey" in card_markdown(card, shift=alike)
+    assert "too few blocks of sky to tell" in card_markdown(card, shift={**SHIFT, "two_sample": None})

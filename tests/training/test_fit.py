@@ -19,6 +19,7 @@ from skymill.config import ModelConfig
 from skymill.training.arrays import TrainingSetError, open_set
 from skymill.training.identity import fit_digest
 from skymill.training.leaks import LeakageError
+from skymill.training.weighting import Importance
 
 CLASSES = ["GALAXY", "STAR", "QSO"]
 FEATURES = {
@@ -124,6 +125,40 @@ def test_predictions_and_metrics_are_those_of_the_model_that_is_kept(
     np.testing.assert_allclose(np.column_stack([written[f"p_{name}"] for name in CLASSES]), p, atol=1e-7)
     metrics = json.loads((finished.folder / "metrics.json").read_text())
     assert metrics["overall"]["accuracy"]["value"] == (p.argmax(axis=1) == rows["label"].to_numpy()).mean() > 0.8
+
+
+def importance_of(path: Path, kind: str) -> Importance:
+    """Weights that favour bright rows."""
+    rows, _ = open_set(path, config(kind).features).rows("train")
+    weights = np.where(np.nan_to_num(rows.magnitude, nan=20.0) < 20, 3.0, 0.5)
+    return Importance(weights / weights.mean(), 10.0, 0, "0123456789ab")
+
+
+def test_importance_enters_the_fit_and_is_told_in_metrics_card_and_manifest(
+    finished: training.Fit, training_set: Path, tmp_path: Path
+) -> None:
+    kind = finished.manifest["kind"]
+    importance = importance_of(training_set, kind)
+    model = config(kind, importance_weighting=True)
+    training.fit(training_set, model, seed=3, output_folder=tmp_path, device="cpu", importance=importance)
+    weighed = training.load_fit(tmp_path)
+    assert weighed.manifest["survey"] == "0123456789ab" and "survey" not in finished.manifest
+    assert json.loads((tmp_path / "metrics.json").read_text())["importance_weighting"] == importance.as_dict()
+    assert f"count as {importance.effective_rows:.0f} of equal weight" in (tmp_path / "card.md").read_text()
+    features = open_set(training_set, model.features).rows("test")[0].features
+    assert not np.allclose(weighed.predict_probabilities(features), finished.predict_probabilities(features))
+
+
+def test_weights_have_to_be_asked_for_and_to_be_of_the_set(training_set: Path, tmp_path: Path) -> None:
+    importance = importance_of(training_set, "forest")
+    with pytest.raises(TrainingSetError, match="importance_weighting is True, but weights were not given"):
+        fit(training_set, tmp_path, importance_weighting=True)
+    with pytest.raises(TrainingSetError, match="importance_weighting is False, but weights were given"):
+        training.fit(training_set, config("forest"), seed=3, output_folder=tmp_path, importance=importance)
+    short = Importance(importance.weights[:-1], 10.0, 0, "")
+    model = config("forest", importance_weighting=True)
+    with pytest.raises(TrainingSetError, match="expected a weight of each of"):
+        training.fit(training_set, model, seed=3, output_folder=tmp_path, importance=short)
 
 
 @pytest.mark.slow

@@ -105,6 +105,7 @@ def test_the_first_run_does_everything(story):
         "export_onnx": 2,
         "inference_run": 2 * GROUPS,
         "release_seal": 4,
+        "training_shift": 2,
         "report_page": 1,
     }
 
@@ -119,7 +120,7 @@ def test_nothing_runs_when_no_content_changed(story, event):
 def test_a_deleted_manifest_is_made_again_of_the_tiles_that_stand(story):
     jobs = story["manifest gone"].jobs
     assert jobs["inference_run"] == 1
-    assert jobs.keys() <= {"inference_run", "release_seal", "report_page"}
+    assert jobs.keys() <= {"inference_run", "release_seal", "training_shift", "report_page"}
     assert re.search(r"inference mlp .*: 0 of \d+ tiles to make", story["manifest gone"].text)
     assert story["manifest gone"].pool == story["first"].pool
 
@@ -129,7 +130,7 @@ def test_a_tiling_setting_plans_again_before_anything_else_is_known(story):
 
 
 def test_retraining_to_the_same_bytes_stops_at_the_export(story):
-    assert set(story["retrain"].jobs) <= {"training_fit", "export_onnx", "report_page"}
+    assert set(story["retrain"].jobs) <= {"training_fit", "export_onnx", "training_shift", "report_page"}
     assert story["retrain"].jobs["training_fit"] == 2
 
 
@@ -139,9 +140,17 @@ def test_changing_one_model_runs_its_own_jobs_only(story):
         "export_onnx": 1,
         "inference_run": GROUPS,
         "release_seal": 1,
+        "training_shift": 1,
         "report_page": 1,
     }
     assert "catalogue=mlp" not in story["model"].text
+
+
+def test_a_patch_without_labels_trains_nothing_but_is_compared_with_the_training_rows(story):
+    """The survey's section of the card is that of the new sky, the fit's own card stays."""
+    mended, failed = story["patch, inference mended"].jobs, story["patch, inference fails"].jobs
+    assert (failed["training_shift"], mended["training_shift"]) == (0, 2)
+    assert failed["training_fit"] + mended["training_fit"] == 0
 
 
 def test_a_patch_without_labels_trains_nothing_and_touches_no_other_group(story):
@@ -153,7 +162,12 @@ def test_a_patch_without_labels_trains_nothing_and_touches_no_other_group(story)
 def test_after_a_failure_exactly_what_is_missing_runs(story):
     assert story["patch, inference fails"].returncode != 0
     assert story["patch, inference fails"].jobs["inference_run"] == 2
-    assert story["patch, inference mended"].jobs == {"inference_run": 2, "release_seal": 4, "report_page": 1}
+    assert story["patch, inference mended"].jobs == {
+        "inference_run": 2,
+        "release_seal": 4,
+        "training_shift": 2,
+        "report_page": 1,
+    }
 
 
 def test_a_seal_that_fails_leaves_the_former_version_published(story, folder):

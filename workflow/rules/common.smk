@@ -82,6 +82,11 @@ def member_manifests(wildcards):
     return [fit_manifest(member) for member in CHAIN.members(wildcards.model)]
 
 
+def survey_to_weigh_by(wildcards):
+    weighs = CHAIN.models[wildcards.model].importance_weighting
+    return f"{CHAIN.output}/catalogues/features/seal.json" if weighs else []
+
+
 def own_fit_manifest(wildcards):
     return (
         fit_manifest(wildcards.model) if wildcards.model in CHAIN.trained_models else []
@@ -93,6 +98,13 @@ def training_manifests(wildcards):
         return []
     fits = [fit_manifest(model) for model in CHAIN.trained_models]
     return [f"{CHAIN.output}/training/set.json", *fits]
+
+
+def shifts(wildcards):
+    return [
+        f"{CHAIN.output}/training/shift/{model}/shift.json"
+        for model in CHAIN.trained_models
+    ]
 
 
 def export_settings(wildcards):

@@ -1,6 +1,6 @@
 # report: pages a person reads, and plots for `snakemake --report`.
-#   reads   the seals, the plan, the models' manifests, the fits' metrics, predictions and histories, the benchmarks,
-#           the survey's maps
+#   reads   the seals, the plan, the models' manifests, the fits' metrics, predictions and histories, how the survey
+#           differs from the training rows, the benchmarks, the survey's maps
 #   writes  report/index.html, report/model-{model}.html, report/plots/
 
 
@@ -9,6 +9,7 @@ rule report_page:
     input:
         seals=seals,
         models=export_manifests,
+        shifts=shifts,
     output:
         page=shown("index.html", "page", "Run", page="overview"),
         models=report_pages(),

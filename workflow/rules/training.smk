@@ -1,5 +1,5 @@
-# training: join labels, split by sky, audit, fit, calibrate, evaluate on the locked test set.
-#   reads   labels, catalogues/features/
+# training: join labels, split by sky, audit, fit, calibrate, evaluate on the locked test set; compare with the survey.
+#   reads   labels, catalogues/features/; training_shift also catalogues/{model}/
 #   writes  training/
 
 
@@ -31,6 +31,8 @@ rule training_fit:
     input:
         set=training_set_file,
         members=member_manifests,
+        # Only of a model that weighs its rows by the survey: new sky then trains it again.
+        survey=survey_to_weigh_by,
     output:
         manifest="<results>/training/{model}/{fit}/manifest.json",
     log:
@@ -45,3 +47,28 @@ rule training_fit:
         runtime=480,
     script:
         "../../scripts/training_fit.py"
+
+
+rule training_shift:
+    """Say how the survey differs from the rows that one model learned from; no model is made from it."""
+    input:
+        fit=own_fit_manifest,
+        set=training_set_file,
+        features="<results>/catalogues/features/seal.json",
+        catalogue="<results>/catalogues/{model}/seal.json",
+    output:
+        shift="<results>/training/shift/{model}/shift.json",
+        card="<results>/training/shift/{model}/card.md",
+    log:
+        "<logs>/training_shift/{model}.log",
+    benchmark:
+        "<benchmarks>/training_shift/{model}.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    resources:
+        mem_mb=memory,
+        runtime=60,
+    params:
+        settings=CHAIN.shift_settings,
+    script:
+        "../../scripts/training_shift.py"

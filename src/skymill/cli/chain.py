@@ -121,6 +121,11 @@ class Chain:
         return short(training.set_settings_digest(self.run))
 
     @cached_property
+    def shift_settings(self) -> str:
+        """Digest of what decides the comparison of training rows with the survey, besides both."""
+        return short(training.shift_settings_digest(self.run, self.survey))
+
+    @cached_property
     def maps_digest(self) -> str:
         """Digest of the survey's maps, which the report draws."""
         return maps_digest(self.survey.config.maps, self.survey.cache)

@@ -47,6 +47,10 @@ class ModelConfig(FileSettings):
     """Hyperparameters; each kind declares its own, see docs/models.md."""
     class_weight: Literal["balanced", "none"] = "none"
     """`balanced` weighs classes by inverse frequency while fitting; calibration undoes its effect on probabilities."""
+    importance_weighting: bool = False
+    """Weigh rows to learn from by how many sources like them the survey has. New sky then trains the model again."""
+    importance_clip: float = Field(10.0, gt=1)
+    """Largest such weight, before their mean is made 1: the lower, the less one rare row can decide."""
     calibration: Literal["auto", "temperature", "isotonic", "none"] = "auto"
     """`auto` takes the one with the lower cross-validated log-loss on the validation split."""
     conformal_coverage: float = Field(0.9, gt=0.5, lt=1)
@@ -62,4 +66,13 @@ class ModelConfig(FileSettings):
     def _path_of_onnx(self) -> ModelConfig:
         if (self.kind == "onnx") != (self.path is not None):
             raise ValueError("`path` is needed for kind 'onnx' and for no other")
+        return self
+
+    @model_validator(mode="after")
+    def _rows_to_weigh(self) -> ModelConfig:
+        if self.importance_weighting and self.kind in ("onnx", "ensemble"):
+            raise ValueError(
+                f"`importance_weighting`: kind '{self.kind}' learns from no rows of its own; "
+                + ("weigh those of its members" if self.kind == "ensemble" else "take it out")
+            )
         return self

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -107,7 +105,7 @@ class Training(LightningModule):
             "weights": torch.from_numpy(train.weights),
             "validation_features": preprocessing.scaled(torch.from_numpy(validation.features)),
             "validation_labels": torch.from_numpy(validation.labels),
-            "class_weights": torch.from_numpy(_class_weights(train)),
+            "class_weights": torch.from_numpy(train.class_weights),
         }
         for name, tensor in data.items():
             self.register_buffer(name, tensor, persistent=False)
@@ -188,12 +186,6 @@ class Training(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["progress"].items():
             setattr(self, name, value)
-
-
-def _class_weights(examples: Examples) -> NDArray[np.float64]:
-    """The mean weight of each class's rows, (classes,)."""
-    sums = np.bincount(examples.labels, examples.weights, minlength=examples.n_classes)
-    return sums / np.maximum(np.bincount(examples.labels, minlength=examples.n_classes), 1)
 
 
 def _accelerator(device: str, precision: str) -> str:

@@ -25,10 +25,19 @@ class Examples:
     labels: NDArray[np.int64]
     """(n,), index in the list of classes."""
     weights: NDArray[np.float32]
-    """(n,), how much each row counts; mean 1."""
+    """(n,), how much each row counts in the loss; mean 1."""
     n_classes: int
     names: tuple[str, ...] = ()
     """(f,), of the features; only a model whose settings name features needs them."""
+    importance: NDArray[np.float32] | None = None
+    """(n,), the part of the weights that does not go by class, where there is one."""
+
+    @property
+    def class_weights(self) -> NDArray[np.float64]:
+        """The part of the weights that goes by class, (classes,); 0 for a class without rows."""
+        rows = np.ones(len(self.labels)) if self.importance is None else self.importance
+        sums, all_rows = (np.bincount(self.labels, each, minlength=self.n_classes) for each in (self.weights, rows))
+        return np.asarray(sums / np.where(all_rows > 0, all_rows, 1.0))
 
 
 @dataclass(frozen=True)

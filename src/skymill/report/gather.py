@@ -72,6 +72,8 @@ class ModelResult:
     """Agreement of the exported file with the fitted model; None for a file that came from elsewhere."""
     sky: SkyCounts
     test: TestSet | None = None
+    shift: dict[str, Any] | None = None
+    """How the survey differs from the rows that it learned from; None where it was not trained here."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
         manifest["parity"] or None,
         count_classes(catalogue, len(classes)),
         None if fit is None else read_test_set(output / "training" / name / fit, classes),
+        None if fit is None else read_json(output / "training" / "shift" / name / "shift.json"),
     )
 
 
@@ -204,6 +207,7 @@ def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:
             sum(accounts[name].n_rows for name in scored),
         ),
         "release_seal": ([f"release_seal/{name}" for name in run.catalogues], None),
+        "training_shift": ([f"training_shift/{model.name}" for model, _ in run.trained], None),
     }
     there = {name: (_present(folder / f"{stem}.tsv" for stem in stems), rows) for name, (stems, rows) in files.items()}
     return {name: found for name, found in there.items() if found[0]}

@@ -10,7 +10,7 @@ from skymill.report.examples import HEIGHT, WIDTH, examples_of
 from skymill.report.gallery import magnitude_axis
 from skymill.report.gather import ModelResult, Run
 from skymill.report.local_calibration import FEWEST_BLOCKS
-from skymill.report.survey_gallery import magnitude_gallery
+from skymill.report.survey_gallery import magnitude_gallery, shift_gallery
 
 
 def model_content(model: ModelResult, made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
@@ -22,15 +22,18 @@ def model_content(model: ModelResult, made: Run, run: RunConfig, survey: SurveyC
         "catalogue": made.catalogues[model.name].version,
         "examples": [],
         "card": None,
+        "shift": None,
     }
     if test is None:
         return content
+    axis = magnitude_axis(run, survey)
     bands = list(make_recipe(survey, run.features).bands)
     return content | {
         "fewest_blocks": FEWEST_BLOCKS,
-        "by_magnitude": magnitude_gallery(model, test, magnitude_axis(run, survey)),
+        "by_magnitude": magnitude_gallery(model, test, axis),
+        "shift": model.shift and shift_gallery(model, model.shift, axis),
         "examples": examples_of(test, model.classes, bands),
         "plot_width": WIDTH,
         "plot_height": HEIGHT,
-        "card": f"../training/{model.name}/{test.fit}/card.md",
+        "card": f"../training/shift/{model.name}/card.md",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from skymill.report.gallery import Gallery, draw_maps, embed
 from skymill.report.gather import ModelResult, TestSet
 from skymill.report.local_calibration import Partition
 from skymill.report.properties import Property, covered
+from skymill.report.shift_figures import draw_shift
 from skymill.report.sky_counts import SQUARE_DEGREES, SkyCounts
 
 LOCAL = (
@@ -27,6 +29,13 @@ LOCAL = (
 BY_MAGNITUDE = (
     "Reliability of the most probable class, in four bins of equal count: below the dashed line the model is surer "
     "than it should be. Bars are 68 % intervals (Wilson); bins of fewer than five sources have no point."
+)
+SHIFT = (
+    "How far the survey is from what the model learned from; accuracy and calibration are measured on sources like the "
+    "labelled ones. Above, how well a classifier tells a source of the survey from a training row by the model's "
+    "features: 0.5 is a coin's throw, the grey band what it would seem to reach were they alike. Amid, the worst "
+    "features: how far the cumulative distributions of what is measured lie apart. Below, the share of the sources "
+    "flagged `outside_training`, with 95 % intervals over blocks of sky. All features stand in the model card."
 )
 TEXTS = {
     "depth": "Magnitude of a point source at 5 sigma.",
@@ -75,6 +84,19 @@ def magnitude_gallery(model: ModelResult, test: TestSet, axis: str) -> Gallery:
     alt = f"Reliability of {model.name} in {len(curves)} bins of {axis}."
     picture = embed(draw_reliability_by_magnitude(curves, axis=axis), "", alt)
     return Gallery("by-magnitude", "Magnitude", BY_MAGNITUDE, [picture])
+
+
+def shift_gallery(model: ModelResult, shift: Mapping[str, Any], axis: str) -> Gallery:
+    """Draw how the survey differs from the rows that one model learned from."""
+    test, share = shift["two_sample"], 100 * shift["outside"]["overall"]["value"]
+    told = f"AUC {test['auc']:.3f}, by chance {test['low']:.3f} to {test['high']:.3f}" if test else "AUC not measured"
+    alt = (
+        f"Survey against the training rows of {model.name}: {told}; most shifted is {shift['features'][0]['name']}; "
+        f"{share:.2f} % of the sources lie outside, here by magnitude."
+    )
+    return Gallery(
+        "shift", "The survey against the training rows", SHIFT, [embed(draw_shift(shift, axis=axis), "", alt)]
+    )
 
 
 def survey_galleries(model: ModelResult | None, properties: Sequence[Property]) -> list[Gallery]:

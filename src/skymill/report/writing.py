@@ -90,7 +90,7 @@ def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, sur
         "plan": made.plan,
         "sources": accounts["sources"],
         "n_tiles": len(made.catalogues["sources"].tiles),
-        "trained": [model_facts(model, test.metrics, test.fit) for model, test in made.trained],
+        "trained": [model_facts(model, test.metrics) for model, test in made.trained],
         "exported": [{"name": one.name, "onnx": short(one.onnx), "parity": one.parity} for one in made.models],
         "metrics": metric_rows(made),
         "classes": class_rows(made),
@@ -130,7 +130,7 @@ def timeline_of(jobs: Mapping[str, Sequence[Job]]) -> Picture | None:
     return embed(draw_timeline(jobs), "", alt)
 
 
-def model_facts(model: ModelResult, metrics: dict[str, Any], fit: str) -> dict[str, Any]:
+def model_facts(model: ModelResult, metrics: dict[str, Any]) -> dict[str, Any]:
     """Give what is said of a trained model beside its metrics."""
     return {
         "name": model.name,
@@ -139,7 +139,7 @@ def model_facts(model: ModelResult, metrics: dict[str, Any], fit: str) -> dict[s
         "confidence": metrics["confidence"],
         "resamples": metrics["resamples"],
         "accuracy": metrics["overall"]["accuracy"]["value"],
-        "card": f"../training/{model.name}/{fit}/card.md",
+        "card": f"../training/shift/{model.name}/card.md",
     }
 
 

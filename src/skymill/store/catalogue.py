@@ -179,13 +179,23 @@ class Catalogue:
         KeyError
             If the catalogue has no such tile.
         """
+        return self.reader(order, pixel).dataset()  # a reader of its own, which goes with it
+
+    def reader(self, order: int, pixel: int) -> TileReader:
+        """Open one tile to read rows of it as numpy.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such tile.
+        """
         row = self._rows.get(Tile(order, pixel))
         if row is None:
             raise KeyError(
                 f"{self.location}: expected one of its {len(self.tiles):,} tiles (see .tiles), "
                 f"found no {Tile(order, pixel)}"
             )
-        return self._open_tile(row).dataset()  # a reader of its own, which goes with it
+        return self._open_tile(row)
 
     def to_xarray(self, columns: Sequence[str] | None = None) -> xr.Dataset:
         """Give all tiles as one lazy Dataset; nothing but the form of one tile is read before values are used.

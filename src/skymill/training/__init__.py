@@ -6,14 +6,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from skymill.training.identity import fit_digest
-from skymill.training.settings import labels_digest, set_settings_digest
+from skymill.training.settings import labels_digest, set_settings_digest, shift_settings_digest
 
 if TYPE_CHECKING:
     from skymill.training.fitting import Fit, fit, load_fit
+    from skymill.training.shift import measure_shift
     from skymill.training.training_set import make_set
+    from skymill.training.weighting import weigh_rows
 
-__all__ = ["Fit", "fit", "fit_digest", "labels_digest", "load_fit", "make_set", "set_settings_digest"]
-LATE = {"Fit": "fitting", "fit": "fitting", "load_fit": "fitting", "make_set": "training_set"}
+__all__ = [
+    "Fit",
+    "fit",
+    "fit_digest",
+    "labels_digest",
+    "load_fit",
+    "make_set",
+    "measure_shift",
+    "set_settings_digest",
+    "shift_settings_digest",
+    "weigh_rows",
+]
+LATE = {
+    "Fit": "fitting",
+    "fit": "fitting",
+    "load_fit": "fitting",
+    "make_set": "training_set",
+    "measure_shift": "shift",
+    "weigh_rows": "weighting",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,17 @@ def make_card(
         "unscorable": manifest["unscorable"],
         "metrics": {
             key: metrics[key]
-            for key in ("n", "blocks", "resamples", "confidence", "overall", "by_magnitude", "confusion", "conformal")
+            for key in (
+                "n",
+                "blocks",
+                "resamples",
+                "confidence",
+                "overall",
+                "by_magnitude",
+                "confusion",
+                "conformal",
+                "importance_weighting",
+            )
             if key in metrics
         },
         "limits": list(LIMITS),
@@ -49,13 +59,13 @@ def make_card(
     }
 
 
-def card_markdown(card: Mapping[str, Any]) -> str:
-    """Write the card for a reader."""
+def card_markdown(card: Mapping[str, Any], *, shift: Mapping[str, Any] | None = None) -> str:
+    """Write the card for a reader; with what `shift.json` holds, also how the survey differs from the training rows."""
     environment = Environment(
         loader=PackageLoader("skymill.training"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"value": _value, "interval": _interval}
-    return environment.get_template("card.md").render(card=card, shown=SHOWN)
+    environment.filters |= {"value": _value, "interval": _interval, "number": _number}
+    return environment.get_template("card.md").render(card=card, shown=SHOWN, shift=shift)
 
 
 def _value(metric: Mapping[str, float | None]) -> str:
@@ -65,3 +75,7 @@ def _value(metric: Mapping[str, float | None]) -> str:
 def _interval(metric: Mapping[str, float | None]) -> str:
     low, high = metric["low"], metric["high"]
     return "" if low is None else f"{low:.4f} to {high:.4f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -9,10 +9,10 @@ import logging
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ from skymill.training.distance import fit_distance
 from skymill.training.identity import identity
 from skymill.training.judging import judge
 from skymill.training.leaks import refuse_leaks
+
+if TYPE_CHECKING:
+    from skymill.training.weighting import Importance
 
 FORMAT = 1
 RESUME = ".resume"
@@ -71,6 +74,7 @@ def fit(
     device: str = "auto",
     threads: int = 1,
     members: Mapping[str, Path] | None = None,
+    importance: Importance | None = None,
 ) -> None:
     """Fit a model of the zoo and write everything about it.
 
@@ -92,17 +96,26 @@ def fit(
         CPU threads; no result depends on them.
     members : mapping of str to path, optional
         Folders of the finished fits, on the same training set, that an ensemble is made of.
+    importance : Importance, optional
+        By `weigh_rows` of the same training set and model: how much each row of the train split counts in the loss.
+        What decides when to stop, calibrates and judges stays as it is.
 
     Raises
     ------
     TrainingSetError
-        If the set cannot teach the model: a class missing or too thin, a feature unknown or never measured.
+        If the set cannot teach the model: a class missing or too thin, a feature unknown or never measured; or if
+        `importance` is not of this set and model.
     LeakageError
         If the audit suspects one of its features and `allow_features` does not vouch for it.
     ConfigError
         If the model's settings are wrong.
     """
     folder = Path(output_folder)
+    if model.importance_weighting != (importance is not None):
+        raise TrainingSetError(
+            f"model '{model.name}': importance_weighting is {model.importance_weighting}, but weights were "
+            f"{'given' if importance else 'not given'}; get them of `weigh_rows`"
+        )
     data = open_set(set_path, model.features)
     refuse_leaks(
         data.metadata["suspects"],
@@ -112,14 +125,16 @@ def fit(
     )
     fits = {name: load_fit(path) for name, path in (members or {}).items()}
     names = [fitted.folder.name for fitted in fits.values()]
-    known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names)
+    survey = importance.survey if importance else ""
+    known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names, survey=survey)
     taken = {name: _taken(fitted, known["training_set"]) for name, fitted in fits.items()}
     place = Place(folder / RESUME / short(digest(known)), device, threads, taken)
     place.workdir.mkdir(parents=True, exist_ok=True)
-    learned = _learn(data, model, known["settings"], seed=seed, place=place)
+    learned = _learn(data, model, known["settings"], importance, seed=seed, place=place)
 
     judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, learned.background, seed=seed)
-    overall = judged.metrics["overall"]
+    metrics = judged.metrics | ({"importance_weighting": importance.as_dict()} if importance else {})
+    overall = metrics["overall"]
     logger.info("%s: %s", model.name, {name: overall[name]["value"] for name in ("accuracy", "log_loss", "ece")})
     manifest = {
         "format": FORMAT,
@@ -135,14 +150,14 @@ def fit(
         "training_distance": {**learned.distance_told, "test_outside": judged.outside},
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
     }
-    card = make_card(manifest, judged.metrics, data.metadata)
+    card = make_card(manifest, metrics, data.metadata)
     calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
     if learned.sets is not None:
         calibration["conformal"] = learned.sets.as_dict(data.classes)
     files = {
         "calibration.json": _json(calibration),
         "distance.json": _json(learned.distance.as_dict()),
-        "metrics.json": _json(judged.metrics),
+        "metrics.json": _json(metrics),
         "importance.json": _json(judged.importance),
         "predictions.parquet": judged.predictions,
         "attributions.parquet": judged.attributions,
@@ -183,7 +198,15 @@ class _Learned:
         return self.calibration.apply(self.model.predict_probabilities(features))
 
 
-def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, seed: int, place: Place) -> _Learned:
+def _learn(
+    data: LabelledSet,
+    model: ModelConfig,
+    settings: dict[str, Any],
+    importance: Importance | None,
+    *,
+    seed: int,
+    place: Place,
+) -> _Learned:
     """Fit on the train split; stop, calibrate and say what is far from training on the validation split."""
     train, train_left_out = data.rows("train")
     validation, validation_left_out = data.rows("validation")
@@ -191,7 +214,7 @@ def _learn(data: LabelledSet, model: ModelConfig, settings: dict[str, Any], *, s
     class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
     names = tuple(feature["name"] for feature in data.features)
     fitted = find(model.kind).fit(
-        _examples(train, class_weights, names),
+        _weighed(_examples(train, class_weights, names), importance),
         _examples(validation, class_weights, names),
         read_settings(model.kind, settings, source=model.where),
         seed=seed,
@@ -257,6 +280,19 @@ def load_fit(folder: str | Path) -> Fit:
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
     return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights), names)
+
+
+def _weighed(train: Examples, importance: Importance | None) -> Examples:
+    """Let each row count by its importance too."""
+    if importance is None:
+        return train
+    if len(importance.weights) != len(train.labels):
+        raise TrainingSetError(
+            f"importance: expected a weight of each of {len(train.labels)} rows of the train split, found "
+            f"{len(importance.weights)}; weigh the rows of this set and model (`weigh_rows`)"
+        )
+    weights = importance.weights.astype(np.float32)
+    return replace(train, weights=train.weights * weights, importance=weights)
 
 
 def _class_weights(labels: NDArray[np.int64], n_classes: int, rule: str) -> NDArray[np.float32]:

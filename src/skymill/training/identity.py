@@ -14,8 +14,13 @@ VERSION = 1
 """Raise to fit everything again although no code has changed."""
 
 
-def identity(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = ()) -> dict[str, Any]:
-    """Give everything that decides a fit, but the code; `members` are the names of the fits an ensemble is made of.
+def identity(
+    model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = (), survey: str = ""
+) -> dict[str, Any]:
+    """Give everything that decides a fit, but the code.
+
+    `members` are the names of the fits an ensemble is made of, `survey` is the version of the feature catalogue that
+    rows are weighed by, where they are.
 
     Raises
     ------
@@ -30,7 +35,7 @@ def identity(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequenc
         "settings": settings.model_dump(mode="json"),
         "training_set": set_sha256,
         "seed": seed,
-    } | ({"members": list(members)} if members else {})
+    } | {name: value for name, value in (("members", list(members)), ("survey", survey)) if value}
 
 
 def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = ()) -> str:
@@ -42,4 +47,5 @@ def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Seque
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide a fit."""
-    return ["skymill.training.fitting", f"skymill.models.{model.kind}"]
+    weighting = ["skymill.training.weighting"] if model.importance_weighting else []
+    return ["skymill.training.fitting", f"skymill.models.{model.kind}", *weighting]

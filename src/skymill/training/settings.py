@@ -1,4 +1,4 @@
-"""Digests of what decides a training set: quick, since the Snakefile asks for them each time it is read."""
+"""Digests of what decides a training set and what it is compared with: the Snakefile asks for them as it is read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from skymill.survey import Survey
 from skymill.survey.labels import labels_digest as digest_of_table
 
 SET = ("skymill.training.training_set",)
+SHIFT = ("skymill.training.shift",)
 VERSION = 1
 """Raise it to make the training set again although no code has changed."""
 
@@ -24,6 +25,16 @@ def set_settings(run: RunConfig) -> dict[str, Any]:
     """Give the settings that decide the training set."""
     labels = run.labels.model_dump(mode="json", exclude={"path"}) if run.labels else None
     return {"labels": labels, "split": run.split.model_dump(mode="json"), "seed": run.seed}
+
+
+def shift_settings_digest(run: RunConfig, survey: Survey) -> str:
+    """Give the digest of what decides the comparison of a model's training rows with the survey, besides both."""
+    return digest({**shift_settings(run, survey), "algorithm": algorithm_digest(VERSION, SHIFT)})
+
+
+def shift_settings(run: RunConfig, survey: Survey) -> dict[str, Any]:
+    """Give the settings that decide the comparison of a model's training rows with the survey."""
+    return {"bands": list(survey.config.bands), "seed": run.seed}
 
 
 def labels_digest(run: RunConfig, survey: Survey) -> str:

@@ -17,18 +17,18 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import LabelSettings, RunConfig, SplitSettings
-from skymill.features import reference_band
 from skymill.sky import at_order
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
 from skymill.survey import Labels, Survey, check_classes, read_labels
-from skymill.training.arrays import METADATA, TrainingSetError
-from skymill.training.audit import check_splits, measure_shift
+from skymill.training.arrays import METADATA, TrainingSetError, magnitude_feature
+from skymill.training.audit import check_splits
 from skymill.training.join import FeatureTiles, Joined, join
 from skymill.training.labels import OUTCOMES
 from skymill.training.leaks import find_suspects
 from skymill.training.split import GUARD, SPLITS, TEST, TRAIN, VALIDATION, split_of_positions
+from skymill.training.two_sample import tell_apart
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -216,7 +216,7 @@ def _check_classes(
 
 def _magnitude(examples: Examples, tiles: FeatureTiles, bands: list[str]) -> NDArray[np.float32]:
     """The magnitude that results are binned by; NaN where the survey has none."""
-    name = f"{reference_band(tuple(bands))}_asinh_mag"
+    name = magnitude_feature(bands)
     names = tiles.names
     return examples.features[:, names.index(name)] if name in names else np.full(len(examples), np.nan, np.float32)
 
@@ -246,7 +246,7 @@ def _shift(examples: Examples, tiles: FeatureTiles, run: RunConfig) -> dict[str,
     judged = examples.take(examples.split != VALIDATION)
     if not columns:
         return {}
-    shift = measure_shift(
+    shift = tell_apart(
         judged.features[:, columns], judged.split == TEST, at_order(judged.healpix29, run.split.order), seed=run.seed
     )
     if shift is None:

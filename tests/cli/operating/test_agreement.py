@@ -29,6 +29,7 @@ CHANGES: list[tuple[Callable[[Path], None], str, str]] = [
     (changes.lost_tile, "", ""),
     (changes.depth_map, "report_page", "maps: depth_i.path is new"),
     (changes.lost_report, "report_page", "missing: it is gone"),
+    (changes.lost_card, "training_shift forest", "missing: results/training/shift/forest/card.md is gone"),
     (changes.lost_model_page, "report_page", "missing: results/report/model-mlp.html is gone"),
     (changes.quarantined_tile, "training_set", "inputs: results/catalogues/features/groups"),
 ]

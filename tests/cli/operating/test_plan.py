@@ -86,8 +86,8 @@ def test_jobs_are_those_of_the_plan(fresh):
     costs = estimate(_workflow(fresh / "config.yaml"), {}, cores=2)
     assert costs.sky.certain
     assert (costs.sky.n_tiles, costs.sky.n_rows) == (15, 5000)
-    # plan, 5 partitions, 5 features, set, 2 fits, 2 exports, 10 inferences, 4 seals, report
-    assert costs.total("jobs") == 1 + 5 + 5 + 1 + 2 + 2 + 10 + 4 + 1
+    # plan, 5 partitions, 5 features, set, 2 fits, 2 exports, 10 inferences, 4 seals, 2 comparisons, report
+    assert costs.total("jobs") == 1 + 5 + 5 + 1 + 2 + 2 + 10 + 4 + 2 + 1
 
 
 def test_benchmarks_count_only_where_jobs_did_all_their_work_and_enough(fresh):

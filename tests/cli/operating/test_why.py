@@ -116,6 +116,8 @@ def test_a_missing_output_shows_the_end_of_the_log_that_failed(folder, workflow)
         ("training/set.json", "training_set"),
         ("training/sets/*.parquet", "training_set"),
         ("training/mlp/*/metrics.json", "training_fit mlp"),
+        ("training/shift/mlp/shift.json", "training_shift mlp"),
+        ("training/shift/mlp/card.md", "training_shift mlp"),
         ("models/mlp/*.onnx", "export_onnx mlp"),
         ("catalogues/mlp/current.json", "release_seal mlp"),
         ("catalogues/mlp/versions/*/tiles.parquet", "release_seal mlp"),

@@ -149,7 +149,8 @@ def _other_bytes(rule: str, sky: Sky, workflow: Workflow) -> float:
         return sky.n_in * (workflow.chain.survey.schema.row_bytes + 16)
     if rule == "training_set":
         return sky.labels * (4 * 8 + 9 + 4 * len(names(workflow.chain.run, workflow.chain.survey.config)))
-    return {"training_fit": 5e5, "export_onnx": 1e6, "release_seal": 150.0 * sky.n_tiles, "report_page": 2e6}[rule]
+    sizes = {"training_fit": 5e5, "export_onnx": 1e6, "training_shift": 4e4, "report_page": 2e6}
+    return 150.0 * sky.n_tiles if rule == "release_seal" else sizes[rule]
 
 
 def _files(rule: str, jobs: int, sky: Sky) -> int:
@@ -160,9 +161,10 @@ def _files(rule: str, jobs: int, sky: Sky) -> int:
         return sky.n_tiles + locks * jobs + beside
     if rule == "tiling_plan":
         return 5 * sky.parts + len(sky.groups) + 4 + beside
-    return {"training_set": 2, "training_fit": 9, "export_onnx": 3, "release_seal": 6 + sky.n_tiles, "report_page": 1}[
-        rule
-    ] + beside
+    if rule == "release_seal":
+        return 6 + sky.n_tiles + beside
+    few = {"training_set": 2, "training_fit": 9, "export_onnx": 3, "training_shift": 2, "report_page": 1}
+    return few[rule] + beside
 
 
 def _round(value: float) -> str:

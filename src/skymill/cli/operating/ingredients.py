@@ -17,7 +17,7 @@ from skymill.store import module_digests
 from skymill.survey import file_list
 from skymill.tiling.settings import plan_modules, tile_modules, tile_settings
 from skymill.training.identity import identity, modules
-from skymill.training.settings import SET, set_settings
+from skymill.training.settings import SET, SHIFT, set_settings, shift_settings
 
 
 class Ingredients(NamedTuple):
@@ -85,6 +85,14 @@ def training_fit(chain: Chain, model: str, set_sha256: str) -> Ingredients:
     return Ingredients({"fit": chain.fit_digest(model, set_sha256)}, explains)
 
 
+def training_shift(chain: Chain) -> Ingredients:
+    """The seed, the bands, and the code that compares the survey with the training rows."""
+    return Ingredients(
+        {"settings": chain.shift_settings},
+        {"settings": shift_settings(chain.run, chain.survey), "code": _code(SHIFT)},
+    )
+
+
 def export_onnx(chain: Chain, model: str) -> Ingredients:
     """The limits of the parity gate, the code of the export and, for kind `onnx`, the file."""
     known = export_settings.ingredients(chain.models[model])
@@ -120,6 +128,7 @@ SHARED: Mapping[str, Callable[[Chain], Ingredients]] = {
     "tiling_partition": tiling_partition,
     "features_compute": features_compute,
     "training_set": training_set,
+    "training_shift": training_shift,
     "report_page": report_page,
 }
 """Rules whose ingredients are the same for all their jobs."""

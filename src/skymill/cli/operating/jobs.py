@@ -33,6 +33,7 @@ STAGES = {
     "export_onnx": "export",
     "inference_run": "inference",
     "release_seal": "release",
+    "training_shift": "training",
     "report_page": "report",
 }
 """The stage of each rule, in the order of the chain."""
@@ -112,10 +113,10 @@ class Workflow:
     @cached_property
     def jobs(self) -> dict[str, Job]:
         """Every job by name, each after those it waits for."""
-        made = [*self._tiling(), *self._features(), *self._training()]
+        made = [*self._tiling(), *self._features(), *self._seals(RESERVED), *self._training()]
         for model in self.chain.models:
             made += [self._export(model), *self._inference(model)]
-        return {job.name: job for job in [*made, *self._seals(), self._report()]}
+        return {job.name: job for job in [*made, *self._seals(self.chain.models), *self._shifts(), self._report()]}
 
     def find(self, output: str | Path) -> Job | None:
         """Give the job that makes a file."""
@@ -198,7 +199,9 @@ class Workflow:
         for model in self.chain.trained_models:
             members = self.chain.members(model)
             fits = tuple(f"training_fit {member}" for member in members)
-            waiting = Job("training_fit", model, after=("tiling_plan", "training_set", *fits))
+            weighs = self.chain.models[model].importance_weighting
+            seals = ("release_seal features",) if weighs else ()
+            waiting = Job("training_fit", model, after=("tiling_plan", "training_set", *fits, *seals))
             yield (
                 waiting
                 if made is None
@@ -209,6 +212,7 @@ class Workflow:
                     inputs=(
                         f"{root}/{made['file']}",
                         *(self._fit_manifest(member, made["sha256"]) for member in members),
+                        *([f"{self.root}/catalogues/features/{SEAL}"] if weighs else []),
                     ),
                     after=waiting.after,
                     ingredients=training_fit(self.chain, model, made["sha256"]),
@@ -249,9 +253,9 @@ class Workflow:
                 )
             )
 
-    def _seals(self) -> Iterator[Job]:
+    def _seals(self, catalogues: Iterable[str]) -> Iterator[Job]:
         root = self.root
-        for catalogue in self.chain.catalogues:
+        for catalogue in catalogues:
             model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.models else []
             features = self.manifests("features") if model else []
             plan = f"{root}/tiling/plan-{self.chain.plan_name}.json"
@@ -263,6 +267,24 @@ class Workflow:
                 output=f"{root}/catalogues/{catalogue}/{SEAL}",
                 inputs=tuple(sorted(files)),
                 after=("tiling_plan", *export, *self._names("sources"), *self._names(catalogue)),
+            )
+
+    def _shifts(self) -> Iterator[Job]:
+        root, made = self.root, self.training_set
+        for model in self.chain.trained_models:
+            seals = [f"{root}/catalogues/{catalogue}/{SEAL}" for catalogue in ("features", model)]
+            learned = (self._fit_manifest(model, made["sha256"]), f"{root}/training/{made['file']}") if made else ()
+            yield Job(
+                "training_shift",
+                model,
+                output=f"{root}/training/shift/{model}/shift.json",
+                beside=(f"{root}/training/shift/{model}/card.md",),
+                inputs=(*learned, *seals),
+                after=(
+                    *("tiling_plan", "training_set", f"training_fit {model}"),
+                    *("release_seal features", f"release_seal {model}"),
+                ),
+                ingredients=self._shared("training_shift"),
             )
 
     def _report(self) -> Job:
@@ -279,10 +301,12 @@ class Workflow:
             inputs=(
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),
+                *(f"{root}/training/shift/{model}/shift.json" for model in trained),
             ),
             after=(
                 *(f"release_seal {name}" for name in catalogues),
                 *(f"export_onnx {model}" for model in models),
+                *(f"training_shift {model}" for model in trained),
             ),
             ingredients=self._shared("report_page"),
         )

@@ -151,7 +151,9 @@ class _Bench:
         from skymill.inference.settings import algorithm
         from skymill.inference.tiles import ModelRun, TileJob, classify_tile
 
-        model = model.model_copy(update={"features": ["photometric", "shape", "missing"]})
+        model = model.model_copy(
+            update={"features": ["photometric", "shape", "missing"], "importance_weighting": False}
+        )
         folder = self.output / "training" / model.name / "measure"
         table = self.output / "training" / json.loads(self.set.read_bytes())["file"]
         with self._timed(f"training_fit {model.name}", self.labels):

@@ -54,6 +54,7 @@ DOCUMENTED: Mapping[str, Rate] = {
     "export_onnx": Rate("labels", 1.7e3, 3.0, 610),
     "inference_run": Rate("rows", 1.7e5, 2.2, 230),
     "release_seal": Rate("tiles", 9.0e3, 1.0, 240),
+    "training_shift": Rate("job", 0.15, 2.0, 350),
     "report_page": Rate("job", 0.2, 1.6, 480),
 }
 """Figures of docs/operating.md, where the machine is named; of fit, export and inference those of the slower model."""

@@ -221,6 +221,9 @@ def _training_of(inside: Path, workflow: Workflow, verdicts: Mapping[str, Verdic
         if made is None or made["file"] != "/".join(inside.parts[1:]):
             return None, "a former training set"
         return verdicts.get("training_set"), "the present training set"
+    if inside.parts[1] == "shift" and len(inside.parts) > 2:
+        shift = verdicts.get(f"training_shift {inside.parts[2]}")
+        return shift, f"written beside {shift.job.output}" if shift else "of a former model"
     fit = verdicts.get(f"training_fit {inside.parts[1]}")
     if fit and fit.job.output and Path(fit.job.output).parent.name in inside.parts:
         return fit, f"written beside {fit.job.output}"
