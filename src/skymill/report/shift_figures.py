@@ -59,7 +59,7 @@ def _draw_features(axes: Axes, features: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylim(len(features) - 0.4, -0.6)
     axes.set_xlim(left=0)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("KS statistic (bar), change of the share measured (line)")
+    axes.set_xlabel("KS statistic; line: change of measured share")
 
 
 def _draw_outside(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:

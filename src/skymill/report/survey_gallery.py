@@ -33,9 +33,9 @@ BY_MAGNITUDE = (
 SHIFT = (
     "How far the survey is from what the model learned from; accuracy and calibration are measured on sources like the "
     "labelled ones. Above, how well a classifier tells a source of the survey from a training row by the model's "
-    "features: 0.5 is a coin's throw, the grey band what it would seem to reach were they alike. Amid, the worst "
+    "features: 0.5 is a coin's throw, the grey band what it would seem to reach were they alike. Then the worst "
     "features: how far the cumulative distributions of what is measured lie apart. Below, the share of the sources "
-    "flagged `outside_training`, with 95 % intervals over blocks of sky. All features stand in the model card."
+    "flagged outside_training, with 95 % intervals over blocks of sky. All features stand in the model card."
 )
 TEXTS = {
     "depth": "Magnitude of a point source at 5 sigma.",
