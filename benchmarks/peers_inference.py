@@ -9,8 +9,8 @@ rows and float32 values. lsdb stands in its own environment, given by the interp
 
 Both sides have the same number of single-thread Dask workers, which stand before anything is timed, and both write a
 catalogue. `forest` and `mlp` are one model on both sides: the same trees, and the weights that scikit-learn trained,
-exported by our converters; probabilities must agree to 1e-5, else the comparison stops. `shipped ...` are ours alone, as
-the workflow exports them, with calibration, conformal sets and distance. `lsdb, zstd 1` is lsdb writing with a fast
+exported by our converters; probabilities must agree to 1e-4, else the comparison stops. `shipped ...` are ours alone,
+as the workflow exports them, with calibration, conformal sets and distance. `lsdb, zstd 1` is lsdb writing with a fast
 compression in place of its default, zstd 15. On a busy machine the ratio of CPU-seconds is the steadier one.
 
 Our stage also gives flags, entropy, refuses to score rows without a measurement, writes checksums and receipts, syncs
@@ -36,7 +36,8 @@ from peers.sides import Side, bytes_below, medians
 from skymill.sky import Tile
 from skymill.store import GroupManifest, Pool, open_tile
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
+"""What the parity gate of the export allows between a fitted model and its file."""
 PAIRS = {
     "forest": ("forest", None, "forest"),
     "mlp": ("mlp", None, "mlp"),
@@ -99,7 +100,9 @@ class Comparison:
             for repeat in range(self.options.repeats):
                 for name in sorted({pair[2] for pair in PAIRS.values()}, reverse=bool(repeat % 2)):
                     self.our_turn(ours, name, files[name])
-                    for model, level in {pair[:2] for pair in PAIRS.values() if pair[2] == pair[0] == name}:
+                    for model, level in dict.fromkeys(
+                        pair[:2] for pair in PAIRS.values() if pair[2] == pair[0] == name
+                    ):
                         self.their_turn(peer, model, level)
                         self.compare(name)
         return self
@@ -143,7 +146,7 @@ class Comparison:
                 raise ValueError(f"{entry.tile}: expected the same ids on both sides, found others")
             p = np.column_stack([theirs[column].to_numpy() for column in theirs.column_names if column[:2] == "p_"])
             worst = max(worst, models.largest_difference(np.concatenate([b["probabilities"] for b in ours]), p))
-        self.differences[name] = worst
+        self.differences[name] = max(worst, self.differences.get(name, 0.0))
         if worst > TOLERANCE:
             raise ValueError(f"{name}: probabilities differ by {worst:.2g}, more than {TOLERANCE}; not the same model")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -19,3 +20,15 @@ def answer(job: Callable[..., dict[str, Any]], ready: dict[str, Any]) -> None:
     print(json.dumps(ready), file=replies, flush=True)
     for line in sys.stdin:
         print(json.dumps(job(**json.loads(line))), file=replies, flush=True)
+
+
+def ids_digest(identifiers: Any) -> str:
+    """Give a digest of ids (numpy, int64), whatever their order."""
+    return hashlib.sha256(sorted_bytes(identifiers)).hexdigest()
+
+
+def sorted_bytes(identifiers: Any) -> bytes:
+    """Give the bytes of sorted ids."""
+    found = identifiers.astype("<i8")
+    found.sort()
+    return bytes(found.tobytes())

@@ -62,6 +62,10 @@ class Side:
             cost = {"wall_s": time.perf_counter() - clock, "cpu_s": family_cpu_s(family) - cpu}
         return {**reply, **cost, "peak_MB": peak[0]}
 
+    def cpu_s(self) -> float:
+        """CPU time of its family so far."""
+        return family_cpu_s(psutil.Process(self._process.pid))
+
     def _reply(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -82,16 +86,12 @@ def family_cpu_s(process: psutil.Process) -> float:
 
 @contextmanager
 def peak_memory(process: psutil.Process) -> Iterator[list[float]]:
-    """Give the most memory (MB) that a process and all below it had at one time within the block."""
+    """Give the most memory (MB) that a process and all below it had at one time within the block, and at its end."""
     peak, stop = [0.0], threading.Event()
 
     def sample() -> None:
         while not stop.wait(SAMPLE_S):
-            total = 0
-            for member in (process, *process.children(recursive=True)):
-                with suppress(psutil.Error):
-                    total += member.memory_full_info().pss
-            peak[0] = max(peak[0], total / 1e6)
+            peak[0] = max(peak[0], family_MB(process))
 
     sampler = threading.Thread(target=sample, daemon=True)
     sampler.start()
@@ -100,11 +100,21 @@ def peak_memory(process: psutil.Process) -> Iterator[list[float]]:
     finally:
         stop.set()
         sampler.join()
+    peak[0] = max(peak[0], family_MB(process))
+
+
+def family_MB(process: psutil.Process) -> float:
+    """Memory of a process and of those below it now, shared pages counted once."""
+    total = 0
+    for member in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):
+            total += member.memory_full_info().pss
+    return total / 1e6
 
 
 def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Give the median of each number over repeats, and the range of the seconds."""
-    found = {key: round(median(run[key] for run in runs), 3) for key, value in runs[0].items() if is_number(value)}
+    """Give the median of each number over repeats."""
+    found = {key: round(median(run[key] for run in runs), 4) for key, value in runs[0].items() if is_number(value)}
     return {**found, "repeats": len(runs)}
 
 
