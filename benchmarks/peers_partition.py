@@ -76,15 +76,12 @@ def measure(arguments: argparse.Namespace, tables: Path, n_rows: int) -> dict[st
             for name in sorted(("ours", *LEVELS), reverse=bool(repeat % 2)):
                 shutil.rmtree(output, ignore_errors=True)
                 output.mkdir()
-                own = name == "ours"
-                cost = (ours if own else peer).ask(
-                    output=str(output), **job, **({} if own else {"level": LEVELS[name]})
-                )
-                cost |= count_ours(cost.pop("manifests")) if own else count_theirs(output)
-                accounted = cost["rows"] + cost.get("refused", 0)
-                if accounted != n_rows:
-                    raise ValueError(f"{name}: expected {n_rows} rows accounted for, found {accounted}")
-                cost["MB"] = bytes_below(output / "catalogues" if own else output) / 1e6
+                if name == "ours":
+                    cost = our_turn(ours, output, job)
+                else:
+                    cost = their_turn(peer, output, {**job, "level": LEVELS[name]})
+                if cost["accounted"] != n_rows:
+                    raise ValueError(f"{name}: expected {n_rows} rows accounted for, found {cost['accounted']}")
                 found.setdefault(name, []).append(cost)
                 print(name, json.dumps(cost), file=sys.stderr, flush=True)
         shutil.rmtree(output)
