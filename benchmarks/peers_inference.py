@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--tile-rows", type=int, default=500_000)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=sorted({pair[2] for pair in PAIRS.values()}), help="our models")
     parser.add_argument("--folder", type=Path, required=True, help="catalogues and models are kept here")
     parser.add_argument("--peer-python", type=Path, required=True, help="interpreter of the peer's environment")
     parser.add_argument("--training-set", type=Path, required=True, help="of a run on the embedded survey")
@@ -76,6 +77,7 @@ class Comparison:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.folder: Path = arguments.folder
         self.options = arguments
+        self.pairs = {name: pair for name, pair in PAIRS.items() if not arguments.only or pair[2] in arguments.only}
         self.manifest, self.hats = write_features(
             self.folder, rows=arguments.rows, tile_rows=arguments.tile_rows, workers=arguments.workers
         )
@@ -87,7 +89,7 @@ class Comparison:
     def run(self) -> Comparison:
         """Measure every pair as often as asked, the sides in turn."""
         data = models.write_rows(self.options.training_set, self.folder / "rows.npz")
-        shipped = models.ship(self.options.training_set, self.folder)
+        shipped = models.ship(self.options.training_set, self.folder)  # the forest of both sides is among them
         weights, workers = self.folder / "perceptron.npz", self.options.workers
         given = ("--rows", self.folder / "rows.npz", "--perceptron", weights, "--workers", workers)
         with (
@@ -98,12 +100,10 @@ class Comparison:
             files["forest"] = models.bare_forest(self.folder, data)
             files["mlp"] = models.bare_perceptron(self.folder, data, weights)
             for repeat in range(self.options.repeats):
-                for name in sorted({pair[2] for pair in PAIRS.values()}, reverse=bool(repeat % 2)):
+                for name in sorted({pair[2] for pair in self.pairs.values()}, reverse=not repeat % 2):
                     self.our_turn(ours, name, files[name])
-                    for model, level in dict.fromkeys(
-                        pair[:2] for pair in PAIRS.values() if pair[2] == pair[0] == name
-                    ):
-                        self.their_turn(peer, model, level)
+                    for level in [pair[1] for pair in self.pairs.values() if pair[2] == pair[0] == name]:
+                        self.their_turn(peer, name, level)
                         self.compare(name)
         return self
 
@@ -156,10 +156,12 @@ class Comparison:
 
     def ratios(self) -> dict[str, dict[str, float]]:
         """How many times as much the peer needs, by the clock and in CPU."""
-        costs = self.costs()
-        pairs = {name: (costs[peer_name(*pair[:2])], costs[f"ours, {pair[2]}"]) for name, pair in PAIRS.items()}
-        keys = ("wall_s", "cpu_s")
-        return {name: {key: round(peer[key] / own[key], 2) for key in keys} for name, (peer, own) in pairs.items()}
+        costs, found = self.costs(), {}
+        for name, (model, level, own) in self.pairs.items():
+            if (theirs := costs.get(peer_name(model, level))) is not None:
+                ours = costs[f"ours, {own}"]
+                found[name] = {key: round(theirs[key] / ours[key], 2) for key in ("wall_s", "cpu_s")}
+        return found
 
 
 def peer_name(model: str, level: int | None) -> str:
