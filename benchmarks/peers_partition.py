@@ -73,7 +73,7 @@ def measure(arguments: argparse.Namespace, tables: Path, n_rows: int) -> dict[st
         Side("ours", sys.executable, "skymill_partition.py", "--workers", arguments.workers) as ours,
     ):
         for repeat in range(arguments.repeats):
-            for name in sorted(("ours", *LEVELS), reverse=bool(repeat % 2)):
+            for name in sorted(("ours", *LEVELS), reverse=not repeat % 2):
                 shutil.rmtree(output, ignore_errors=True)
                 output.mkdir()
                 if name == "ours":
