@@ -6,12 +6,13 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 
 def answer(job: Callable[..., dict[str, Any]], ready: dict[str, Any]) -> None:
-    """Say that all stands, then do one job after the other until the pipe closes.
+    """Say that all stands, then do one job after the other until the pipe closes, and tell this process's CPU for each.
 
     What libraries print goes to standard error, so that the answers stand alone.
     """
@@ -19,7 +20,9 @@ def answer(job: Callable[..., dict[str, Any]], ready: dict[str, Any]) -> None:
     os.dup2(2, 1)
     print(json.dumps(ready), file=replies, flush=True)
     for line in sys.stdin:
-        print(json.dumps(job(**json.loads(line))), file=replies, flush=True)
+        before = time.process_time()
+        found = job(**json.loads(line))
+        print(json.dumps({**found, "own_cpu_s": time.process_time() - before}), file=replies, flush=True)
 
 
 def ids_digest(identifiers: Any) -> str:

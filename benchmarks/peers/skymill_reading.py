@@ -17,11 +17,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--catalogue", required=True)
     arguments = parser.parse_args()
-    held: list[skymill.Catalogue] = []
+    open_catalogue = skymill.open_catalogue  # imports what it needs, as the peers have done by now
+    held: list[Any] = []
 
     def job(cone: tuple[float, float, float] | None) -> dict[str, Any]:
         if cone is None:
-            held.append(skymill.open_catalogue(arguments.catalogue))
+            held.append(open_catalogue(arguments.catalogue))
             return {"n": len(held[0].tiles)}
         found = held[0].cone(*cone, columns=COLUMNS)
         return {"n": found.sizes["source"], "ids": ids_digest(found["objectId"].to_numpy())}
