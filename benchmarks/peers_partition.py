@@ -11,8 +11,8 @@ per tile, the same rule for tiles, and sort by position and id. `hats-import, zs
 place of its default, zstd 15. On a busy machine the ratio of CPU-seconds is the steadier one.
 
 We also look at every row through the gate, compare all ids over the whole sky, put aside conflicting and exclude equal
-rows, hash what is read and written, and sync each tile. The survey is made without faulty rows, at which hats-import
-may stop. Both must account for every row of the tables: hats-import in its leaves, we in tiles, refused or put aside.
+rows, hash what is read and written, and sync each tile. The survey is made without faulty rows (`--bad-rows`). Both
+must account for every row of the tables: hats-import in its leaves, we in tiles, refused or put aside.
 """
 
 from __future__ import annotations
