@@ -26,7 +26,7 @@ ROWS = 100
 
 @pytest.fixture(scope="module")
 def cones():
-    return cones_of(1, (8.0,))
+    return cones_of(1, (15.0,))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_cones_of_both_catalogues_hold_the_same_rows(catalogues, cones):
         Side("hats", sys.executable, "hats_reading.py", "--catalogue", theirs, "--by", "hats") as peer,
     ):
         assert own.ask(cone=None)["n"] == peer.ask(cone=None)["n"] == len(tiles_of(200))
-        for cone in cones[8.0]:
+        for cone in cones[15.0]:
             found, expected = own.ask(cone=cone), peer.ask(cone=cone)
             assert found["n"] > ROWS
             assert (found["n"], found["ids"]) == (expected["n"], expected["ids"])
