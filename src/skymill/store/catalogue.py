@@ -116,11 +116,11 @@ class Catalogue:
             )
         self.tiles: pd.DataFrame = from_parquet(table).to_pandas()
         self.traffic = Traffic()
-        shift = 2 * (ORDER - self.tiles["order"].to_numpy(np.int64))
-        pixels = self.tiles["pixel"].to_numpy(np.int64)
+        self._orders, self._pixels = (self.tiles[name].to_numpy(np.int64) for name in ("order", "pixel"))
+        shift = 2 * (ORDER - self._orders)
         self._sizes: list[int] = self.tiles["n_bytes"].tolist()
         self._keys: list[str] = self.tiles["key"].tolist()
-        self._starts, self._stops = pixels << shift, (pixels + 1) << shift
+        self._starts, self._stops = self._pixels << shift, (self._pixels + 1) << shift
         self._reader = lru_cache(maxsize=OPEN_TILES)(self._open_tile)
 
     @property
@@ -287,17 +287,14 @@ class Catalogue:
         return self._reader(0)
 
     @cached_property
-    def _places(self) -> list[Tile]:
-        return [Tile(*place) for place in zip(self.tiles["order"].tolist(), self.tiles["pixel"].tolist())]
-
-    @cached_property
     def _rows(self) -> dict[Tile, int]:
         """Where each tile stands in the table."""
-        return {tile: row for row, tile in enumerate(self._places)}
+        return {Tile(*place): row for row, place in enumerate(zip(self._orders.tolist(), self._pixels.tolist()))}
 
     def _file(self, row: int) -> tuple[str, int, str]:
         """Give the place, the size and the key of a tile."""
-        return f"{self.location}/{version_file(self._places[row])}", self._sizes[row], self._keys[row]
+        tile = Tile(int(self._orders[row]), int(self._pixels[row]))
+        return f"{self.location}/{version_file(tile)}", self._sizes[row], self._keys[row]
 
     def _open_tile(self, row: int) -> TileReader:
         location, n_bytes, key = self._file(row)
