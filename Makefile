@@ -1,6 +1,6 @@
 # make run    the embedded survey from nothing to catalogues and a report
 # make test   the tests
-# make test-faults   the tests of faults, many times over, and of scaling out: an hour, ends with the sums
+# make test-faults   the tests of faults, many times over, of scaling out and of weighting: an hour, ends with the sums
 # make lint   formatting, types, import layers, workflow
 VENV ?= .venv
 PYTHON ?= python3.11
@@ -25,7 +25,7 @@ test: $(VENV)/installed
 
 test-faults: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" SKYMILL_FAULTS=long python -m pytest -m 'long or not long' tests/faults \
-		tests/workflow/test_kills.py tests/workflow/test_scaling.py
+		tests/workflow/test_kills.py tests/workflow/test_scaling.py tests/workflow/test_weighting.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check src tests scripts benchmarks

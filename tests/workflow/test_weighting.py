@@ -11,7 +11,7 @@ from snakemake_run import Checkout, run
 from survey_files import edit_yaml, write_survey
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 def test_new_sky_trains_only_the_model_that_weighs_by_it(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory):
     code = Checkout.copy(tmp_path_factory.mktemp("code"))
