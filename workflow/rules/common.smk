@@ -102,8 +102,9 @@ def training_manifests(wildcards):
 
 def shifts(wildcards):
     return [
-        f"{CHAIN.output}/training/shift/{model}/shift.json"
+        f"{CHAIN.output}/training/shift/{model}/{name}"
         for model in CHAIN.trained_models
+        for name in ("shift.json", "card.md")
     ]
 
 

@@ -9,7 +9,7 @@ from skymill.features.deciding import deciding
 
 if TYPE_CHECKING:
     from skymill.features.negative import negative_flux_features
-    from skymill.features.plan import make_recipe, names, reference_band, settings_digest
+    from skymill.features.plan import magnitude_feature, make_recipe, names, reference_band, settings_digest
     from skymill.features.stage import FeatureError, compute
 
 __all__ = [
@@ -20,12 +20,13 @@ __all__ = [
     "names",
     "negative_flux_features",
     "reference_band",
+    "magnitude_feature",
     "settings_digest",
 ]
 
 _LATE = {
     "negative": ("negative_flux_features",),
-    "plan": ("make_recipe", "names", "reference_band", "settings_digest"),
+    "plan": ("magnitude_feature", "make_recipe", "names", "reference_band", "settings_digest"),
     "stage": ("FeatureError", "compute"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -73,6 +74,11 @@ def ingredients(recipe: Recipe) -> dict[str, Any]:
 def reference_band(bands: tuple[str, ...]) -> str:
     """Give the band whose magnitude stands for a source's brightness: i, else r, else the middle one."""
     return next((band for band in REFERENCE_BANDS if band in bands), bands[len(bands) // 2])
+
+
+def magnitude_feature(bands: Sequence[str]) -> str:
+    """Name the feature that results are binned by: the magnitude in the reference band."""
+    return f"{reference_band(tuple(bands))}_asinh_mag"
 
 
 def _photometry(schema: SourceSchema, wanted: str | None, key: str, place: int) -> str | None:

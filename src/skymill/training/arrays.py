@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.features import deciding, reference_band
+from skymill.features import deciding
 from skymill.sky import at_order
 from skymill.training.choosing import TrainingSetError, choose_features
 
@@ -95,8 +95,3 @@ def open_set(path: str | Path, wanted: Sequence[str]) -> LabelledSet:
         )
     metadata = json.loads(schema.metadata[METADATA])
     return LabelledSet(path, metadata, choose_features(metadata["features"], wanted, source=str(path)))
-
-
-def magnitude_feature(bands: Sequence[str]) -> str:
-    """Name the feature that results are binned by: the magnitude in the reference band."""
-    return f"{reference_band(tuple(bands))}_asinh_mag"

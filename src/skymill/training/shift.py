@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.config import RunConfig
+from skymill.features import magnitude_feature
 from skymill.sky import at_order
 from skymill.store import Accounting, Catalogue, open_catalogue
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256
-from skymill.training.arrays import Rows, magnitude_feature, open_set
+from skymill.training.arrays import Rows, open_set
 from skymill.training.card import card_markdown
 from skymill.training.metrics import CONFIDENCE, magnitude_bins, share_with_interval
 from skymill.training.survey_sample import SurveySample, draw_survey

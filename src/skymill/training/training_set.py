@@ -17,12 +17,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import LabelSettings, RunConfig, SplitSettings
+from skymill.features import magnitude_feature
 from skymill.sky import at_order
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
 from skymill.survey import Labels, Survey, check_classes, read_labels
-from skymill.training.arrays import METADATA, TrainingSetError, magnitude_feature
+from skymill.training.arrays import METADATA, TrainingSetError
 from skymill.training.audit import check_splits
 from skymill.training.join import FeatureTiles, Joined, join
 from skymill.training.labels import OUTCOMES

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
+from skymill.features import magnitude_feature
 from skymill.sky import at_order
 from skymill.store.catalogue import open_catalogue
-from skymill.training.arrays import magnitude_feature, open_set
+from skymill.training.arrays import open_set
 from skymill.training.choosing import TrainingSetError
 from skymill.training.survey_sample import draw_survey
 from skymill.training.two_sample import folds

@@ -32,7 +32,7 @@ def test_a_tile_is_explained_by_its_receipt_and_by_who_names_it(folder, workflow
     assert found.again == "no"
     assert any("o0p0.json" in note for note in found.notes)
     assert any("(current)" in note for note in found.notes)
-    assert found.then == {"release_seal": 1, "report_page": 1}
+    assert found.then == {"release_seal": 1, "training_shift": 1, "report_page": 1}
 
 
 def test_a_link_of_a_version_leads_to_its_tile(folder, workflow):

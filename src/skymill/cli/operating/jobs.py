@@ -301,7 +301,7 @@ class Workflow:
             inputs=(
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),
-                *(f"{root}/training/shift/{model}/shift.json" for model in trained),
+                *(f"{root}/training/shift/{model}/{name}" for model in trained for name in ("shift.json", "card.md")),
             ),
             after=(
                 *(f"release_seal {name}" for name in catalogues),
