@@ -18,18 +18,18 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
-import psutil
-from inference_memory import PeakMemory
+from embedded_survey import embedded_survey
+from processes import family_cpu_s, peak_memory
 
 from skymill import features, inference, release, tiling
 from skymill.compute.cluster import open_client
-from skymill.config import ComputeSettings, RunConfig, SurveyConfig
+from skymill.config import ComputeSettings, RunConfig
 from skymill.store import GroupManifest, Pool, file_sha256, group_file, short, verify
 from skymill.survey import open_survey
 from skymill.tiling.files import TilingFiles, clean_spill
@@ -37,8 +37,6 @@ from skymill.tiling.grouping import Group
 from skymill.tiling.reading import key_parts, read_parts
 from skymill.tiling.spill import holders
 
-DENSITY = 55_000
-"""Sources per square degree: that of LSST's gold sample, so a billion of them fill its main survey."""
 PARTS_AT_ONCE = 64
 GROUP_ORDER = 3
 MODEL = "mlp"
@@ -58,9 +56,9 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(arguments.folder / "ledger.json")
-    with Memory() as memory, ledger.clock():
+    with peak_memory(every_s=SAMPLE_S) as peak, ledger.clock():
         whole = Chain(arguments.rows, arguments.folder, arguments.onnx).run(ledger, arguments.workers, arguments.groups)
-    ledger.peak_memory(memory.peak_MB)
+    ledger.peak_memory(peak[0])
     print(json.dumps({"rows": arguments.rows, "complete": whole, **ledger.summary(arguments.folder)}, indent=1))
 
 
@@ -69,13 +67,7 @@ class Chain:
 
     def __init__(self, rows: int, output: Path, onnx: Path, scheduler: str = "local") -> None:
         self.output, self.onnx = output, onnx
-        self.config = SurveyConfig(
-            name="embedded",
-            format="simulated",
-            bands=list("ugrizy"),
-            simulation={"rows": rows, "area_deg2": min(rows / DENSITY, 41_252), "seed": 1},  # type: ignore[arg-type]
-        )
-        self.config = SurveyConfig.model_validate(self.config.model_dump(exclude_unset=True))
+        self.config = embedded_survey(rows)
         self.run_config = RunConfig(
             name="billion",
             survey="",
@@ -270,21 +262,6 @@ class Ledger(Costs):
         }
 
 
-class Memory(PeakMemory):
-    """The most memory that this process and all below it had at one time, shared pages counted once (PSS)."""
-
-    peak_MB = 0.0
-
-    def _sample(self) -> None:
-        me = psutil.Process()
-        while not self._stop.wait(SAMPLE_S):
-            total = 0
-            for process in (me, *me.children(recursive=True)):
-                with suppress(psutil.Error):  # it has just ended
-                    total += process.memory_full_info().pss
-            self.peak_MB = max(self.peak_MB, total / 1e6)
-
-
 def open_lane(rows: int, output: Path, onnx: Path) -> None:
     """Start a worker for this process and keep it, as a driver on a cluster would."""
     global lane
@@ -297,12 +274,6 @@ def open_lane(rows: int, output: Path, onnx: Path) -> None:
 def classify(group: Path) -> Costs:
     """Classify one group in this process."""
     return lane.classify(group)
-
-
-def family_cpu_s() -> float:
-    """CPU time of this process, of those below it, and of those below it that have ended."""
-    me = psutil.Process()
-    return sum(sum(process.cpu_times()[:4]) for process in (me, *me.children(recursive=True)))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 from inference_inputs import write_inputs
+from processes import family_cpu_s
 
 from skymill.compute.cluster import DASK_CONFIG
 from skymill.config import ComputeSettings
@@ -68,20 +68,14 @@ def measure(loops: dict[str, Callable[[], float]], rows: int) -> dict[str, float
     """Rows/s by the clock and per CPU-second of all processes, and the two ratios."""
     rates: dict[str, float] = {}
     for name, loop in loops.items():
-        before = cpu_seconds()
+        before = family_cpu_s()
         rates[name] = round(rows / loop())
-        rates[f"{name}_per_cpu"] = round(rows / (cpu_seconds() - before))
+        rates[f"{name}_per_cpu"] = round(rows / (family_cpu_s() - before))
     return {
         **rates,
         "efficiency": round(rates["stage"] / rates["bare_loop"], 3),
         "efficiency_cpu": round(rates["stage_per_cpu"] / rates["bare_loop_per_cpu"], 3),
     }
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and its living children."""
-    me = psutil.Process()
-    return sum(sum(process.cpu_times()[:2]) for process in (me, *me.children(recursive=True)))
 
 
 @contextmanager
@@ -138,7 +132,7 @@ def bare_tile(path: str, onnx: str, sha256: str, output: str) -> None:
         features = block.pop("features")
         p = np.empty((len(features), len(session.schema.classes)), np.float32)
         for row in range(0, len(features), BLOCK_ROWS):
-            p[row : row + BLOCK_ROWS] = session(features[row : row + BLOCK_ROWS])
+            p[row : row + BLOCK_ROWS] = session(features[row : row + BLOCK_ROWS]).probabilities
         entropy = -(p * np.log(np.maximum(p, 1e-30))).sum(axis=1)
         parts.append({**block, "probabilities": p, "class": p.argmax(axis=1).astype(np.int8), "entropy": entropy})
     np.savez(output, **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]})

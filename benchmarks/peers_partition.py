@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from embedded_survey import embedded_survey
 from peers import sides
-from peers.feature_tables import embedded
 from peers.raw_tables import write_tables
 from peers.sides import Side, bytes_below, medians
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="the tables are kept here")
     parser.add_argument("--peer-python", type=Path, required=True, help="interpreter of the peer's environment")
     arguments = parser.parse_args()
-    settings = embedded(arguments.rows, bad_rows=arguments.bad_rows).simulation
+    settings = embedded_survey(arguments.rows, bad_rows=arguments.bad_rows).simulation
     assert settings is not None
     tables = arguments.folder / "tables"
     n_rows = write_tables(tables, settings, arguments.workers)

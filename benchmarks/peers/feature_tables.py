@@ -8,28 +8,18 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from embedded_survey import embedded_survey
 from peers.hats_catalogue import leaf_path, write_description
 
 from skymill import features, tiling
 from skymill.compute.cluster import open_client
-from skymill.config import ComputeSettings, RunConfig, SurveyConfig
+from skymill.config import ComputeSettings, RunConfig
 from skymill.sky import Tile
 from skymill.store import GroupManifest, Pool, group_file, open_tile
 from skymill.survey import open_survey
 from skymill.tiling.files import TilingFiles
 
-DENSITY = 55_000
-"""Sources per square degree, as `billion.py` has it."""
 IDENTITY = ("objectId", "_healpix_29", "coord_ra", "coord_dec", "flags")
-
-
-def embedded(rows: int, *, bad_rows: float = 0.02) -> SurveyConfig:
-    """The embedded survey with so many rows."""
-    area = min(rows / DENSITY, 41_252)
-    simulation = {"rows": rows, "area_deg2": area, "seed": 1, "bad_rows": bad_rows}
-    return SurveyConfig.model_validate(
-        {"name": "embedded", "format": "simulated", "bands": list("ugrizy"), "simulation": simulation}
-    )
 
 
 def write_features(folder: Path, *, rows: int, tile_rows: int, workers: int) -> tuple[Path, Path]:
@@ -55,7 +45,7 @@ def compute_features(folder: Path, *, rows: int, tile_rows: int, workers: int) -
             tiling={"group_order": 0, "max_rows": tile_rows},  # type: ignore[arg-type]
             compute={"scheduler": client.scheduler.address},  # type: ignore[arg-type]
         )
-        config = embedded(rows)
+        config = embedded_survey(rows)
         survey = open_survey(config, part_rows=run.tiling.part_rows)
         tiling.plan(run, survey, folder, workers=workers)
         made = []

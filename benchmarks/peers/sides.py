@@ -11,15 +11,14 @@ import json
 import os
 import platform
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import psutil
+from processes import family_cpu_s, peak_memory
 
 FOLDER = Path(__file__).parent
 SAMPLE_S = 0.5
@@ -55,7 +54,7 @@ class Side:
         """Have a job done; give its answer and its cost."""
         assert self._process.stdin is not None
         family = psutil.Process(self._process.pid)
-        with peak_memory(family) as peak:
+        with peak_memory(family, every_s=SAMPLE_S) as peak:
             cpu, clock = family_cpu_s(family), time.perf_counter()
             print(json.dumps(job), file=self._process.stdin, flush=True)
             reply = self._reply()
@@ -73,43 +72,6 @@ class Side:
             raise RuntimeError(f"{self.name}: ended with status {self._process.wait()}; what it said stands above")
         found: dict[str, Any] = json.loads(line)
         return found
-
-
-def family_cpu_s(process: psutil.Process) -> float:
-    """CPU time of a process, of those below it, and of those below it that have ended."""
-    seconds = 0.0
-    for member in (process, *process.children(recursive=True)):
-        with suppress(psutil.Error):  # it has just ended, and its parent now counts it
-            seconds += sum(member.cpu_times()[:4])
-    return seconds
-
-
-@contextmanager
-def peak_memory(process: psutil.Process) -> Iterator[list[float]]:
-    """Give the most memory (MB) that a process and all below it had at one time within the block, and at its end."""
-    peak, stop = [0.0], threading.Event()
-
-    def sample() -> None:
-        while not stop.wait(SAMPLE_S):
-            peak[0] = max(peak[0], family_MB(process))
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    try:
-        yield peak
-    finally:
-        stop.set()
-        sampler.join()
-    peak[0] = max(peak[0], family_MB(process))
-
-
-def family_MB(process: psutil.Process) -> float:
-    """Memory of a process and of those below it now, shared pages counted once."""
-    total = 0
-    for member in (process, *process.children(recursive=True)):
-        with suppress(psutil.Error):
-            total += member.memory_full_info().pss
-    return total / 1e6
 
 
 def medians(runs: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -50,10 +50,10 @@ def table(nested: dict[str, pa.Array]) -> pa.Table:
     return pa.table({"id": pa.array(range(n), pa.int64()), "ra": np.arange(n) + 0.5, "dec": np.zeros(n), **nested})
 
 
-def config(path: Path, nested: dict[str, Any]) -> SurveyConfig:
+def config(path: Path, nested: dict[str, Any], **keys: Any) -> SurveyConfig:
     place = {"ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"}}
     content = {"name": "s", "format": "parquet", "path": str(path), "bands": ["r"], "id": {"column": "id"}, **place}
-    return load_survey({**content, "nested": nested})
+    return load_survey({**content, "nested": nested, **keys})
 
 
 def gated(path: Path, nested: dict[str, Any]) -> Gated:
@@ -121,19 +121,12 @@ def test_a_field_with_one_value_per_source_is_a_column_as_any_other(tmp_path: Pa
 
 def test_the_light_curves_of_a_hats_catalogue_are_those_that_arrow_reads(data: Path) -> None:
     path = data / "catalogues/hats_samples/hats/small_sky_nested"
-    survey = load_survey(
-        {
-            "name": "s", "format": "hats", "path": str(path), "bands": ["r"], "id": {"column": "id"},
-            "ra": {"column": "ra", "unit": "deg"}, "dec": {"column": "dec", "unit": "deg"},
-            "nested": {
-                "lc": {
-                    "mjd": {"column": "lc.mjd", "unit": "d"},
-                    "source": {"column": "lc.source_id", "unit": "", "dtype": "int64"},
-                    "band": {"column": "lc.band", "categories": list("ugrizy")},
-                }
-            },
-        }
-    )  # fmt: skip
+    lc = {
+        "mjd": {"column": "lc.mjd", "unit": "d"},
+        "source": {"column": "lc.source_id", "unit": "", "dtype": "int64"},
+        "band": {"column": "lc.band", "categories": list("ugrizy")},
+    }
+    survey = config(path, {"lc": lc}, format="hats")
     opened = open_survey(survey)
     n = 0
     for part in opened.parts():
@@ -152,19 +145,13 @@ def test_the_light_curves_of_a_hats_catalogue_are_those_that_arrow_reads(data: P
 def test_real_alerts_give_position_and_history(data: Path) -> None:
     """Rubin alerts: the triggering source is a struct of values, its predecessors a list of structs, often none."""
     path = data / "catalogues/lc_elasticc_fink/rubin_alert_schema10_0_sample.parquet"
-    survey = load_survey(
-        {
-            "name": "alerts", "format": "parquet", "path": str(path), "bands": ["r"], "id": {"column": "diaSourceId"},
-            "ra": {"column": "diaSource.ra", "unit": "deg"}, "dec": {"column": "diaSource.dec", "unit": "deg"},
-            "nested": {
-                "history": {
-                    "mjd": {"column": "prvDiaSources.midpointMjdTai", "unit": "d"},
-                    "psfFlux": {"column": "prvDiaSources.psfFlux", "unit": "nJy"},
-                    "band": {"column": "prvDiaSources.band", "categories": list("ugrizy")},
-                }
-            },
-        }
-    )  # fmt: skip
+    history = {
+        "mjd": {"column": "prvDiaSources.midpointMjdTai", "unit": "d"},
+        "psfFlux": {"column": "prvDiaSources.psfFlux", "unit": "nJy"},
+        "band": {"column": "prvDiaSources.band", "categories": list("ugrizy")},
+    }
+    place = {name: {"column": f"diaSource.{name}", "unit": "deg"} for name in ("ra", "dec")}
+    survey = config(path, {"history": history}, id={"column": "diaSourceId"}, **place)
     opened = open_survey(survey)
     [item] = opened.blocks(opened.parts()[0])
     stored = pq.read_table(path, columns=["diaSource", "prvDiaSources"]).to_pylist()
@@ -221,10 +208,10 @@ def test_a_declaration_that_is_not_clear_is_refused(tmp_path: Path, nested: dict
         config(tmp_path, nested)
 
 
-def test_only_formats_that_nest_may_declare_it() -> None:
-    content = config(Path("t"), {"lc": LC}).model_dump(exclude_none=True) | {"format": "csv"}
-    with pytest.raises(ConfigError, match="nested columns are read from parquet and hats, not from format 'csv'"):
-        load_survey(content)
+@pytest.mark.parametrize("keys", [{"format": "csv"}, {"format": "simulated", "simulation": {}}])
+def test_only_formats_that_nest_may_declare_it(keys: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"read from parquet and hats, not from format '{keys['format']}'"):
+        config(Path("t"), {"lc": LC}, **keys)
 
 
 @pytest.mark.parametrize(

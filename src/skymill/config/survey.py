@@ -273,12 +273,12 @@ class SurveyConfig(FileSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> SurveyConfig:
+        if self.nested and self.format not in ("parquet", "hats"):
+            raise ValueError(f"nested columns are read from parquet and hats, not from format '{self.format}'")
         if self.format == "simulated":
             if self.simulation is None:
                 raise ValueError("format 'simulated' needs a block `simulation` (it may be {})")
             return self
-        if self.nested and self.format not in ("parquet", "hats"):
-            raise ValueError(f"nested columns are read from parquet and hats, not from format '{self.format}'")
         if not all(self.nested.values()):
             raise ValueError("each nested column needs a value or more")
         missing = [key for key in ("path", "id", "ra", "dec") if getattr(self, key) is None]

@@ -40,6 +40,7 @@ def check_names(config: SurveyConfig, schema: SourceSchema) -> None:
     Raises
     ------
     TableError
+        Naming the column and the arrays.
     """
     taken = {*TAKEN, *schema.photometry}
     for name, of in schema.nested.items():

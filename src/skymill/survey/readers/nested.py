@@ -7,21 +7,11 @@ any struct is named by the column, a dot and the field: ``lc.mjd``.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-
-class Lists(NamedTuple):
-    """A column of lists, taken apart."""
-
-    counts: NDArray[np.int64]
-    """Values of each row, (n,); an empty list and none at all are 0."""
-    values: pa.Array
-    """Those of all rows, one behind the other."""
 
 
 def field_types(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
@@ -38,11 +28,19 @@ def stored_field(name: str, known: Collection[str]) -> tuple[str, str] | None:
     return (column, field) if dot and name not in known and column in known else None
 
 
-def lists_of(column: pa.Array, field: str | None) -> Lists:
-    """Take the lists of a column apart, or those of a field of the structs in them."""
+def lists_of(column: pa.Array, field: str | None) -> tuple[NDArray[np.int64], pa.Array]:
+    """Take the lists of a column apart, or those of a field of the structs in them.
+
+    Returns
+    -------
+    counts : ndarray of int64, (n,)
+        Values of each row; an empty list and none at all are 0.
+    values : Array, (sum of counts,)
+        Those of all rows, one behind the other.
+    """
     counts = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     values = column.flatten()
-    return Lists(counts, values if field is None else pc.struct_field(values, field))
+    return counts, values if field is None else pc.struct_field(values, field)
 
 
 def is_list(kind: pa.DataType) -> bool:

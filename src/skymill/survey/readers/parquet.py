@@ -98,8 +98,8 @@ def _column(column: pa.Array, within: int | str | None) -> NDArray[np.generic] |
         column, within = pc.struct_field(column, within), None
     if not nested.is_list(column.type):
         return to_numpy(column)
-    lists = nested.lists_of(column, within)
-    return Ragged(lists.counts, to_numpy(lists.values))
+    counts, values = nested.lists_of(column, within)
+    return Ragged(counts, to_numpy(values))
 
 
 def _kind(kind: pa.DataType) -> TypeKind:
