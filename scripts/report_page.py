@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from skymill import report
-from skymill.cli.job import finish_job, start_job
+from skymill.cli.job import files_of, finish_job, start_job
 
 
 def main(snakemake):
     """Write the page."""
     chain = start_job(snakemake)
-    report.page(chain.run, chain.survey.config, list(chain.models), Path(chain.output))
+    fits = [Path(manifest).parent for manifest in files_of(snakemake.input.compared)]
+    report.page(chain.run, chain.survey.config, chain.published, Path(chain.output), compared=fits)
     finish_job(snakemake, chain)
 
 

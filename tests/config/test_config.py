@@ -118,6 +118,8 @@ def test_labels_say_what_their_match_needs():
 def test_onnx_model_needs_its_file():
     with pytest.raises(ConfigError, match="`path` is needed for kind 'onnx'"):
         load_model({"name": "theirs", "kind": "onnx"})
+    with pytest.raises(ConfigError, match="`catalogue: false`: a model of kind 'onnx' is not fitted here"):
+        load_model({"name": "theirs", "kind": "onnx", "path": "theirs.onnx", "catalogue": False})
 
 
 def test_broken_yaml_and_absent_files_are_named(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from astropy.io import fits
-from survey_files import edit_yaml, patch_table, write_labels
+from survey_files import edit_yaml, patch_table, write_labels, write_yaml
 
 from skymill.config import load_run, load_survey
 from skymill.features import compute
@@ -31,6 +31,12 @@ def input_file(folder: Path) -> None:
 def model(folder: Path) -> None:
     """Change a model's hyperparameter."""
     edit_yaml(folder / "forest.yaml", settings={"trees": 12, "max_depth": 6})
+
+
+def baseline(folder: Path) -> None:
+    """Add a model that is only compared with the others."""
+    write_yaml(folder / "baseline.yaml", {"name": "baseline", "kind": "linear_cut", "catalogue": False})
+    edit_yaml(folder / "config.yaml", models=["forest.yaml", "mlp.yaml", "baseline.yaml"])
 
 
 def inference_setting(folder: Path) -> None:

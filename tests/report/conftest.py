@@ -16,6 +16,8 @@ from skymill.survey import open_survey
 
 FIT = "0123456789ab"
 CLASSES = ["GALAXY", "QSO", "STAR"]
+LINE = {"name": "line", "kind": "linear_cut", "catalogue": False}
+"""Fitted and compared, but without a catalogue."""
 MODELS = {
     "forest": {"kind": "forest", "settings": {"trees": 5, "max_depth": 6}},
     "mlp": {"kind": "mlp", "settings": {"members": 1, "width": 8, "depth": 1, "epochs": 3}},
@@ -36,7 +38,8 @@ class Made:
 
     def page(self) -> str:
         """Write the page again and read it."""
-        report.page(self.run, self.survey, self.models, self.output)
+        compared = [self.output / "training" / "line" / FIT]
+        report.page(self.run, self.survey, self.models, self.output, compared=compared)
         return (self.output / "report" / "index.html").read_text()
 
     def read(self, path: str) -> dict[str, Any]:
@@ -66,6 +69,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> 
     opened = open_survey(survey, part_rows=run.tiling.part_rows, cache=output / ".cache")
     training.make_set(run, opened, computed, output=output)
     learned = output / "training" / json.loads((output / "training" / "set.json").read_text())["file"]
+    training.fit(learned, ModelConfig.model_validate(LINE), seed=1, output_folder=output / "training" / "line" / FIT)
     recipe = features.make_recipe(survey, run.features)
     for name, settings in MODELS.items():
         model = ModelConfig.model_validate({"name": name, "features": ["photometric", "shape", "missing"], **settings})

@@ -10,18 +10,19 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from skymill.report.comparison import compare_models
-from skymill.report.gather import ModelResult, TestSet
+from skymill.report.gather import TestSet
 
 CLASSES = ["A", "B"]
 
 
-def result(
-    name: str, p: np.ndarray, label: np.ndarray, ids: np.ndarray, set_path: str = "set"
-) -> tuple[ModelResult, TestSet]:
-    """A model and what it said of its test set; what the comparison does not look at is left empty."""
+def result(name: str, p: np.ndarray, label: np.ndarray, ids: np.ndarray, set_path: str = "set") -> TestSet:
+    """What a model said of its test set; what the comparison does not look at is left empty."""
     nothing: Any = None
-    model = ModelResult(name, "mlp", 3, onnx="", classes=CLASSES, parity=None, sky=nothing)
-    test = TestSet(
+    return TestSet(
+        model=name,
+        kind="mlp",
+        n_features=3,
+        classes=CLASSES,
         fit="",
         metrics={},
         label=label,
@@ -34,7 +35,6 @@ def result(
         importance={},
         attributions=nothing,
     )
-    return model, test
 
 
 @pytest.fixture

@@ -39,8 +39,10 @@ def drawn(n, *, seed=0, sharper=None):
         said[rows] = true[rows] ** 3 / (true[rows] ** 3).sum(axis=1, keepdims=True)
     ids, block = np.arange(n), at_order(healpix29, 5)
     nothing = Attributions([], np.empty((0, 0)), np.empty((0, 0, 3)))
+    what = {"model": "mlp", "kind": "mlp", "n_features": 3, "classes": ["A", "B", "C"], "fit": "fit", "metrics": {}}
     where = {"object_id": ids, "healpix29": healpix29, "block": block, "set_path": Path("none")}
-    return TestSet("fit", {}, label, rng.uniform(18, 25, n), said, **where, importance={}, attributions=nothing)
+    rows = {"label": label, "magnitude": rng.uniform(18, 25, n), "probabilities": said}
+    return TestSet(**what, **where, **rows, importance={}, attributions=nothing)
 
 
 def a_part(name, p):

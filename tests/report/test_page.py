@@ -164,6 +164,21 @@ def test_metrics_equal_those_of_the_fits(made, page):
         assert table["completeness of QSO"][place].startswith(f"{value['value']:.4f} ")
 
 
+def test_a_model_without_catalogue_stands_in_the_comparison_and_nowhere_else(made, text, page):
+    rows = next(rows for rows in page.tables if "line" in [row[0] for row in rows])
+    table = {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[1:]}
+    assert table.keys() == {*made.models, "line"}
+    metrics = made.read("training/line/*/metrics.json")
+    assert table["line"]["kind"] == "linear_cut"
+    assert table["line"]["accuracy"] == f"{metrics['overall']['accuracy']['value']:.4f}"
+    assert "line stands here alone" in text
+    assert len([rows for rows in page.tables if any("line" in row for row in rows)]) == 1
+    assert sorted(path.name for path in (made.output / "report").glob("*.html")) == [
+        "index.html",
+        *(f"model-{name}.html" for name in sorted(made.models)),
+    ]
+
+
 def test_sources_by_class_add_up_to_the_catalogue(made, page):
     table = page.table("not scored")
     for place, name in enumerate(made.models):
@@ -235,7 +250,7 @@ def test_a_model_from_elsewhere_shows_its_sky(made, tmp_path):
         edit(run.output / "models" / name / "manifest.json", lambda manifest: manifest.update(fit=None, parity={}))
     text = run.page()
     page = Page(text)
-    assert "No model was trained in this run" in text
+    assert "No model with a catalogue was trained in this run" in text
     assert page.table("not scored")[""] == run.models
     assert "came from elsewhere" in text and "entropy" in page.ids
 

@@ -100,10 +100,14 @@ def training_manifests(wildcards):
     return [f"{CHAIN.output}/training/set.json", *fits]
 
 
+def compared_manifests(wildcards):
+    return [fit_manifest(model) for model in CHAIN.only_compared]
+
+
 def shifts(wildcards):
     return [
         f"{CHAIN.output}/training/shift/{model}/{name}"
-        for model in CHAIN.trained_models
+        for model in CHAIN.trained_and_published
         for name in ("shift.json", "card.md")
     ]
 
@@ -113,11 +117,11 @@ def export_settings(wildcards):
 
 
 def export_manifests(wildcards):
-    return [f"{CHAIN.output}/models/{model}/manifest.json" for model in CHAIN.models]
+    return [f"{CHAIN.output}/models/{model}/manifest.json" for model in CHAIN.published]
 
 
 def own_export_manifest(wildcards):
-    if wildcards.catalogue in CHAIN.models:
+    if wildcards.catalogue in CHAIN.published:
         return f"{CHAIN.output}/models/{wildcards.catalogue}/manifest.json"
     return []
 
@@ -138,7 +142,7 @@ def model_manifests(model):
 
 
 def inference_manifests(wildcards):
-    return [manifest for model in CHAIN.models for manifest in model_manifests(model)]
+    return [manifest for model in CHAIN.published for manifest in model_manifests(model)]
 
 
 def catalogue_manifests(wildcards):
@@ -150,7 +154,9 @@ def catalogue_manifests(wildcards):
 
 
 def upstream_features(wildcards):
-    return feature_manifests(wildcards) if wildcards.catalogue in CHAIN.models else []
+    return (
+        feature_manifests(wildcards) if wildcards.catalogue in CHAIN.published else []
+    )
 
 
 def seals(wildcards):
@@ -170,19 +176,19 @@ def shown(name, caption, category, **labels):
 def report_pages():
     return [
         shown(f"model-{model}.html", "model", "Run", page=model)
-        for model in CHAIN.models
+        for model in CHAIN.published
     ]
 
 
 def report_plots():
     of_models = [
         shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
-        for model in CHAIN.trained_models
+        for model in CHAIN.trained_and_published
         for plot in PLOTS_OF_MODELS
     ]
     of_sky = [
         shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)
         for plot in PLOTS_OF_SKY
-        if CHAIN.models
+        if CHAIN.published
     ]
     return of_models + of_sky

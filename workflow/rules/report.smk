@@ -10,6 +10,7 @@ rule report_page:
         seals=seals,
         models=export_manifests,
         shifts=shifts,
+        compared=compared_manifests,
     output:
         page=shown("index.html", "page", "Run", page="overview"),
         models=report_pages(),

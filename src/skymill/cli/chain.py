@@ -78,12 +78,27 @@ class Chain:
     @property
     def catalogues(self) -> list[str]:
         """Every catalogue the run makes."""
-        return [*RESERVED, *self.models]
+        return [*RESERVED, *self.published]
+
+    @property
+    def published(self) -> list[str]:
+        """Models that are run over the survey."""
+        return [name for name, model in self.models.items() if model.catalogue]
 
     @property
     def trained_models(self) -> list[str]:
         """Models that are fitted here, as opposed to ONNX files from elsewhere."""
         return [name for name, model in self.models.items() if model.kind != "onnx"]
+
+    @property
+    def trained_and_published(self) -> list[str]:
+        """Models that are fitted here and run over the survey."""
+        return [name for name in self.trained_models if name in self.published]
+
+    @property
+    def only_compared(self) -> list[str]:
+        """Models that are fitted here and have no catalogue."""
+        return [name for name in self.trained_models if name not in self.published]
 
     @cached_property
     def survey_digest(self) -> str:

@@ -34,7 +34,7 @@ def main() -> None:
         app()
     except (ValueError, OSError, GroupLockedError) as error:
         console.print("[bold red]skymill:[/]", end=" ")
-        console.print(str(error), markup=False, highlight=False)
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -59,6 +59,8 @@ class ModelConfig(FileSettings):
     parity: ParitySettings = ParitySettings()
     path: str | None = None
     """For kind `onnx`: the file."""
+    catalogue: bool = True
+    """false: fitted, judged and compared in the report, but not run over the survey: a baseline, or only a member."""
     allow_features: list[str] = []
     """Features the leakage audit suspects and you vouch for."""
 
@@ -66,6 +68,12 @@ class ModelConfig(FileSettings):
     def _path_of_onnx(self) -> ModelConfig:
         if (self.kind == "onnx") != (self.path is not None):
             raise ValueError("`path` is needed for kind 'onnx' and for no other")
+        return self
+
+    @model_validator(mode="after")
+    def _some_use(self) -> ModelConfig:
+        if self.kind == "onnx" and not self.catalogue:
+            raise ValueError("`catalogue: false`: a model of kind 'onnx' is not fitted here, so nothing is left to do")
         return self
 
     @model_validator(mode="after")

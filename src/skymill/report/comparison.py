@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.report.gather import ModelResult, TestSet
+from skymill.report.gather import TestSet
 from skymill.training.metrics import by_row, share_with_interval
 
 Interval = dict[str, float | None]
@@ -36,46 +36,46 @@ class Comparison(NamedTuple):
     models: list[Compared]
 
 
-def compare_models(trained: Sequence[tuple[ModelResult, TestSet]], *, seed: int) -> Comparison | None:
+def compare_models(tests: Sequence[TestSet], *, seed: int) -> Comparison | None:
     """Compare models by what they said of the same test sources; None for a single model.
 
     Models of other classes than the first one's, or of another training set, are left out: their test splits differ.
 
     Parameters
     ----------
-    trained : sequence of (ModelResult, TestSet)
+    tests : sequence of TestSet
     seed : int
         Of the resamples.
     """
-    alike = [pair for pair in trained if _task(*pair) == _task(*trained[0])]
+    alike = [test for test in tests if _task(test) == _task(tests[0])]
     if len(alike) < 2:
         return None
-    shared = alike[0][1].object_id
-    for _, test in alike[1:]:
+    shared = alike[0].object_id
+    for test in alike[1:]:
         shared = np.intersect1d(shared, test.object_id)
     if len(shared) == 0:
         return None
-    tests = [(model, test, _places(test.object_id, shared)) for model, test in alike]
-    rows = {model.name: by_row(test.probabilities[place], test.label[place]) for model, test, place in tests}
-    tests.sort(key=lambda one: float(rows[one[0].name][0].mean()))
-    best = rows[tests[0][0].name]
+    placed = [(test, _places(test.object_id, shared)) for test in alike]
+    rows = {test.model: by_row(test.probabilities[place], test.label[place]) for test, place in placed}
+    placed.sort(key=lambda one: float(rows[one[0].model][0].mean()))
+    first, first_place = placed[0]
+    best, best_predicted = rows[first.model], first.predicted[first_place]
     compared: list[Compared] = []
-    for model, test, place in tests:
+    for test, place in placed:
         label, block = test.label[place], test.block[place]
         right = test.predicted[place] == label
-        loss, hit = rows[model.name]
-        best_right = tests[0][1].predicted[tests[0][2]] == label
+        loss, hit = rows[test.model]
         differences = {
             "log_loss": loss - best[0],
-            "accuracy": 1.0 * best_right - right,
+            "accuracy": 1.0 * (best_predicted == label) - right,
             "balanced_accuracy": best[1] - hit,
         }
         worse = {name: share_with_interval(values, block, seed=seed) for name, values in differences.items()}
         compared.append(
             Compared(
-                model.name,
-                model.kind,
-                model.n_features,
+                test.model,
+                test.kind,
+                test.n_features,
                 float(loss.mean()),
                 float(right.mean()),
                 float(hit.mean()),
@@ -85,8 +85,8 @@ def compare_models(trained: Sequence[tuple[ModelResult, TestSet]], *, seed: int)
     return Comparison(len(shared), compared)
 
 
-def _task(model: ModelResult, test: TestSet) -> tuple[list[str], str]:
-    return model.classes, str(test.set_path)
+def _task(test: TestSet) -> tuple[list[str], str]:
+    return test.classes, str(test.set_path)
 
 
 def _places(object_id: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:

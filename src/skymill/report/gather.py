@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,10 @@ class TestSet:
 
     __test__ = False  # not one of pytest's
 
+    model: str
+    kind: str
+    n_features: int
+    classes: list[str]
     fit: str
     metrics: dict[str, Any]
     label: NDArray[np.int64]
@@ -84,6 +88,8 @@ class Run:
     plan: dict[str, Any]
     catalogues: dict[str, Catalogue]
     models: list[ModelResult]
+    only_compared: list[TestSet]
+    """Of models that were fitted but not run over the survey."""
 
     @property
     def accounts(self) -> dict[str, Accounting]:
@@ -95,6 +101,11 @@ class Run:
         """The models with a test set."""
         return [(model, model.test) for model in self.models if model.test is not None]
 
+    @property
+    def tests(self) -> list[TestSet]:
+        """Every test set, those of models without a catalogue last."""
+        return [*(test for _, test in self.trained), *self.only_compared]
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read one of the run's JSON files."""
@@ -102,8 +113,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_run(output: Path, models: list[str]) -> Run:
-    """Gather a run whose catalogues are sealed.
+def read_run(output: Path, models: list[str], compared: Sequence[Path] = ()) -> Run:
+    """Gather a run whose catalogues are sealed; `compared` are the folders of fits that have none.
 
     Raises
     ------
@@ -112,7 +123,8 @@ def read_run(output: Path, models: list[str]) -> Run:
     """
     catalogues = {name: open_catalogue(output / "catalogues" / name) for name in (*CATALOGUES, *models)}
     results = [read_model(output, name, catalogues[name]) for name in models]
-    return Run(output, read_json(output / "tiling" / "plan.json"), catalogues, results)
+    plan = read_json(output / "tiling" / "plan.json")
+    return Run(output, plan, catalogues, results, [read_test_set(folder) for folder in compared])
 
 
 def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
@@ -128,21 +140,26 @@ def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
         classes,
         manifest["parity"] or None,
         count_classes(catalogue, len(classes)),
-        None if fit is None else read_test_set(output / "training" / name / fit, classes),
+        None if fit is None else read_test_set(output / "training" / name / fit),
         None if fit is None else read_json(output / "training" / "shift" / name / "shift.json"),
     )
 
 
-def read_test_set(folder: Path, classes: list[str]) -> TestSet:
+def read_test_set(folder: Path) -> TestSet:
     """Read a fit's metrics, predictions and history."""
+    manifest = read_json(folder / "manifest.json")
+    classes = list(manifest["classes"])
     table = pq.read_table(folder / "predictions.parquet")
     object_id = table["objectId"].to_numpy()
-    learned = read_json(folder / "manifest.json")["training_set"]
-    set_path = folder.parents[1] / "sets" / f"{short(learned)}.parquet"
+    set_path = folder.parents[1] / "sets" / f"{short(manifest['training_set'])}.parquet"
     healpix29, block = places_of(object_id, set_path)
     with (folder / "history.csv").open(newline="") as file:
         epochs = list(csv.DictReader(file))
     return TestSet(
+        manifest["name"],
+        manifest["kind"],
+        len(manifest["features"]),
+        classes,
         folder.name,
         read_json(folder / "metrics.json"),
         table["label"].to_numpy().astype(np.int64),
@@ -194,7 +211,7 @@ def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:
     """
     folder, accounts, groups = run.output / "benchmarks", run.accounts, sorted(run.plan["groups"])
     scored = {model.name: f"{model.name}-{run.catalogues[model.name].manifest['settings']}" for model in run.models}
-    fits = [f"training_fit/{model.name}-{test.fit}" for model, test in run.trained]
+    fits = [f"training_fit/{test.model}-{test.fit}" for test in run.tests]
     files: dict[str, tuple[list[str], int | None]] = {
         "tiling_plan": (["tiling_plan"], accounts["sources"].n_in),
         "tiling_partition": ([f"tiling_partition/{group}" for group in groups], run.plan["gate"]["n_rows"]),

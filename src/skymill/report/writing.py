@@ -25,7 +25,9 @@ from skymill.report.timeline import Job, Stage, draw_timeline, read_jobs, stages
 from skymill.store import short
 
 
-def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) -> None:
+def page(
+    run: RunConfig, survey: SurveyConfig, models: list[str], output: Path, *, compared: Sequence[Path] = ()
+) -> None:
     """Write `<output>/report/index.html`, `model-<name>.html` of each model, and `plots/`.
 
     Parameters
@@ -36,6 +38,8 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
         Names of the models whose catalogues are sealed.
     output : Path
         Folder of the run.
+    compared : sequence of Path
+        Folders of fits without a catalogue, which are compared with the models.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def page(run: RunConfig, survey: SurveyConfig, models: list[str], output: Path) 
         If one of the survey's maps cannot be read.
     """
     started = time.perf_counter()
-    made = read_run(output, models)
+    made = read_run(output, models, compared)
     bands = list(make_recipe(survey, run.features).bands)
     properties = properties_of(survey, made.catalogues["sources"], bands)
     best = best_model(made)
@@ -94,7 +98,8 @@ def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, sur
         "exported": [{"name": one.name, "onnx": short(one.onnx), "parity": one.parity} for one in made.models],
         "metrics": metric_rows(made),
         "classes": class_rows(made),
-        "comparison": compare_models(made.trained, seed=run.seed),
+        "only_compared": [test.model for test in made.only_compared],
+        "comparison": compare_models(made.tests, seed=run.seed),
         "galleries": model_galleries(made, run, survey),
         "mapped": best.name if best else None,
         "maps": maps[best.name] if best else [],

@@ -21,6 +21,7 @@ CHANGES: list[tuple[Callable[[Path], None], str, str]] = [
     (changes.label, "training_set", "labels: labels.parquet has changed"),
     (changes.input_file, "tiling_plan", "data: wrap.parquet has changed"),
     (changes.model, "training_fit forest", "model: settings.trees 10 is now 12"),
+    (changes.baseline, "training_fit baseline", "missing: not made yet"),
     (changes.inference_setting, "inference_run mlp", "settings: inference.block_rows 2048 is now 1024"),
     (changes.feature_setting, "features_compute", "settings: features.extinction"),
     (changes.tile_setting, "tiling_plan", "settings: tiling.max_rows 1500 is now 1000"),

@@ -90,6 +90,12 @@ def test_jobs_are_those_of_the_plan(fresh):
     assert costs.total("jobs") == 1 + 5 + 5 + 1 + 2 + 2 + 10 + 4 + 2 + 1
 
 
+def test_a_model_without_catalogue_costs_a_fit_and_nothing_else(fresh):
+    edit_yaml(fresh / "forest.yaml", catalogue=False)
+    stages = estimate(_workflow(fresh / "config.yaml"), {}, cores=1).stages
+    assert [stage.rule for stage in stages if stage.subject == "forest"] == ["training_fit"]
+
+
 def test_benchmarks_count_only_where_jobs_did_all_their_work_and_enough(fresh):
     groups = {f"o0p{n}": {"digest": "0" * 64, "n_tiles": 1, "n_rows": 600_000} for n in range(2)}
     Path("results/tiling").mkdir(parents=True)

@@ -114,9 +114,9 @@ class Workflow:
     def jobs(self) -> dict[str, Job]:
         """Every job by name, each after those it waits for."""
         made = [*self._tiling(), *self._features(), *self._seals(RESERVED), *self._training()]
-        for model in self.chain.models:
+        for model in self.chain.published:
             made += [self._export(model), *self._inference(model)]
-        return {job.name: job for job in [*made, *self._seals(self.chain.models), *self._shifts(), self._report()]}
+        return {job.name: job for job in [*made, *self._seals(self.chain.published), *self._shifts(), self._report()]}
 
     def find(self, output: str | Path) -> Job | None:
         """Give the job that makes a file."""
@@ -256,7 +256,7 @@ class Workflow:
     def _seals(self, catalogues: Iterable[str]) -> Iterator[Job]:
         root = self.root
         for catalogue in catalogues:
-            model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.models else []
+            model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.published else []
             features = self.manifests("features") if model else []
             plan = f"{root}/tiling/plan-{self.chain.plan_name}.json"
             files = {*self.manifests(catalogue), *self.manifests("sources"), *features, plan, *model}
@@ -271,7 +271,7 @@ class Workflow:
 
     def _shifts(self) -> Iterator[Job]:
         root, made = self.root, self.training_set
-        for model in self.chain.trained_models:
+        for model in self.chain.trained_and_published:
             seals = [f"{root}/catalogues/{catalogue}/{SEAL}" for catalogue in ("features", model)]
             learned = (self._fit_manifest(model, made["sha256"]), f"{root}/training/{made['file']}") if made else ()
             yield Job(
@@ -288,8 +288,8 @@ class Workflow:
             )
 
     def _report(self) -> Job:
-        root, catalogues, models = self.root, self.chain.catalogues, self.chain.models
-        trained = self.chain.trained_models
+        root, catalogues, models = self.root, self.chain.catalogues, self.chain.published
+        trained, compared, made = self.chain.trained_and_published, self.chain.only_compared, self.training_set
         return Job(
             "report_page",
             output=f"{root}/report/index.html",
@@ -302,11 +302,13 @@ class Workflow:
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),
                 *(f"{root}/training/shift/{model}/{name}" for model in trained for name in ("shift.json", "card.md")),
+                *(self._fit_manifest(model, made["sha256"]) for model in compared if made),
             ),
             after=(
                 *(f"release_seal {name}" for name in catalogues),
                 *(f"export_onnx {model}" for model in models),
                 *(f"training_shift {model}" for model in trained),
+                *(f"training_fit {model}" for model in compared),
             ),
             ingredients=self._shared("report_page"),
         )

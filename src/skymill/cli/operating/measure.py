@@ -35,7 +35,7 @@ def cache_path(models: list[ModelConfig]) -> Path:
     about = {
         "machine": [platform.machine(), _processor(), len(os.sched_getaffinity(0)), platform.python_version()],
         "skymill": skymill.__version__,
-        "models": [[model.name, model.kind, model.settings] for model in models],
+        "models": [[model.name, model.kind, model.settings, model.catalogue] for model in models],
     }
     return root / "skymill" / f"rates-{short(digest(about))}.json"
 
@@ -158,6 +158,8 @@ class _Bench:
         table = self.output / "training" / json.loads(self.set.read_bytes())["file"]
         with self._timed(f"training_fit {model.name}", self.labels):
             training.fit(table, model, seed=1, output_folder=folder, threads=1)
+        if not model.catalogue:
+            return
         with self._timed(f"export_onnx {model.name}", self.labels):
             recipe = make_recipe(self.survey.config, self.run.features)
             manifest = export.to_onnx(folder / "manifest.json", output=self.output, model=model, recipe=recipe)

@@ -105,7 +105,7 @@ def jobs_by_rule(workflow: Workflow) -> dict[str, list[Job]]:
     # Without a plan no group is known, and the rules of groups have no job yet.
     found.setdefault("tiling_partition sources", [])
     found.setdefault("features_compute features", [])
-    for model in workflow.chain.models:
+    for model in workflow.chain.published:
         found.setdefault(f"inference_run {model}", [])
     return found
 
