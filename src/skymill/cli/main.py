@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from skymill.cli import config, survey
+from skymill.cli import config, release, survey
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
 from skymill.compute import GroupLockedError
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
-for command in (commands.plan, commands.status, commands.why, commands.retry):
+for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff):
     app.command()(command)
 console = Console(stderr=True)
 
@@ -48,9 +48,9 @@ def verify(
 
     Exit status 0 when all is well, 1 otherwise.
     """
-    from skymill import release
+    from skymill.release import verify as verify_below
 
-    report = release.verify(path)
+    report = verify_below(path)
     for line in report.lines():
         typer.echo(line)
     raise typer.Exit(0 if report.ok else 1)

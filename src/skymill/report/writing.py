@@ -66,12 +66,13 @@ def page(
     for model in made.models:
         own = model_content(model, made, run, survey)
         own |= {"maps": maps[model.name], "partitions": partitions.get(model.name, [])}
-        _write(folder / content["pages"][model.name], "model.html", content | own)
+        write_page(folder / content["pages"][model.name], "model.html", content | own)
     content["stages"].append(Stage("report_page", 1, None, time.perf_counter() - started))
-    _write(folder / "index.html", "page.html", content)
+    write_page(folder / "index.html", "page.html", content)
 
 
-def _write(path: Path, template: str, content: Mapping[str, Any]) -> None:
+def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
+    """Fill a template; what comes from data or configuration is escaped."""
     environment = Environment(
         loader=PackageLoader("skymill.report"),
         autoescape=select_autoescape(),

@@ -1,5 +1,6 @@
 """Positions on the sphere: HEALPix indices, cones and separations."""
 
+from skymill.sky.border import border_ranges
 from skymill.sky.cone import cone_ranges, in_cone
 from skymill.sky.healpix import ORDER, Tile, at_order, order29, tile_centres, tile_range
 from skymill.sky.pixel_map import PixelMap, look_up
@@ -10,6 +11,7 @@ __all__ = [
     "PixelMap",
     "Tile",
     "at_order",
+    "border_ranges",
     "cone_ranges",
     "in_cone",
     "look_up",

@@ -1,0 +1,5 @@
+"""What moved between two versions of a catalogue."""
+
+from skymill.release.diffing.stage import DELTA, DIFF, MAP, diff
+
+__all__ = ["DELTA", "DIFF", "MAP", "diff"]

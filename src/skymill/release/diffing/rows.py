@@ -1,0 +1,176 @@
+"""Rows of a classification catalogue as the comparison needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.release.diffing.regions import Side
+from skymill.sky import ORDER, Tile
+from skymill.store import Catalogue, StoreError
+
+NEEDED = ("objectId", "_healpix_29", "coord_ra", "coord_dec", "flags", "class", "probabilities")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Sources of one version.
+
+    Attributes
+    ----------
+    object_id, healpix29 : ndarray of int64, (n,)
+    ra, dec : ndarray of float64, (n,)
+        Degrees.
+    flags : ndarray of int, (n,)
+    kind : ndarray of int64, (n,)
+        Most probable class, a place in the comparison's list of classes; -1 = not scored.
+    probabilities : ndarray of float32, (n, classes)
+        Of the comparison's classes; 0 for one that the version's model does not know. NaN = not scored.
+    magnitude : ndarray of float32, (n,)
+        NaN = not measured, or no features were given.
+    """
+
+    object_id: NDArray[np.int64]
+    healpix29: NDArray[np.int64]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
+    flags: NDArray[np.integer]
+    kind: NDArray[np.int64]
+    probabilities: NDArray[np.float32]
+    magnitude: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.object_id)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Rows:
+        return replace(self, **{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Put parts behind each other."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a classification catalogue, with the magnitudes of its sources where these are known.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+    classes : tuple of str
+        Of the comparison: those of both versions.
+    features : Catalogue or None
+        The features the catalogue was made of.
+    magnitude : str
+        Name of the feature to bin by.
+    shared : frozenset of Tile
+        Tiles that the other version has too: their sources have their mates.
+    """
+
+    catalogue: Catalogue
+    classes: tuple[str, ...]
+    features: Catalogue | None = None
+    magnitude: str = ""
+    shared: frozenset[Tile] = frozenset()
+
+    def read(self, sides: Iterable[Side]) -> Rows:
+        """Read whole tiles."""
+        return Rows.joined([_nothing(len(self.classes)), *(self._tile(side) for side in sides)])
+
+    def near(self, ranges: NDArray[np.int64]) -> Rows:
+        """Read the sources whose `_healpix_29` lies in one of some sorted, half-open ranges; chunks with none are not.
+
+        Shared tiles are left out. Magnitudes are not looked up.
+        """
+        parts = [_nothing(len(self.classes))]
+        starts, stops = ranges[:, 0], ranges[:, 1]
+        for tile in self._overlapping(ranges):
+            reader = self.catalogue.reader(*tile)
+            first = np.searchsorted(stops, reader.zones[:, 0], side="right")
+            reached = np.append(starts, np.iinfo(np.int64).max)[first] <= reader.zones[:, 1]
+            for chunk in np.flatnonzero(reached).tolist():
+                values = reader.rows(chunk * reader.chunk_rows, (chunk + 1) * reader.chunk_rows, NEEDED)
+                place = np.searchsorted(stops, values["_healpix_29"], side="right")
+                inside = np.append(starts, np.iinfo(np.int64).max)[place] <= values["_healpix_29"]
+                parts.append(self._rows(values)[np.flatnonzero(inside)])
+        return Rows.joined(parts)
+
+    def _overlapping(self, ranges: NDArray[np.int64]) -> list[Tile]:
+        orders, pixels = (self.catalogue.tiles[name].to_numpy(np.int64) for name in ("order", "pixel"))
+        shift = 2 * (ORDER - orders)
+        first = np.searchsorted(ranges[:, 1], pixels << shift, side="right")
+        reached = np.append(ranges[:, 0], np.iinfo(np.int64).max)[first] < (pixels + 1) << shift
+        found = [Tile(*place) for place in zip(orders[reached].tolist(), pixels[reached].tolist())]
+        return [tile for tile in found if tile not in self.shared]
+
+    def _tile(self, side: Side) -> Rows:
+        values = self.catalogue.reader(*side.tile).rows(columns=NEEDED)
+        return replace(self._rows(values), magnitude=self._magnitudes(side, values))
+
+    def _rows(self, values: Mapping[str, NDArray[Any]]) -> Rows:
+        own = classes_of(self.catalogue)
+        places = np.array([self.classes.index(name) for name in own])
+        probabilities = np.zeros((len(values["objectId"]), len(self.classes)), np.float32)
+        probabilities[:, places] = values["probabilities"]
+        scored = values["class"] >= 0
+        probabilities[~scored] = np.nan
+        kind = np.where(scored, places[np.maximum(values["class"], 0)], -1)
+        return Rows(
+            values["objectId"],
+            values["_healpix_29"],
+            values["coord_ra"],
+            values["coord_dec"],
+            values["flags"],
+            kind,
+            probabilities,
+            np.full(len(kind), np.nan, np.float32),
+        )
+
+    def _magnitudes(self, side: Side, values: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Look the magnitudes up, by id, in the tile of features at the same place."""
+        found = np.full(len(values["objectId"]), np.nan, np.float32)
+        if self.features is None:
+            return found
+        try:
+            reader = self.features.reader(*side.tile)
+        except KeyError:
+            return found
+        columns = list(reader.arrays["features"].attrs["columns"])  # type: ignore[arg-type]
+        if self.magnitude not in columns:
+            return found
+        rows = reader.rows(columns=["objectId", "features"])
+        order = np.argsort(rows["objectId"], kind="stable")
+        ids = rows["objectId"][order]
+        place = np.minimum(np.searchsorted(ids, values["objectId"]), max(len(ids) - 1, 0))
+        same = ids[place] == values["objectId"] if len(ids) else np.zeros(len(found), bool)
+        found[same] = rows["features"][order[place[same]], columns.index(self.magnitude)]
+        return found
+
+
+def classes_of(catalogue: Catalogue) -> tuple[str, ...]:
+    """Name the classes of a classification catalogue, in the order of its probabilities; none where it has no tile.
+
+    Raises
+    ------
+    StoreError
+        If it is another kind of catalogue.
+    """
+    if not len(catalogue.tiles):
+        return ()
+    if "probabilities" not in catalogue.columns:
+        raise StoreError(
+            f"{catalogue.location}: expected a classification catalogue, with 'probabilities', found "
+            f"{', '.join(catalogue.columns)}"
+        )
+    first = catalogue.reader(*catalogue.tiles[["order", "pixel"]].iloc[0].tolist())
+    return tuple(first.arrays["probabilities"].attrs["columns"])  # type: ignore[arg-type]
+
+
+def _nothing(n_classes: int) -> Rows:
+    whole, real = np.empty(0, np.int64), np.empty(0)
+    return Rows(whole, whole, real, real, whole, whole, np.empty((0, n_classes), np.float32), np.empty(0, np.float32))
