@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
+app.add_typer(release.app, name="release")
 for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff):
     app.command()(command)
 console = Console(stderr=True)

@@ -1,7 +1,9 @@
-"""`skymill diff`: what moved between two versions."""
+"""`skymill diff` and `skymill release`: what moved between two versions, and publishing."""
 
 from __future__ import annotations
 
+import getpass
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +12,14 @@ import typer
 from rich.console import Console
 from rich.table import Column, Table
 
+from skymill.cli.chain import Chain
+from skymill.config import read_yaml
+
+app = typer.Typer(no_args_is_help=True, help="Publish a finished run as a release, look at releases, go back to one.")
+ConfigFile = Annotated[Path, typer.Option("--configfile", help="The run's file, as given to snakemake.")]
+Run = Annotated[Path, typer.Option("--run", help="The folder that the run wrote.")]
+Name = Annotated[str, typer.Argument(help="The release, like DR1.")]
+RESULTS, CONFIG = Path("results"), Path("config/config.yaml")
 Workers = Annotated[int | None, typer.Option(help="Processes; default one a core.", min=1)]
 
 
@@ -103,3 +113,123 @@ def _show_surprising(content: dict[str, Any], console: Console, most: int = 5) -
             f"{one['surprise']:.1f}",
         )
     console.print(table)
+
+
+@app.command()
+def publish(
+    name: Name,
+    configfile: ConfigFile = CONFIG,
+    override: Annotated[str, typer.Option(help="Publish although the gate refuses: the reason, which is kept.")] = "",
+    author: Annotated[str, typer.Option(help="Who overrides; default the user's name.")] = "",
+    workers: Workers = None,
+) -> None:
+    """Make what a finished run sealed the current release, if it keeps within the limits of `release.gate`.
+
+    Models' catalogues are compared with those of the current release. Where a limit is not kept nothing is published,
+    and the rule and the worst offenders are named. Readers of earlier releases are not disturbed.
+
+    Exit status 0 when published, 1 otherwise.
+    """
+    from skymill import release
+    from skymill.report.diffing import diff_page
+
+    chain = Chain.from_config(read_yaml(configfile), [configfile])
+    content = release.Content(
+        Path(chain.output),
+        chain.catalogues,
+        chain.published,
+        chain.run.model_dump(mode="json"),
+        _magnitude(chain),
+    )
+    told = release.publish(
+        content,
+        name,
+        gate=chain.run.release.gate,
+        page=diff_page,
+        override=release.Override(override, author or getpass.getuser()) if override else None,
+        compute=chain.run.compute,
+        workers=workers or len(os.sched_getaffinity(0)),
+    )
+    _show_release(told, Console())
+    typer.echo(f"{chain.output}/releases/{name} is published; {chain.output}/releases/current leads to it")
+
+
+@app.command("list")
+def list_releases(run: Run = RESULTS) -> None:
+    """List the releases and what was done with them, oldest first."""
+    from skymill import release
+
+    releases = release.Releases(run)
+    table = Table("release", "", "sources", "gate", "before it")
+    for name in releases.names():
+        told = releases.read(name)
+        sources = told["catalogues"].get("sources", {}).get("n_rows", 0)
+        gate = "kept" if told["gate"]["kept"] else "overridden"
+        table.add_row(name, "current" if name == releases.current else "", f"{sources:,}", gate, told["previous"] or "")
+    console = Console()
+    console.print(table)
+    for line in releases.history():
+        more = line.get("reason") or (line.get("override") or {}).get("reason") or ""
+        text = f"{line['time']}  {line['action']}, current {line['current']}" + (f": {more}" if more else "")
+        console.print(text, markup=False, highlight=False)
+
+
+@app.command()
+def show(
+    name: Name, run: Run = RESULTS, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
+    """Show what a release holds and how it passed the gate."""
+    from skymill import release
+
+    told = release.Releases(run).read(name)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
+    else:
+        _show_release(told, Console())
+
+
+@app.command()
+def rollback(
+    name: Annotated[str | None, typer.Argument(help="Default: the release that was current before.")] = None,
+    run: Run = RESULTS,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+) -> None:
+    """Make an earlier release the current one; the same command leads forward again."""
+    from skymill import release
+
+    typer.echo(f"{run}/releases/current leads to {release.rollback(run, name, reason=reason)}")
+
+
+@app.command()
+def verify(name: Name, run: Run = RESULTS) -> None:
+    """Recompute every digest of a release, its tiles included.
+
+    Exit status 0 when all is well, 1 otherwise.
+    """
+    from skymill import release
+
+    report = release.verify_release(run, name)
+    for line in report.lines():
+        typer.echo(line)
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def _magnitude(chain: Chain) -> str:
+    from skymill.features import magnitude_feature
+
+    return magnitude_feature(chain.survey.config.bands)
+
+
+def _show_release(told: dict[str, Any], console: Console) -> None:
+    table = Table("catalogue", "version", "sources", "tiles", title=told["release"])
+    for name, about in told["catalogues"].items():
+        table.add_row(name, about["version"], f"{about['n_rows']:,}", f"{about['n_tiles']:,}")
+    console.print(table)
+    rules = Table("rule", "catalogue", "limit", "found", "")
+    for rule in told["gate"]["rules"]:
+        found = f"{rule['found']:,.6g}"
+        rules.add_row(rule["rule"], rule["catalogue"], f"{rule['limit']:g}", found, "" if rule["kept"] else "broken")
+    console.print(rules)
+    if told["gate"]["override"]:
+        by = told["gate"]["override"]
+        console.print(f"published by {by['author']} all the same: {by['reason']}", markup=False, highlight=False)

@@ -158,6 +158,36 @@ class InferenceSettings(Settings):
     """Execution provider; an asked-for GPU that is not there is an error."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class GateSettings(Settings):
+    """What a run has to keep within before it may be published; a limit that is null is not looked at."""
+
+    flip_rate: Share | None = 0.1
+    """Largest share of a catalogue's sources that change class against the current release."""
+    removed_share: Share | None = 0.01
+    """Largest share of the current release's sources that are in none of the new tiles."""
+    quarantined_share: Share | None = 0.05
+    """Largest share of a catalogue's sources that are quarantined."""
+    rows_per_tile: int | None = Field(None, ge=1)
+    """Most rows of a tile."""
+    ece: Share | None = None
+    """Largest calibration error of a model on its locked test set."""
+    completeness: dict[str, Share] = {}
+    """By class: least completeness on the locked test set."""
+    outside_share: Share | None = None
+    """Largest share of a catalogue's sources that are unlike all rows that its model learned from."""
+    two_sample_auc: Share | None = None
+    """Largest AUC of a classifier that tells the survey from the training rows."""
+
+
+class ReleaseSettings(Settings):
+    """How a run is published."""
+
+    gate: GateSettings = GateSettings()
+
+
 class RunConfig(FileSettings):
     """One run of skymill."""
 
@@ -177,6 +207,7 @@ class RunConfig(FileSettings):
     """Needed where a model is trained."""
     split: SplitSettings = SplitSettings()
     inference: InferenceSettings = InferenceSettings()
+    release: ReleaseSettings = ReleaseSettings()
     compute: ComputeSettings = ComputeSettings()
 
     @field_validator("output")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
@@ -65,6 +66,8 @@ def open_catalogue(location: str | Path) -> Catalogue:
         everything = catalogue.to_xarray(["objectId", "probability"])
     """
     base = str(location).rstrip("/")
+    if not is_url(base) and os.path.realpath(base) != os.path.abspath(base):  # noqa: PTH100
+        base = os.path.realpath(base)  # of a release: who opened it keeps reading it, whatever `current` is now
     version = None
     with contextlib.suppress(FileNotFoundError):  # a version's folder has no pointer
         version = _document(base, CURRENT, POINTER_HAS)["version"]
