@@ -142,7 +142,9 @@ def model_manifests(model):
 
 
 def inference_manifests(wildcards):
-    return [manifest for model in CHAIN.published for manifest in model_manifests(model)]
+    return [
+        manifest for model in CHAIN.published for manifest in model_manifests(model)
+    ]
 
 
 def catalogue_manifests(wildcards):
