@@ -21,7 +21,7 @@ run: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --cores $(CORES)
 
 test: $(VENV)/installed
-	PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
+	PATH="$(abspath $(BIN)):$$PATH" python -m pytest -n 2 --dist loadfile --durations 20
 
 test-faults: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" SKYMILL_FAULTS=long python -m pytest -m 'long or not long' tests/faults \

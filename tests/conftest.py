@@ -21,12 +21,6 @@ from skymill.config import ComputeSettings
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that run the whole workflow: begun last, one of them would keep a single core busy."""
-    whole = {item.path for item in items if item.get_closest_marker("slow") and item.get_closest_marker("timeout")}
-    items.sort(key=lambda item: item.path not in whole)
-
-
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of real test data, which is not part of the repository."""
