@@ -10,7 +10,6 @@ from skymill.config.run import GateSettings
 
 WORST = 5
 """Offenders that are named."""
-FLAG = "outside_training"
 
 
 @dataclass(frozen=True)

@@ -58,11 +58,10 @@ def delta_table(pairs: Pairs, removed: Rows, added: Rows, *, classes: Sequence[s
     """
     kept = (pairs.change >= least_change) | (pairs.before.kind != pairs.after.kind)
     before, after = pairs.before[kept], replace(pairs.after, magnitude=pairs.magnitude)[kept]
-    nothing = np.full(len(before), np.nan)
     parts = [
-        _part("changed", before, after, pairs.change[kept], pairs.surprise[kept], classes),
-        _part("removed", removed, None, nothing, nothing, classes),
-        _part("added", None, added, nothing, nothing, classes),
+        _part("changed", before, after, classes, pairs.change[kept], pairs.surprise[kept]),
+        _part("removed", removed, None, classes),
+        _part("added", None, added, classes),
     ]
     return pa.concat_tables(parts).sort_by([("_healpix_29", "ascending"), ("objectId", "ascending")])
 
@@ -71,15 +70,13 @@ def _part(
     what: str,
     before: Rows | None,
     after: Rows | None,
-    change: NDArray[np.float64],
-    surprise: NDArray[np.float64],
     classes: Sequence[str],
+    change: NDArray[np.float64] | None = None,
+    surprise: NDArray[np.float64] | None = None,
 ) -> pa.Table:
     rows = after if after is not None else before
     assert rows is not None
     n = len(rows)
-    if before is None or after is None:
-        change = surprise = np.full(n, np.nan)
     columns = {
         "objectId": rows.object_id,
         "objectId_before": np.full(n, NO_ID) if before is None else before.object_id,
