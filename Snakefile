@@ -18,23 +18,22 @@ include: "workflow/rules/release.smk"
 include: "workflow/rules/report.smk"
 
 
-# Every stage's manifests are asked for, not only the last file: Snakemake records a job that failed
-# as up to date, and only a missing target brings it back.
 rule all:
     default_target: True
     input:
-        "<results>/tiling/plan.json",
-        named_plan,
-        source_manifests,
-        feature_manifests,
-        training_manifests,
-        export_manifests,
-        inference_manifests,
-        seals,
-        shifts,
+        *EVERY_STAGE,
         rules.report_page.output,
+
+
+onstart:
+    note_begin()
 
 
 onsuccess:
     # A part of a run may have sealed no catalogue yet: then there is nothing to say.
     print("\n".join(what_stands(CHAIN.output)))
+    note_end(succeeded=True)
+
+
+onerror:
+    note_end(succeeded=False)

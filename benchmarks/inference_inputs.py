@@ -30,7 +30,7 @@ def write_inputs(folder: Path, *, rows: int, tile_rows: int) -> tuple[Path, Path
     manifest.parent.mkdir(parents=True, exist_ok=True)
     GroupManifest("features", settings, "o0p0", {}, entries).write(manifest)
     file = folder / "mlp.onnx"
-    file.write_bytes(_mlp())
+    file.write_bytes(untrained_mlp())
     return manifest, file
 
 
@@ -67,7 +67,8 @@ def _write_tile(root: Path, pixel: int, rows: int) -> TileEntry:
     return TileEntry(*tile, key, file.sha256, file.n_bytes, rows, Accounting(n_in=rows, n_ok=rows))
 
 
-def _mlp() -> bytes:
+def untrained_mlp() -> bytes:
+    """Give an ONNX file of the MLP."""
     random = np.random.default_rng(0)
     nodes, constants = imputation_nodes(np.full(SIZES[0], 22, np.float32), output="h0")
     for layer, (n_in, n_out) in enumerate(pairwise(SIZES)):

@@ -27,11 +27,11 @@ from onnx import ModelProto, helper
 from skymill.config import ModelConfig
 from skymill.export.graph import imputation_nodes, new_model
 from skymill.export.metadata import INPUT, OUTPUT
-from skymill.export.runtime import open_session
 from skymill.export.stage import CONVERTERS, append_calibration
 from skymill.models import Examples, Mlp, Place
 from skymill.models.mlp import MlpSettings
 from skymill.models.trees import Tree, Trees, pack
+from skymill.sessions.runtime import open_session
 from skymill.training.arrays import Rows, open_set
 from skymill.training.calibration import fit_calibration
 from skymill.training.fitting import Fit, fit, load_fit

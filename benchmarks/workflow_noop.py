@@ -1,4 +1,4 @@
-"""What the workflow costs when nothing is to be done: `snakemake -n` and a run, for a finished survey of 10^5 tiles.
+"""What the workflow costs for a finished survey of 10^5 tiles: `snakemake -n`, a run, and a release published before.
 
 The results folder is made up, not computed: 100,000 tiles of order 7 in 192 groups, each with its file, and for the
 catalogues `sources`, `features` and two models a manifest per group with as many entries as in a real run; training
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import subprocess
@@ -24,6 +23,7 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +31,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from skymill.cli.chain import Chain
+from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
 from skymill.sky import Tile
 from skymill.store import Accounting, GroupManifest, TileEntry, digest, group_file, short
+from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.tiling.files import TilingFiles
 from skymill.tiling.grouping import Group
@@ -44,6 +46,8 @@ GROUP_ORDER, TILE_ORDER = 2, 7
 TILE_ROWS = 10_000
 INPUT_FILES = 200
 MODELS = ("forest", "mlp")
+RELEASE = "DR1"
+RELEASE_OPTIONS = ["release", "--config", f"release={RELEASE}"]
 
 
 def main() -> int:
@@ -58,9 +62,13 @@ def main() -> int:
         write_survey(folder)
         write_results(folder, arguments.tiles)
         started = time.perf_counter()
-        snakemake(folder, "--cores", "2", "--forceall", "--touch")
+        snakemake(folder, "--cores", "2", "--forceall", "--touch", "all", *RELEASE_OPTIONS)
         print(f"recording every job: {time.perf_counter() - started:.0f} s", flush=True)
-        modes = {"snakemake -n": ["-n"], "snakemake --cores 2": ["--cores", "2"]}
+        modes = {
+            "snakemake -n": ["-n"],
+            "snakemake --cores 2": ["--cores", "2"],
+            f"snakemake -n {' '.join(RELEASE_OPTIONS)}": ["-n", *RELEASE_OPTIONS],
+        }
         found = {mode: [measure(folder, *options) for _ in range(arguments.repeats)] for mode, options in modes.items()}
         n_files = sum(path.is_file() for path in (folder / "results").rglob("*"))
     print(f"\n{arguments.tiles:,} tiles, {n_files:,} files in the results folder; {machine()}\n")
@@ -147,18 +155,26 @@ def write_results(folder: Path, n_tiles: int) -> None:
         write_bytes(results / "training" / "sets" / f"{short(training_set)}.parquet", b"made up")
         write_json(
             results / "training" / "set.json",
-            {"file": f"sets/{short(training_set)}.parquet", "sha256": training_set},
+            {"file": f"sets/{short(training_set)}.parquet", "sha256": training_set, "files": {}},
         )
         for model in chain.models:
             onnx = short(digest({"made_up": model}))
             fit = chain.fit_digest(model, training_set)
-            write_json(results / "training" / model / fit / "manifest.json", {"model": model})
+            write_json(results / "training" / model / fit / "manifest.json", {"training_set": training_set})
             write_bytes(results / "models" / model / f"{onnx}.onnx", b"made up")
-            write_json(results / "models" / model / "manifest.json", {"onnx": onnx})
+            write_json(
+                results / "models" / model / "manifest.json", {"onnx": onnx, "fit": fit, "files": {f"{onnx}.onnx": ""}}
+            )
             write_manifests(model, chain.inference_settings(model, onnx), groups, results)
+            for name in ("shift.json", "card.md"):
+                write_bytes(results / "training" / "shift" / model / name, b"made up")
         for catalogue in chain.catalogues:
             write_json(results / "catalogues" / catalogue / "seal.json", {"version": "made up"})
-        write_bytes(results / "report" / "index.html", b"made up")
+        plots = dict.fromkeys(chain.models, PLOTS_OF_MODELS) | {"sky": PLOTS_OF_SKY}
+        drawn = [f"plots/{of}-{plot}.svg" for of, names in plots.items() for plot in names]
+        for page in ("index.html", *(f"model-{model}.html" for model in chain.models), *drawn):
+            write_bytes(results / "report" / page, b"made up")
+        write_bytes(results / "release" / f"{RELEASE}.json", b"made up")
 
 
 def make_groups(n_tiles: int) -> Iterator[Group]:
@@ -196,9 +212,9 @@ def write_manifests(catalogue: str, settings: str, groups: list[Group], results:
         manifest.write(group_file(results / "catalogues" / catalogue, settings, group.name))
 
 
-def write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a small JSON file."""
-    write_bytes(path, json.dumps(content, sort_keys=True).encode() + b"\n")
+    write_bytes(path, to_document(content))
 
 
 def machine() -> str:

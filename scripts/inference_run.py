@@ -1,7 +1,7 @@
 """Rule inference_run: classify one group's sources with one model."""
 
 from skymill import inference
-from skymill.cli.job import check_output, finish_job, start_job
+from skymill.cli.job import check_output, files_of, finish_job, start_job
 
 
 def main(snakemake):
@@ -15,6 +15,7 @@ def main(snakemake):
         settings=chain.run.inference,
         compute=chain.run.compute,
         workers=snakemake.threads,
+        images=chain.source_images(files_of(snakemake.input.images)),
     )
     check_output(written, snakemake.output.manifest)
     finish_job(snakemake, chain)

@@ -7,7 +7,7 @@ from skymill.cli.job import finish_job, start_job
 def main(snakemake):
     """Plan the run's tiles."""
     chain = start_job(snakemake)
-    tiling.plan(chain.run, chain.survey, chain.output, workers=snakemake.threads)
+    tiling.plan(chain.run, chain.sources(), chain.output, workers=snakemake.threads)
     finish_job(snakemake, chain)
 
 

@@ -26,6 +26,7 @@ def main(snakemake):
         threads=snakemake.threads,
         members={member: Path(manifest).parent for member, manifest in manifests},
         importance=importance,
+        images=chain.source_images(files_of(snakemake.input.images)),
     )
     finish_job(snakemake, chain)
 

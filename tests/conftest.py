@@ -15,10 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from skymill.config import ComputeSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# How long drawing an example takes says more about what else the machine does than about the test.
+settings.register_profile("skymill", suppress_health_check=[HealthCheck.too_slow], deadline=None)
+settings.load_profile("skymill")
 
 
 @pytest.fixture(scope="session")

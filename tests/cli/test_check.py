@@ -7,8 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import image_files
 import pytest
+from segmenters import write_segmenter
 from snakemake_run import run
+from stamp_models import SIZE, write_stamp_model
 from survey_files import write_survey, write_yaml
 from typer.testing import CliRunner
 
@@ -53,6 +56,13 @@ def test_members_of_an_ensemble_are_models_fitted_in_the_run(member: str):
     assert re.search(message, check())
     with pytest.raises(ValueError, match=message):
         Chain.from_config(read_yaml("config.yaml"))
+
+
+def test_an_ensemble_is_made_of_no_model_that_looks_at_pixels():
+    write_yaml(Path("looker.yaml"), {"name": "looker", "kind": "cnn", "stamps": {"size_px": 8}})
+    write_yaml(Path("pool.yaml"), {"name": "pool", "kind": "ensemble", "settings": {"members": ["mlp", "looker"]}})
+    change("config.yaml", "models", ["mlp.yaml", "looker.yaml", "pool.yaml"])
+    assert re.search(r"pool\.yaml: settings\.members: 'looker' looks at pixels, an ensemble at features", check())
 
 
 def test_a_right_run_is_right_and_says_what_was_opened():
@@ -161,3 +171,77 @@ def test_a_folder_without_permission_is_named(folder: Path):
     (folder / "closed").mkdir(mode=0o500)
     change("config.yaml", "output", "closed/results")
     assert "no permission to write" in check()
+
+
+def test_a_model_is_called_like_the_catalogue_of_images_only_where_there_is_none(folder: Path):
+    change("forest.yaml", "name", "segmentation")
+    assert "'segmentation' is a catalogue of skymill's own" not in check()
+    images = folder / "pictures"
+    image_files.write_images(images)
+    os.chdir(images)
+    change("forest.yaml", "name", "segmentation")
+    with pytest.raises(ConfigError, match=r"forest\.yaml: name: 'segmentation' is a catalogue of skymill's own"):
+        Chain.from_config(read_yaml("config.yaml"))
+
+
+def test_a_segmenter_is_looked_for_and_held_against_the_survey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A path that leads nowhere shows when the Snakefile is read, bands that the survey lacks with `config check`."""
+    images = tmp_path / "pictures"
+    image_files.write_images(images)
+    monkeypatch.chdir(images)
+    change("config.yaml", "features.measure.segmenter", "learned.onnx")
+    missing = r"run 'pictures': features\.measure\.segmenter: learned\.onnx: no such file;"
+    with pytest.raises(ConfigError, match=missing):
+        Chain.from_config(read_yaml("config.yaml"))
+    write_segmenter(images / "learned.onnx", bands=["g", "r", "z"])
+    assert re.search("learned.onnx: segments in the bands g, r, z, the survey has g, r, i and no z", check())
+    write_segmenter(images / "learned.onnx")
+    assert "run 'pictures' is right" in check()
+    change("config.yaml", "features.measure.positions", "there.parquet")
+    assert re.search("features.measure: give positions .* or a segmenter .* not both", check())
+
+
+def test_a_model_of_stamps_needs_a_survey_of_images(folder: Path):
+    change("forest.yaml", "stamps", {"size_px": 32})
+    message = r"forest\.yaml: stamps: survey 'patches' \(.*survey\.yaml\) has no images; take `stamps` out, or describe"
+    assert re.search(message, check())
+    with pytest.raises(ConfigError, match=message):
+        Chain.from_config(read_yaml("config.yaml"), ["config.yaml"])
+
+
+def test_a_file_that_looks_at_stamps_says_so_when_it_is_opened(folder: Path):
+    write_stamp_model(folder / "colour.onnx")
+    write_yaml(folder / "colour.yaml", {"name": "colour", "kind": "onnx", "path": "colour.onnx"})
+    change("config.yaml", "models", ["colour.yaml"])
+    assert re.search(r"colour\.yaml: stamps: survey 'patches' .* has no images", check())
+
+
+def test_stamps_are_of_kinds_that_look_and_no_wider_than_the_guard_band(tmp_path: Path, monkeypatch):
+    images = tmp_path / "pictures"
+    image_files.write_images(images)
+    monkeypatch.chdir(images)
+    change("forest.yaml", "stamps", {"size_px": 8})
+    assert re.search(r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn\), and by no other", check())
+    write_yaml(Path("forest.yaml"), {"name": "forest", "kind": "cnn"})
+    assert re.search(r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn\)", check())
+    write_yaml(Path("forest.yaml"), {"name": "forest", "kind": "cnn", "stamps": {"size_px": 32}})
+    assert re.search(r"split\.guard_arcsec: 1 is less than a stamp of model 'forest' .*, 6\.4 arcsec", check())
+    change("forest.yaml", "stamps.size_px", 8)
+    change("config.yaml", "split.guard_arcsec", 1.6)
+    assert "run 'pictures' is right" in check()
+
+
+def test_stamps_are_held_against_the_survey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Their bands are the survey's, and the sources are found on its images."""
+    pictures = tmp_path / "pictures"
+    image_files.write_images(pictures)
+    monkeypatch.chdir(pictures)
+    write_stamp_model(pictures / "colour.onnx")
+    write_yaml(pictures / "colour.yaml", {"name": "colour", "kind": "onnx", "path": "colour.onnx"})
+    change("config.yaml", "models", ["colour.yaml"])
+    assert "fault" not in check()
+    change("colour.yaml", "stamps.bands", ["g", "z"])
+    assert re.search(r"colour\.yaml: stamps\.bands: z: no band of survey 'pictures'; choose from g, r, i", check())
+    change("colour.yaml", "stamps", {"size_px": SIZE, "bands": ["g", "r", "i"]})
+    change("config.yaml", "features.measure.positions", "truth.parquet")
+    assert re.search(r"config\.yaml: features\.measure\.positions: .* on which image .* model 'colour'", check())

@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from skymill.config import SurveyConfig
+from skymill.config.images import ImageFile, ImageSettings
 from skymill.features.plan import KERNEL
-from skymill.inference.settings import KERNELS
+from skymill.inference.settings import KERNELS, modules
 from skymill.store.algorithm import ROOT, algorithm_digest
 from skymill.survey.readers.tables import MODULES
 from skymill.tiling import settings as tiling
 
+IMAGES = SurveyConfig(
+    name="pictures",
+    format="images",
+    path="images",
+    bands=["g", "r"],
+    images=ImageSettings(layout="fits", image=ImageFile(file="{band}-{tile}.fits"), psf_fwhm_arcsec=0.8),
+)
 READERS = tuple(dict.fromkeys(MODULES.values()))
 STAGES = {
     "parts": (*tiling.GATE, *READERS, *tiling.PART),
@@ -20,9 +29,11 @@ STAGES = {
     "source tile": tiling.TILE,
     "features": KERNEL,
     "inference": KERNELS,
+    "stamps": modules(IMAGES),
 }
 SOURCE_TILES = {"sources", "source tile"}
-ALL_TILES = {*SOURCE_TILES, "features", "inference"}
+INFERENCE = {"inference", "stamps"}
+ALL_TILES = {*SOURCE_TILES, "features", *INFERENCE}
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +51,18 @@ def digests(root: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stages"),
     [
-        ("inference/form.py", 'block["flags"] | scores.flags', "scores.flags", {"inference"}),
-        ("inference/form.py", "present.index(name) for name in wanted", "present.index(wanted[0])", {"inference"}),
+        ("inference/form.py", 'block["flags"] | scores.flags', "scores.flags", INFERENCE),
+        ("inference/form.py", "present.index(name) for name in wanted", "present.index(wanted[0])", INFERENCE),
         ("features/kernel.py", 'flags | block["flags"]', "flags", {"features"}),
         ("tiling/settling.py", "np.union1d(elsewhere, two_faced)", "two_faced", SOURCE_TILES),
         ("tiling/settling.py", 'self.rows["flags"][self.kept]', 'self.rows["flags"]', SOURCE_TILES),
         ("tiling/settling.py", "self.rows[some][self.kept[some]]", "self.rows[some]", SOURCE_TILES),
-        ("store/flags.py", "odd = flags[flags != 0]", "odd = flags", {"features", "inference"}),
+        ("store/flags.py", "odd = flags[flags != 0]", "odd = flags", {"features", *INFERENCE}),
+        ("inference/looks.py", "batch.coverage_frac == 0", "batch.coverage_frac <= 0", {"stamps"}),
+        ("features/source_tile.py", "(weight > 0) & np.isfinite(flux)", "(weight > 0)", {"stamps"}),
+        ("survey/images/cutting.py", "np.floor(position + 0.5)", "np.floor(position)", {"stamps"}),
+        ("survey/images/gate.py", "weights[np.isnan(values)] = 0.0", "weights[np.isnan(values)] = 1.0", {"stamps"}),
+        ("survey/images/fits_layout.py", '"mask")\n    return planes_of', '"bits")\n    return planes_of', {"stamps"}),
         ("store/chunk.py", "ZSTD_LEVEL = 1", "ZSTD_LEVEL = 5", ALL_TILES),
         ("store/encode.py", "FORMAT = 1", "FORMAT = 2", ALL_TILES),
         ("survey/gate.py", "row += len", "row += 1 + len", {"parts", "sources"}),

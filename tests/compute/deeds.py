@@ -49,10 +49,10 @@ def _scratch(folder: Path, number: int) -> str:
     return str(get_worker().local_directory)
 
 
-def _count_workers(folder: Path, number: int) -> int:
-    """Count the processes that this one's parent has started and that still live."""
+def _name_workers(folder: Path, number: int) -> list[int]:
+    """Give the ids of the processes that this one's parent has started and that still live."""
     children = psutil.Process().parent().children()
-    return sum(child.status() != psutil.STATUS_ZOMBIE for child in children)
+    return [child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def _sleep(folder: Path, number: int) -> None:

@@ -130,7 +130,7 @@ def test_broken_yaml_and_absent_files_are_named(tmp_path):
         load_run(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("path", ["config/config.yaml", "examples/sdss/config.yaml"])
+@pytest.mark.parametrize("path", ["config/config.yaml", "config/catalogue.yaml", "examples/sdss/config.yaml"])
 def test_shipped_runs_are_right(path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     run, _, models = check_run(path)

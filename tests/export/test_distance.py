@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 
 from skymill.export.distance import append_distance
 from skymill.export.graph import imputation_nodes, new_model, to_bytes
-from skymill.export.metadata import ModelFileError
-from skymill.export.runtime import check_tensors
+from skymill.export.tensors import check_tensors
 from skymill.models.distance import FARTHEST
+from skymill.sessions.entry import ModelFileError
 from skymill.training.distance import fit_distance
 
 

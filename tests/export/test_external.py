@@ -9,11 +9,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from stamp_models import SIZE, write_stamp_model
 
 from skymill import export
 from skymill.config import ConfigError, ModelConfig
-from skymill.export.metadata import ModelFileError, ModelSchema
-from skymill.export.runtime import open_session
+from skymill.config.model import StampSettings
+from skymill.export.metadata import ModelSchema
+from skymill.sessions.entry import ModelFileError
+from skymill.sessions.runtime import open_session
 
 WEIGHTS = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
 
@@ -137,3 +140,60 @@ def test_an_unknown_setting_is_a_configuration_error(tmp_path):
         export.to_onnx(
             None, output=tmp_path, model=config(write_model(tmp_path / "m.onnx"), settings={"clases": ["a", "b"]})
         )
+
+
+STAMPS = {"size_px": SIZE, "bands": ["g", "r", "i"]}
+
+
+def stamp_config(path: Path, **changes: object) -> ModelConfig:
+    return ModelConfig(**{"name": "theirs", "kind": "onnx", "path": str(path), **changes})
+
+
+def without_entry(path: Path) -> Path:
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    return path
+
+
+def test_a_file_that_looks_at_stamps_says_so_itself_or_in_the_models_file(tmp_path):
+    said = write_stamp_model(tmp_path / "said.onnx", distance=True)
+    bare = without_entry(write_stamp_model(tmp_path / "bare.onnx"))
+    declared = {"stamps": STAMPS, "settings": {"classes": ["BLUE", "RED"]}}
+    for config in (stamp_config(said), stamp_config(said, stamps=STAMPS), stamp_config(bare, **declared)):
+        manifest = json.loads(export.to_onnx(None, output=tmp_path, model=config).read_text())
+        schema = ModelSchema.read(tmp_path / "models" / "theirs" / f"{manifest['onnx']}.onnx")
+        assert schema.stamps == StampSettings(**STAMPS) and schema.classes == ("BLUE", "RED")
+        assert manifest["schema"]["stamps"]["size_px"] == SIZE
+
+
+@pytest.mark.parametrize(
+    ("graph", "changes", "message"),
+    [
+        ({}, {"stamps": {**STAMPS, "size_px": 32}}, r"expected .*\(n, 3, 32, 32\) .*found .*\('n', 3, 48, 48\)"),
+        ({}, {"stamps": {**STAMPS, "bands": ["g", "r"]}}, r"expected .*\(n, 2, 48, 48\)"),
+        ({}, {"stamps": {"size_px": SIZE}}, r"stamps of no band; name them in `stamps.bands`"),
+        ({}, {"settings": {}}, "must name its classes in `settings.classes`, found none"),
+        ({}, {"settings": {"classes": ["a", "b", "c"]}}, r"output 'probabilities': expected .*\(n, 3\)"),
+        ({}, {"stamps": None, "features": ["g"]}, "expected the input 'features', found flux, inverse_variance"),
+        ({"batch": 5}, {}, r"'inverse_variance': expected .* with free n, found tensor.float. \(5, 3"),
+    ],
+)
+def test_stamps_that_do_not_fit_the_graph_are_refused(tmp_path, graph, changes, message):
+    path = without_entry(write_stamp_model(tmp_path / "m.onnx", **graph))
+    config = stamp_config(path, **{"stamps": STAMPS, "settings": {"classes": ["BLUE", "RED"]}, **changes})
+    with pytest.raises(ModelFileError, match=message):
+        export.to_onnx(None, output=tmp_path, model=config)
+    assert not (tmp_path / "models").exists()
+
+
+def test_stamps_that_contradict_the_file_are_refused(tmp_path):
+    path = write_stamp_model(tmp_path / "m.onnx")
+    with pytest.raises(ModelFileError, match="declares `stamps` of 32 x 32 px in g, the file itself of 48"):
+        export.to_onnx(None, output=tmp_path, model=stamp_config(path, stamps={"size_px": 32, "bands": ["g"]}))
+
+
+def test_another_form_of_stamps_exports_a_file_again(tmp_path):
+    path = without_entry(write_stamp_model(tmp_path / "m.onnx"))
+    digests = {export.settings_digest(stamp_config(path, stamps={"bands": bands})) for bands in (["g"], ["r"])}
+    assert len(digests | {export.settings_digest(stamp_config(path))}) == 3

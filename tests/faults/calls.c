@@ -75,6 +75,16 @@ int rename(const char *from, const char *to) { return meets_fault("rename", from
 int symlink(const char *to, const char *path) { return meets_fault("symlink", path) ? -1 : REAL(symlink)(to, path); }
 int mkdir(const char *path, mode_t mode) { return meets_fault("mkdir", path) ? -1 : REAL(mkdir)(path, mode); }
 int unlink(const char *path) { return meets_fault("unlink", path) ? -1 : REAL(unlink)(path); }
+int rmdir(const char *path) { return meets_fault("unlink", path) ? -1 : REAL(rmdir)(path); }
+int unlinkat(int folder, const char *path, int flags) {
+    char link[64], whole[8192];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", folder);
+    ssize_t n = path[0] == '/' || folder == AT_FDCWD ? 0 : readlink(link, whole, 4095);
+    if (n > 0)
+        whole[n++] = '/';
+    snprintf(whole + (n > 0 ? n : 0), 4096, "%s", path);
+    return meets_fault("unlink", whole) ? -1 : REAL(unlinkat)(folder, path, flags);
+}
 
 /* Every `open` for EMFILE, else only those that create. */
 static int open_meets_fault(const char *path, int flags) {

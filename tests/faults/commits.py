@@ -1,14 +1,20 @@
-"""What the store commits, to be disturbed: one tile, one group manifest, one seal."""
+"""What is done to files, to be disturbed: one tile, one group manifest, one seal; a collection of garbage."""
 
 from __future__ import annotations
 
+import hashlib
+import socket
 import tempfile
 from pathlib import Path
 
 from skies import Sky, group_of_all, write_sky_tile
+from tiny_runs import SETTINGS, TinyRun
 
+from skymill.release import Asked, collect_garbage
 from skymill.sky import Tile
-from skymill.store import GroupManifest, Pool, TileEntry, digest, group_file, seal
+from skymill.store import GroupManifest, Pool, TileEntry, digest, group_file, seal, short
+from skymill.store.document import to_document
+from skymill.store.durable import write_bytes
 
 SKY = Sky.draw(600, seed=3)
 FIRST, SECOND = Tile(0, 1), Tile(0, 6)
@@ -25,6 +31,9 @@ def rehearse() -> None:
         root = Path(folder, "demo")
         for deed in (prepare, tile, manifest, sealing):
             deed(root)
+        run = Path(folder, "run")
+        for deed in (prepare_garbage, collecting):
+            deed(run)
 
 
 def tile(root: Path) -> None:
@@ -45,6 +54,30 @@ def sealing(root: Path) -> None:
     """Seal what the manifest names."""
     group = GroupManifest.read(group_file(root, "0123456789abcdef", "all"))
     seal(root, [group], n_in=group.accounting.n_in)
+
+
+def prepare_garbage(folder: Path) -> None:
+    """Some of each kind: a version, group manifests, a tile, a fit, a training set, an ONNX file, a leftover."""
+    run = TinyRun(folder)
+    run.seal("one", {0: 0, 1: 0, 2: 0})
+    run.publish("DR1", "one")
+    run.seal("one", {0: 0, 1: 1, 2: 1}, SETTINGS[1])
+    run.seal("one", {0: 0, 1: 2, 2: 0})
+    run.write_tile("one", 7, 0)
+    training = folder / "training"
+    sha256 = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("set", "weights", "onnx")}
+    write_bytes(training / "sets" / f"{short(sha256['set'])}.parquet", b"set")
+    told = {"training_set": sha256["set"], "files": {"checkpoint.pt": sha256["weights"]}}
+    write_bytes(training / "m" / "123456789abc" / "checkpoint.pt", b"weights")
+    write_bytes(training / "m" / "123456789abc" / "manifest.json", to_document(told))
+    write_bytes(folder / "models" / "m" / f"{short(sha256['onnx'])}.onnx", b"onnx")
+    write_bytes(folder / "models" / "m" / "manifest.json", to_document({"fit": None, "files": {}}))
+    (run.root("one") / ".staging" / f"{socket.gethostname()}-1-{'0' * 32}-tile").write_bytes(b"half")
+
+
+def collecting(folder: Path) -> None:
+    """Delete all that nothing names."""
+    collect_garbage(folder, Asked({}, ()), older_than_days=0)
 
 
 def _tile(root: Path, place: Tile) -> TileEntry:

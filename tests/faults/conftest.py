@@ -59,11 +59,21 @@ class FaultyProcess:
             text=True,
         )
 
-    def do(self, deed: str, root: Path, fault: Fault = KILL, at: int = 0) -> Ending:
-        """Do a deed of `commits.py` in `root`, with a fault at call number `at` (0: none)."""
+    def do(
+        self,
+        deed: str,
+        root: Path,
+        fault: Fault = KILL,
+        at: int = 0,
+        *,
+        of: str = "commits",
+        after: float | None = None,
+        **more: str,
+    ) -> Ending:
+        """Do a deed of a module in `root`, with a fault at call number `at` (0: none), or a kill `after` seconds."""
         self._log.write_text("")
-        request = {"deed": deed, "root": str(root), "log": str(self._log), "at": at}
-        request |= {"error": fault.error, "lasting": fault.lasting}
+        request = {"module": of, "deed": deed, "root": str(root), "more": more, "log": str(self._log), "at": at}
+        request |= {"error": fault.error, "lasting": fault.lasting, "after": after}
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()

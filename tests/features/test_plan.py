@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from skymill.config import FeatureSettings, RunConfig, SurveyConfig
-from skymill.features import make_recipe, names, reference_band, settings_digest
+from skymill.features import make_recipe, names, settings_digest
 from skymill.features.registry import GROUPS, features_of, markdown
 from skymill.survey.flux import LSST_SOFTENING_nJy
+from skymill.survey.reference import reference_band
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from skies import group_of_all
 
+from skymill.release import Content
 from skymill.sky import Tile, at_order, order29
 from skymill.store import Accounting, Pool, TileEntry, Variable, digest, seal, write_tile
 
@@ -70,6 +72,18 @@ def write_answers(
     return seal(root, [group_of_all(root, entries)])
 
 
+def write_motions(root: Path, answers: Answers, motions: np.ndarray, *, unit: str) -> None:
+    """Write and seal a catalogue of sources with proper motions, (n, 2), among their values."""
+    entries = []
+    for tile, rows in _tiles(answers.healpix29, lambda _: 5):
+        rows = rows[np.lexsort([answers.object_id[rows], answers.healpix29[rows]])]
+        values = np.column_stack([np.zeros(len(rows)), motions[rows]]).astype(np.float32)
+        about = {"column_units": ["mag", unit, unit]}
+        columns = {"values": Variable(values, ("source", "value"), about, ("ebv", "pmRA", "pmDec"))}
+        entries.append(_write(root, tile, _identity(answers[rows]) | columns))
+    seal(root, [group_of_all(root, entries)])
+
+
 def _tiles(healpix29: np.ndarray, order_of: Callable[[int], int]) -> Iterable[tuple[Tile, np.ndarray]]:
     coarse = at_order(healpix29, 4)
     for pixel in np.unique(coarse).tolist():
@@ -114,3 +128,21 @@ def _write(root: Path, tile: Tile, variables: dict[str, Variable]) -> TileEntry:
     receipt = {"key": key, "ingredients": ingredients, "accounting": accounting.as_dict()}
     file = write_tile(pool.path(tile, key), variables, receipt=receipt, chunk_rows=64, staging=pool.staging)
     return TileEntry(*tile, key, file.sha256, file.n_bytes, n, accounting)
+
+
+def make_run(folder: Path, answers: Answers) -> Content:
+    """Seal catalogues of answers and of features, as a run whose model came from elsewhere does."""
+    write_answers(folder / "catalogues" / "mlp", answers)
+    model = folder / "models" / "mlp"
+    model.mkdir(parents=True, exist_ok=True)
+    (model / "manifest.json").write_text(json.dumps({"fit": None}))
+    (model / "model.onnx").write_bytes(answers.probabilities.tobytes())
+    return Content(folder, ["features", "mlp"], ["mlp"], {"name": "test"}, "i_asinh_mag")
+
+
+def other_answers(answers: Answers, share: float) -> Answers:
+    """Answers of a model that turns some of the sources round."""
+    turned = np.random.default_rng(8).random(len(answers)) < share
+    return replace(
+        answers, probabilities=np.where(turned[:, None], answers.probabilities[:, ::-1], answers.probabilities)
+    )

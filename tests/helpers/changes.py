@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ def nothing(folder: Path) -> None:
 
 def label(folder: Path) -> None:
     """Change the class of one source."""
+    write_labels(folder, flip=7)
+
+
+def pinned_label(folder: Path) -> None:
+    """Change the class of one source, and keep one of the models as it is."""
+    exported = json.loads((folder / "results" / "models" / "forest" / "manifest.json").read_text())
+    edit_yaml(folder / "forest.yaml", pin=exported["fit"])
     write_labels(folder, flip=7)
 
 

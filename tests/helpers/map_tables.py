@@ -19,7 +19,7 @@ from skymill.survey.flux import softening_nJy
 FOLDER = Path(__file__).resolve().parents[2] / "config" / "surveys"
 VARIABLES = (
     "LSST_DP02_OBJECT", "LSST_DP1_OBJECT", "LSST_DP2_OBJECT",
-    "HSC_PDR3", "DES_DR2", "LEGACY_DR10", "GAIA_DR3", "SDSS_PHOTOOBJ",
+    "HSC_PDR3", "DES_DR2", "LEGACY_DR10", "GAIA_DR3", "SDSS_PHOTOOBJ", "SDSS_FRAMES",
 )  # fmt: skip
 """What the paths of the maps are made of."""
 LSST = {"lsst_dp02": "dp02_dc2", "lsst_dp1": "dp1", "lsst_dp2": "dp2"}

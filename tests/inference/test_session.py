@@ -8,9 +8,9 @@ import sys
 import onnxruntime
 import pytest
 
-from skymill.export.metadata import ModelFileError
-from skymill.export.runtime import PROVIDERS, ProviderError, check_available, open_session, refuse_fallback
 from skymill.inference.session import Session, load_session
+from skymill.sessions.entry import ModelFileError
+from skymill.sessions.runtime import PROVIDERS, ProviderError, check_available, open_session, refuse_fallback
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

@@ -10,11 +10,11 @@ import pytest
 
 from skymill.compute import GroupLockedError, group_lock
 from skymill.config.run import InferenceSettings
-from skymill.export.metadata import ModelFileError
 from skymill.inference import InferenceError, MissingFeaturesError, settings_digest
 from skymill.inference.kernel import OUTSIDE_TRAINING
 from skymill.inference.settings import algorithm
 from skymill.models.conformal import ConformalSets
+from skymill.sessions.entry import ModelFileError
 from skymill.store import GroupManifest, Pool, Quarantined, file_sha256, read_tile
 
 ROWS = 2_500

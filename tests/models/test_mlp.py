@@ -108,7 +108,7 @@ def test_a_killed_process_and_another_give_the_same_bytes(stored: Path, tmp_path
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL, "the run ended before it could be killed; give it more epochs"
-    done = len(torch.load(last, weights_only=True)["progress"]["epochs"])
+    done = len(torch.load(last, weights_only=True)["progress"]["epochs"])  # noqa: TID251
     assert 1 <= done < settings.epochs
     assert start(settings, tmp_path / "killed", stored).wait() == 0
     assert undisturbed.wait() == 0

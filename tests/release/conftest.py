@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from published_run import PublishedRun, publish_run
+
 from skymill import features, release, tiling
 from skymill.config import ComputeSettings, RunConfig, SurveyConfig
+from skymill.config.citation import CitationSettings
 from skymill.survey import open_survey
 
 
@@ -47,3 +51,27 @@ def make(output: Path, survey: SurveyConfig, compute: ComputeSettings, **bounds:
     groups = tiling.groups(output / "tiling" / "plan.json")
     files = [output / "tiling" / "groups" / f"{name}-{digest[:12]}.json" for name, digest in groups.items()]
     return Made(output, run, survey, tuple(tiling.partition(run, opened, file, output, workers=2) for file in files))
+
+
+CITATION = CitationSettings.model_validate(
+    {
+        "title": "Toy catalogues",
+        "description": "Of a toy survey.",
+        "creators": [
+            {"name": "Carberry, Josiah", "given_name": "Josiah", "family_name": "Carberry",
+             "orcid": "https://orcid.org/0000-0002-1825-0097", "affiliation": "Brown University"},
+            {"name": "The toy collaboration"},
+        ],
+        "publisher": "An archive",
+        "license": "cc-by-4.0",
+        "doi": "https://doi.org/10.5281/zenodo.1234567",
+        "keywords": ["galaxies", "stars"],
+        "related": [{"identifier": "10.1000/182", "relation": "IsDerivedFrom", "title": "The survey"}],
+    }
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory: pytest.TempPathFactory, compute: ComputeSettings) -> PublishedRun:
+    """Releases DR1, DR2 (another model) and DR3 (nothing new) of a small run; nothing here may be changed."""
+    return publish_run(tmp_path_factory.mktemp("published"), compute, [CITATION])

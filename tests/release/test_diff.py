@@ -10,11 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from answers import CLASSES, Answers, write_answers
+from answers import CLASSES, Answers, write_answers, write_motions
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.time import Time
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skymill.release import diff
+from skymill.release.diffing.motions import Motions
 from skymill.release.diffing.moved import FLOOR
 from skymill.release.diffing.regions import pieces, regions
 from skymill.sky import Tile, at_order, separation_arcsec, tile_range
@@ -274,6 +278,46 @@ def test_sources_with_new_ids_are_matched_by_position(tmp_path, compute):
         if before.scored[before.object_id == one][0] or after.scored[after.object_id == two][0]
     }
     assert found == scored
+
+
+def test_sources_that_move_are_matched_at_the_epoch_after(tmp_path, compute):
+    """Positions after are astropy's; the fastest move by 100 arcsec, across the borders of tiles."""
+    rng = np.random.default_rng(7)
+    before = Answers.draw(1500, seed=8, spread_deg=0.5)
+    motions = rng.normal(0, 2.0, (1500, 2)) * (rng.random((1500, 1)) < 0.7)  # arcsec/yr
+    motions[:20] *= 4.9 / np.hypot(*motions[:20].T).clip(1e-9)[:, None]
+    there = SkyCoord(
+        *(before.ra * u.deg, before.dec * u.deg),
+        pm_ra_cosdec=motions[:, 0] * u.arcsec / u.yr,
+        pm_dec=motions[:, 1] * u.arcsec / u.yr,
+        obstime=Time(2005.0, format="jyear"),
+    ).apply_space_motion(Time(2025.0, format="jyear"))
+    moved = replace(before, ra=there.ra.deg, dec=there.dec.deg)
+    after = moved[rng.permutation(1500)]
+    after = replace(after, object_id=2**61 + np.arange(1500), dec=after.dec + rng.normal(0, 1e-5, 1500))
+    one, two, sources = tmp_path / "one" / "mlp", tmp_path / "two" / "mlp", tmp_path / "one" / "sources"
+    write_answers(one, before, order_of=lambda _: 8)
+    write_answers(two, after, order_of=lambda pixel: (7, 9)[pixel % 2])
+    write_motions(sources, before, motions, unit="arcsec / yr")
+    moving = Motions(str(sources), "pmRA", "pmDec", 20.0)
+    content = diff(one, two, tmp_path / "diff", radius_arcsec=1.0, motions=moving, least_change=0.0, compute=compute)
+    expected = mutual(moved, after, 1.0)
+    assert len(expected) > 1450 > 2 * len(mutual(before, after, 1.0))
+    assert content["rows"]["matched"] == len(expected)
+    assert content["matched_by"] == "position, within 1 arcsec, proper motions of +20 yr applied"
+    delta = pd.concat([pq.read_table(part).to_pandas() for part in (tmp_path / "diff" / "delta").glob("*.parquet")])
+    pairs = delta[delta["what"] == "changed"]
+    assert set(zip(pairs["objectId_before"], pairs["objectId"])) <= expected
+    with pytest.raises(ValueError, match="give a radius too"):
+        diff(one, two, tmp_path / "diff", motions=moving, compute=compute)
+
+
+def test_motions_that_are_not_there_are_named(tmp_path):
+    before = Answers.draw(50, seed=8)
+    write_motions(tmp_path / "sources", before, np.zeros((50, 2)), unit="mas / yr")
+    ranges = np.array([[0, 12 << 58]])
+    with pytest.raises(StoreError, match="expected 'mu' among the values of sources"):
+        Motions(str(tmp_path / "sources"), "mu", "pmDec", 1.0).carry(ranges, before.object_id, before.ra, before.dec)
 
 
 def test_ids_that_changed_are_pointed_out(tmp_path, compute, caplog):

@@ -35,7 +35,8 @@ SHIFT = {
         ]
     },
 }
-FACTS = Facts("mlp", ACCOUNT, [("Norder=1/Npix=2", 500), ("Norder=1/Npix=3", 430)], METRICS, SHIFT, DIFF)
+PARITY = {"rows": 12000, "max_probability_difference": 2e-5, "flip_rate": 0.001}
+FACTS = Facts("mlp", ACCOUNT, [("Norder=1/Npix=2", 500), ("Norder=1/Npix=3", 430)], METRICS, SHIFT, DIFF, PARITY)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,7 @@ FACTS = Facts("mlp", ACCOUNT, [("Norder=1/Npix=2", 500), ("Norder=1/Npix=3", 430
         ("quarantined_share", 0.07, "b: 40 sources"),
         ("rows_per_tile", 500, "Norder=1/Npix=2 has 500 rows"),
         ("ece", 0.03, "0.0300 (95 % interval 0.0200 to 0.0400); were every probability right it would be 0.0100"),
+        ("parity", 2e-5, "of 12,000 rows compared, a share of 0.001 changes class"),
         ("outside_share", 0.05, "magnitude 20 to 21: 0.200"),
         ("two_sample_auc", 0.8, "feature g_minus_r: KS 0.400"),
     ],

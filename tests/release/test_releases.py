@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from answers import Answers, write_answers
+from answers import Answers, make_run, other_answers, write_answers
 
 from skymill.compute import GroupLockedError
 from skymill.config.run import GateSettings
@@ -20,33 +19,17 @@ from skymill.release import (
     ReleaseError,
     Releases,
     publish,
+    publish_if_new,
     rollback,
     verify,
     verify_release,
 )
-from skymill.release.folder import own_files
+from skymill.release.history import write_history
 from skymill.report.diffing import diff_page
-from skymill.store import open_catalogue
+from skymill.store import StoreError, open_catalogue
+from skymill.store.inventory import inventory
 
 N = 1500
-
-
-def make_run(folder: Path, answers: Answers) -> Content:
-    """Seal catalogues of answers and of features, as a run whose model came from elsewhere does."""
-    write_answers(folder / "catalogues" / "mlp", answers)
-    model = folder / "models" / "mlp"
-    model.mkdir(parents=True, exist_ok=True)
-    (model / "manifest.json").write_text(json.dumps({"fit": None}))
-    (model / "model.onnx").write_bytes(answers.probabilities.tobytes())
-    return Content(folder, ["features", "mlp"], ["mlp"], {"name": "test"}, "i_asinh_mag")
-
-
-def other_answers(answers: Answers, share: float) -> Answers:
-    """Answers of a model that turns some of the sources round."""
-    turned = np.random.default_rng(8).random(len(answers)) < share
-    return replace(
-        answers, probabilities=np.where(turned[:, None], answers.probabilities[:, ::-1], answers.probabilities)
-    )
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +64,9 @@ def test_a_release_holds_versions_models_and_how_it_passed(run):
     assert (releases.names(), releases.current, told["previous"]) == (["DR1"], "DR1", None)
     assert told["catalogues"]["mlp"]["version"] == open_catalogue(folder / "catalogues" / "mlp").version
     assert told["configuration"] == {"name": "test"} and told["gate"]["kept"]
-    assert set(told["files"]) == {"gate.json", "models/mlp/manifest.json", "models/mlp/model.onnx"}
-    assert all(path.stat().st_mode & 0o222 == 0 for path in own_files(folder / "releases" / "DR1"))
+    documents = {"ro-crate-metadata.json", "prov.json", "CITATION.cff", "datacite.json"}
+    assert set(told["files"]) - documents == {"gate.json", "models/mlp/manifest.json", "models/mlp/model.onnx"}
+    assert all(path.stat().st_mode & 0o222 == 0 for path in inventory(folder / "releases" / "DR1")[0].values())
     assert [(line["action"], line["current"]) for line in releases.history()] == [("published", "DR1")]
     assert len(open_catalogue(folder / "releases" / "current" / "catalogues" / "mlp")) == N
 
@@ -178,12 +162,62 @@ def test_a_change_that_nobody_noted_is_noted_by_the_next(run, compute):
     assert [line["action"] for line in Releases(folder).history()][-2:] == ["settled", "published"]
 
 
-def test_a_torn_line_of_the_history_is_left_out_and_not_written_into(run):
+@pytest.mark.parametrize("change", ["flip", "line lost", "end lost", "line added", "lines swapped"])
+def test_a_history_that_was_changed_is_found_and_nothing_is_built_on_it(run, change):
     folder, _ = run
-    with (folder / "releases" / "history.jsonl").open("a") as file:
-        file.write('{"action": "publ')
     rollback(folder, "DR1")
-    assert [line["action"] for line in Releases(folder).history()] == ["published", "kept"]
+    history = folder / "releases" / "history.jsonl"
+    first, second, end = history.read_bytes().splitlines(keepends=True)
+    changed = {
+        "flip": [first, second.replace(b"kept", b"kepu"), end],
+        "line lost": [first, end],
+        "end lost": [first, second],
+        "line added": [first, second, second, end],
+        "lines swapped": [second, first, end],
+    }
+    history.write_bytes(b"".join(changed[change]))
+    with pytest.raises(StoreError, match=rf"{history}: .*line.*; restore it from a backup, or move it away"):
+        rollback(folder, "DR1")
+    [problem] = [problem for problem in verify(folder).problems if history == problem.path]
+    assert problem.kind == "corrupt"
+    history.rename(folder / "old.jsonl")
+    rollback(folder, "DR1")
+    assert [line["action"] for line in Releases(folder).history()] == ["settled", "kept"]
+
+
+@pytest.mark.parametrize("target", [None, "DR7"])
+def test_nothing_is_published_uncompared_because_current_is_lost(run, compute, target):
+    folder, answers = run
+    current = folder / "releases" / "current"
+    current.unlink()
+    if target:
+        current.symlink_to(target)
+    [problem] = [problem for problem in verify(folder).problems if problem.path == current]
+    assert problem.mend.startswith("run `skymill release rollback DR1`")
+    with pytest.raises(ReleaseError, match=r"current: expected a link to a release, found .*rollback NAME.*: DR1"):
+        release(folder, answers, "DR2", compute)
+    rollback(folder, "DR1")
+    assert [line["action"] for line in Releases(folder).history()] == ["published", "rolled back"]
+    assert not [problem for problem in verify(folder).problems if problem.path == current]
+
+
+def test_what_was_killed_before_it_became_current_is_finished_by_doing_it_again(run, compute):
+    folder, answers = run
+    content = make_run(folder, other_answers(answers, 0.05))
+    told = publish(content, "DR2", gate=GateSettings(), page=diff_page, compute=compute)
+    before = Releases(folder).history()[:1]
+    Releases(folder).point("DR1")  # and no line says otherwise: as one leaves it who is killed before the last rename
+    write_history(folder / "releases" / "history.jsonl", before)
+    again = publish_if_new(content, "DR2", gate=GateSettings(), page=diff_page, compute=compute)
+    assert (again["status"], again["current"]) == ("published", "DR2")
+    assert Releases(folder).read("DR2")["time"] == told["time"]
+    assert [(line["action"], line["current"]) for line in Releases(folder).history()][1:] == [("published", "DR2")]
+    rollback(folder, "DR1")
+    write_history(folder / "releases" / "history.jsonl", before)
+    with pytest.raises(
+        ReleaseError, match=r"'DR2': it was made on .* of other versions.*`skymill release rollback DR2`"
+    ):
+        release(folder, answers, "DR2", compute)
 
 
 def test_catalogues_of_different_surveys_are_not_published_together(run, compute):
@@ -200,7 +234,7 @@ def test_every_changed_file_of_a_release_is_found_and_named(run):
     folder, _ = run
     root = folder / "releases" / "DR1"
     rng = np.random.default_rng(2)
-    for path in own_files(root):
+    for path in sorted(inventory(root)[0].values()):
         content = path.read_bytes()
         path.chmod(0o644)
         for change in ("flip", "cut", "delete"):

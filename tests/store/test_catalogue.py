@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
-import pickle
+import pickle  # noqa: TID251 (what Dask does with it)
 import shutil
 import time
 
@@ -22,6 +22,7 @@ from skymill.store import (
     Quarantined,
     StoreError,
     TileEntry,
+    digest,
     file_sha256,
     open_catalogue,
     open_tile,
@@ -120,7 +121,7 @@ def test_the_lazy_dataset_equals_all_tiles(sealed, sky):
     assert list(lazy.data_vars) == ["objectId", "probabilities"] and lazy.sizes["source"] == len(catalogue) == 30_000
     np.testing.assert_array_equal(lazy["objectId"].values, sky.object_id)
     np.testing.assert_array_equal(lazy["probabilities"].sel({"class": "quasar"}).values, sky.probabilities[:, 1])
-    part = pickle.loads(pickle.dumps(catalogue.to_xarray().isel(source=slice(14_990, 15_010)))).compute()
+    part = pickle.loads(pickle.dumps(catalogue.to_xarray().isel(source=slice(14_990, 15_010)))).compute()  # noqa: S301
     np.testing.assert_array_equal(part["coord_ra"].values, sky.ra[14_990:15_010])
 
 
@@ -198,17 +199,19 @@ def test_a_hundred_thousand_tiles_open_in_about_a_second(tmp_path, sky, tiles_of
     """Only the first tile has a file: opening and the lazy dataset need no other."""
     entry = tiles_of(tmp_path, sky, order=0).tiles[0]
     accounting = Accounting(n_in=1000, n_ok=900, n_flagged=100, flagged={"odd": 100})
-    entries = [
-        TileEntry(7, pixel, entry.key, entry.sha256, entry.n_bytes, 1000, accounting) for pixel in range(100_000)
-    ]
-    folder = tmp_path / "versions" / "v"
+    keys = [entry.key, *(digest({"tile": pixel}) for pixel in range(1, 100_000))]
+    entries = [TileEntry(7, pixel, key, key, entry.n_bytes, 1000, accounting) for pixel, key in enumerate(keys)]
+    version = "0" * 12
+    folder = tmp_path / "versions" / version
     tile = folder / version_file(Tile(7, 0))
     tile.parent.mkdir(parents=True)
     tile.symlink_to(tmp_path / pool_file(entry.tile, entry.key))
     write_rows(folder / TILE_TABLE, tile_table(entries))
-    content = {"catalogue": "demo", "n_tiles": 100_000, "n_rows": 100_000_000}
+    total = Accounting.total(entry.accounting for entry in entries).as_dict()
+    content = {"catalogue": "demo", "settings": "", "n_tiles": 100_000, "n_rows": total["n_in"], "tables": {}}
+    content |= {"accounting": total, "unplaced": Accounting().as_dict()}
     files = {TILE_TABLE: file_sha256(folder / TILE_TABLE)}
-    manifest = {"skymill_format": 1, "version": "v", "content": content, "files": files, "made_with": {}}
+    manifest = {"skymill_format": 1, "version": version, "content": content, "files": files, "made_with": {}}
     (folder / MANIFEST).write_bytes(to_document(manifest))
     start = time.process_time()
     lazy = open_catalogue(folder).to_xarray()

@@ -217,3 +217,19 @@ def test_a_full_disk_says_so_and_leaves_nothing(tmp_path):
     finally:
         if mounted:
             subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_folder_that_somebody_made_meanwhile_stays_and_is_an_error_where_it_must_be_ones_own(tmp_path):
+    target = tmp_path / "target"
+
+    def write(**options):
+        with staged_folder(target, staging=tmp_path / ".staging", **options) as folder:
+            (folder / "mine").touch()
+            target.mkdir(exist_ok=True)
+            (target / "theirs").touch()
+
+    write()
+    with pytest.raises(OSError, match="target"):
+        write(exclusive=True)
+    assert [path.name for path in target.iterdir()] == ["theirs"]
+    assert not list((tmp_path / ".staging").iterdir())

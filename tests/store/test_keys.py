@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skymill.store import algorithm_digest, canonical_json, digest, short
+from skymill.store import algorithm_digest, canonical_json, digest, module_digests, short
+from skymill.store.algorithm import UNCOUNTED
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -101,6 +102,13 @@ def test_algorithm_digest_stays(package, name, old, new):
 def test_algorithm_digest_changes(package, name, old, new):
     before, after = edited(package, name, old, new)
     assert before != after
+
+
+def test_modules_that_cannot_change_a_result_do_not_count():
+    """A new key of the run's file, or another way to the disk, fits nothing again."""
+    found = module_digests(["skymill.training.fitting", "skymill.models.forest"])
+    assert {"skymill.training.fitting", "skymill.models.forest", "skymill.store.document"} <= found.keys()
+    assert UNCOUNTED.isdisjoint(found)
 
 
 def test_algorithm_digest_depends_on_the_declared_version(package):

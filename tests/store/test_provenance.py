@@ -30,6 +30,7 @@ def test_a_receipt_holds_what_the_key_is_made_of_and_all_versions():
     assert (found["catalogue"], found["tile"]) == ("c", "Norder=1/Npix=2")
     assert found["versions"]["skymill"] == skymill.__version__ and found["versions"]["onnxruntime"] == "9"
     assert {"numpy", "zarr"} < set(found["versions"])
+    assert found["digests"] == {"data": "1" * 64, "code": "2" * 64, "model": None, "configuration": None}
 
 
 @pytest.fixture(scope="module")

@@ -217,6 +217,13 @@ def test_variables_that_contradict_themselves_are_refused(tmp_path, variables, m
         write_tile(tmp_path / "x", {name: Variable(v[0], v[1], columns=v[2]) for name, v in variables.items()})
 
 
+def test_chunks_that_no_reader_would_unpack_are_not_written(tmp_path):
+    variables = {"wide": Variable(np.broadcast_to(np.int8(0), (2, 1 << 28)), ("source", "pixel"))}
+    with pytest.raises(ValueError, match=r"'wide': expected chunks of at most 268,435,456 .*found 536,870,912; lower"):
+        write_tile(tmp_path / "tile", variables)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.zarr\.zip"):
         open_tile(tmp_path / "nothing.zarr.zip")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # noqa: TID251 (what Dask does with it)
 import tracemalloc
 from pathlib import Path
 
@@ -76,7 +76,7 @@ class TestCells:
 
     def test_cell_is_picklable_and_knows_its_tile(self):
         cell = simulated.cells(SETTINGS)[0]
-        assert pickle.loads(pickle.dumps(cell)) == cell
+        assert pickle.loads(pickle.dumps(cell)) == cell  # noqa: S301
         assert cell.tile == (cell.order, cell.pixel)
 
 

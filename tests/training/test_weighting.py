@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skymill.config import ModelConfig
-from skymill.models import KINDS, Examples, Place
+from skymill.models import KINDS, LOOK, Examples, Place
 from skymill.sky import at_order, order29
 from skymill.training.choosing import TrainingSetError
 from skymill.training.weighting import Importance, density_ratio
@@ -102,13 +102,17 @@ def test_every_kind_with_rows_of_its_own_goes_by_the_weights(kind: str, tmp_path
     Validation, which decides when to stop, has the same frequencies.
     """
     generator = np.random.default_rng(0)
-    features, labels = generator.normal(size=(600, 2)).astype("f4"), np.arange(600) % 2
+    shape = (2, 1, 8, 8) if kind in LOOK else (2,)  # stamps of noise: flux, and a weight of 1
+    features, labels = generator.normal(size=(600, *shape)).astype("f4"), np.arange(600) % 2
+    if kind in LOOK:
+        features[:, 1] = 1
     weights = np.where(labels == 1, 1.8, 0.2).astype("f4")
     rows = Examples(features, labels, weights, 2, ("a", "b"), weights)
     held_out = Examples(features, (np.arange(600) % 10 > 0).astype(int), np.ones(600, "f4"), 2, ("a", "b"))
     settings = KINDS[kind].Settings.model_validate(SETTINGS.get(kind, {}))
     model = KINDS[kind].fit(rows, held_out, settings, seed=1, place=Place(tmp_path, device="cpu"))
-    assert model.predict_probabilities(generator.normal(size=(500, 2)).astype("f4"))[:, 1].mean() > 0.7
+    judged = model.encode(features) if kind in LOOK else generator.normal(size=(500, 2)).astype("f4")
+    assert model.predict_probabilities(judged)[:, 1].mean() > 0.7
 
 
 SETTINGS = {
@@ -119,6 +123,7 @@ SETTINGS = {
     "knn": {"neighbours": 20, "references": 100},
     "linear_cut": {"cuts": [{"coefficients": {"a": 1.0}, "above": 0.0}]},
     "svm": {"landmarks": 20},
+    "cnn": {"width": 4, "stages": 1, "depth": 1, "vector": 4, "epochs": 4},
 }
 
 

@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = home / "my_survey"
     shutil.copytree(REPOSITORY / "config", folder / "config")
     edit_yaml(folder / "config/surveys/embedded.yaml", simulation={"rows": 10_000, "area_deg2": 60})
-    edit_yaml(folder / "config/config.yaml", tiling={"max_rows": 20_000, "group_order": 0})
+    edit_yaml(folder / "config/catalogue.yaml", tiling={"max_rows": 20_000, "group_order": 0})
     return folder
 
 

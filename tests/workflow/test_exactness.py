@@ -11,10 +11,11 @@ import re
 import shutil
 from pathlib import Path
 
+import changes
 import pyarrow.parquet as pq
 import pytest
 from snakemake_run import Checkout, Outcome, run
-from survey_files import CENTRES, TILING, edit_yaml, patch_table, write_labels, write_survey
+from survey_files import CENTRES, TILING, edit_yaml, patch_table, write_survey
 from typer.testing import CliRunner
 
 import skymill
@@ -40,17 +41,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """Change one thing after the other, and run the workflow after each."""
     code = Checkout.copy(tmp_path_factory.mktemp("code"))
-    told = {"first": run(folder, checkout=code), "nothing": run(folder, checkout=code)}
+    told = {"first": run(folder, checkout=code)}
 
     for path in [*folder.glob("tables/*"), *folder.glob("*.yaml"), folder / "labels.parquet"]:
         os.utime(path)
     for path in code.root.glob("scripts/*.py"):
         os.utime(path)
-    told["touch"] = run(folder, checkout=code)
-
     code.edit("src/skymill/features/kernel.py", "from __future__", "# a remark\nfrom __future__")
     code.edit("src/skymill/sky/healpix.py", "from __future__", "# a remark\nfrom __future__")
-    told["comment"] = run(folder, checkout=code)
+    told["touch and comment"] = run(folder, checkout=code)
 
     [manifest, _] = (folder / "results" / "catalogues" / "mlp" / "groups").rglob("*.json")
     manifest.rename(folder / "away.json")
@@ -76,7 +75,9 @@ def story(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, O
         code.edit(script, RAISES, "def main(snakemake):")
     told["patch, inference mended"] = run(folder, checkout=code)
 
-    write_labels(folder, flip=7)
+    changes.pinned_label(folder)
+    told["label, forest pinned"] = run(folder, checkout=code)
+    edit_yaml(folder / "forest.yaml", pin=None)
     told["label"] = run(folder, checkout=code)
 
     code.edit("src/skymill/features/kernel.py", "from __future__ import annotations\n", EDITED_CODE)
@@ -110,11 +111,12 @@ def test_the_first_run_does_everything(story):
     }
 
 
-@pytest.mark.parametrize("event", ["nothing", "touch", "comment"])
-def test_nothing_runs_when_no_content_changed(story, event):
-    assert not story[event].jobs
-    assert story[event].pool == story["first"].pool
-    assert "Nothing to be done" in story[event].text
+def test_nothing_runs_when_no_content_changed(story):
+    """Every input file, YAML file and script is touched, and comments stand in code that decides."""
+    again = story["touch and comment"]
+    assert not again.jobs
+    assert again.pool == story["first"].pool
+    assert "Nothing to be done" in again.text
 
 
 def test_a_deleted_manifest_is_made_again_of_the_tiles_that_stand(story):
@@ -177,11 +179,19 @@ def test_a_seal_that_fails_leaves_the_former_version_published(story, folder):
 
 
 def test_a_changed_label_trains_again_and_keeps_the_features(story):
-    jobs = story["label"].jobs
+    jobs = story["label, forest pinned"].jobs + story["label"].jobs
     assert jobs["training_set"] == 1
     assert jobs["training_fit"] == jobs["export_onnx"] == 2
     assert jobs["inference_run"] == 2 * GROUPS
     assert jobs["tiling_plan"] == jobs["tiling_partition"] == jobs["features_compute"] == 0
+
+
+def test_a_pinned_model_keeps_to_its_fit_until_the_pin_is_taken_out(story):
+    pinned, free = story["label, forest pinned"], story["label"]
+    assert pinned.jobs["training_fit"] == free.jobs["training_fit"] == 1
+    assert pinned.jobs["inference_run"] == free.jobs["inference_run"] == GROUPS
+    new = {Path(tile).parts[2] for tile in pinned.pool.keys() - story["patch, inference mended"].pool.keys()}
+    assert new == {"mlp"}
 
 
 def test_changed_code_runs_its_stage_and_what_follows(story):

@@ -1,6 +1,7 @@
 """`kill -9` of a worker or of snakemake at any moment costs only what was not finished.
 
-One kill of each by default; `make test-faults` does more.
+Part of `make test-faults` alone: each costs some runs of the whole workflow. `tests/faults/test_kills.py` always kills
+workers and coordinators.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ import psutil
 import pytest
 from families import MARKER, command_line, wait_until_gone, workers
 from fault_sizes import WORKFLOW_KILLS as KILLS
+from once import finished_run
 from snakemake_run import THIS, Checkout, Outcome, command, environment, pool_digests, run
-from survey_files import write_survey
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -47,9 +48,8 @@ def _is_infrastructure'''
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A survey and the pool of an undisturbed run of it."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    write_survey(folder)
-    return folder, run(folder).pool
+    folder, _ = finished_run(tmp_path_factory)
+    return folder, pool_digests(folder)
 
 
 def fresh_copy(source: Path, target: Path) -> Path:
@@ -70,6 +70,7 @@ def start(folder: Path, marker: str, checkout: Checkout = THIS, **variables: str
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(KILLS))
 def test_stopping_and_killing_snakemake_leaves_nothing_behind_but_what_is_finished(
     number, undisturbed, tmp_path, record_property
@@ -99,6 +100,7 @@ def test_stopping_and_killing_snakemake_leaves_nothing_behind_but_what_is_finish
     record_property("snakemake stops and kills survived, whole workflow", 2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(KILLS))
 def test_a_run_goes_on_when_workers_are_killed(number, undisturbed, tmp_path, record_property):
     """One as soon as it is there, while its cluster is being started, and one in the middle of a task."""

@@ -2,12 +2,15 @@
 # and knows the settings digest of each stage; what depends on a checkpoint is asked for below.
 from snakemake.exceptions import WorkflowError
 
-from skymill.cli.chain import Chain
+from skymill.cli.chain import Chain, with_release_named
 from skymill.cli.checkpoints import read_checkpoint
+from skymill.config.run import RELEASE_NAME
 from skymill.cli.where import what_stands
-from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
+from skymill.report import IMAGES_NUMBERS, IMAGES_PAGE, PLOTS_OF_MODELS, PLOTS_OF_SKY
 
 try:
+    # In place: scripts see the same.
+    config.update(with_release_named(config, workflow.configfiles))
     CHAIN = Chain.from_config(config, workflow.configfiles)
 except (ValueError, OSError) as error:
     # Its message says it all; of any other error Snakemake shows where in the code it arose.
@@ -22,10 +25,12 @@ pathvars:
 
 wildcard_constraints:
     group=r"o\d+p\d+",
+    release=RELEASE_NAME,
     model="|".join(CHAIN.models) or "none",
     catalogue="|".join(CHAIN.catalogues),
     settings=r"[0-9a-f]{12}",
-    fit=r"[0-9a-f]{12}",
+    # A fit that a model is pinned to is a file like any other, which nothing makes; changed labels do not touch it.
+    fit="".join(f"(?!{pin})" for pin in CHAIN.pinned.values()) + "[0-9a-f]{12}",
 
 
 # The plan's copy is named by survey and settings: where these changed, it is missing, even if Snakemake has lost its
@@ -33,15 +38,57 @@ wildcard_constraints:
 named_plan = f"{CHAIN.output}/tiling/plan-{CHAIN.plan_name}.json"
 
 
+# The same of the plan of image tiles; a survey of tables asks for neither.
+named_images = f"{CHAIN.output}/tiling/images-{CHAIN.images_name}.json"
+
+
 # What a job asks a cluster for; on one machine it limits nothing unless `--resources mem_mb=...` says so.
 def memory(wildcards, threads):
     return CHAIN.job_memory_mb(threads)
 
 
-# Checkpoints are asked for from first to last: tiling_plan, training_set, export_onnx. When a checkpoint finishes,
+# Checkpoints are asked for from first to last: tiling_images, tiling_plan, training_set, export_onnx. When a checkpoint finishes,
 # Snakemake looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
 # started with unknown inputs once that later one turns out to be up to date.
+def images():
+    return read_checkpoint(checkpoints.tiling_images)["groups"]
+
+
+def image_group_file(wildcards):
+    digest = images()[wildcards.group]["digest"][:12]
+    return f"{CHAIN.output}/tiling/images/{wildcards.group}-{digest}.json"
+
+
+# What a job reads pixels by: only a model of pixels has a use for it, or the set that its fit is named by.
+def image_group_files(needed):
+    if not needed:
+        return []
+    return [
+        f"{CHAIN.output}/tiling/images/{group}-{described['digest'][:12]}.json"
+        for group, described in sorted(images().items())
+    ]
+
+
+def images_of_set(wildcards):
+    return image_group_files(CHAIN.looks_at_pixels)
+
+
+def images_of_model(wildcards):
+    return image_group_files(CHAIN.models[wildcards.model].stamps is not None)
+
+
+def segmentation_manifests(wildcards):
+    if not CHAIN.has_images:
+        return []
+    folder = (
+        f"{CHAIN.output}/catalogues/segmentation/groups/{CHAIN.segmentation_settings}"
+    )
+    return [f"{folder}/{group}.json" for group in sorted(images())]
+
+
 def plan():
+    if CHAIN.has_images:
+        images()
     return read_checkpoint(checkpoints.tiling_plan)["groups"]
 
 
@@ -70,11 +117,11 @@ def training_set():
 
 
 def training_set_file(wildcards):
-    return f"{CHAIN.output}/training/{training_set()['file']}"
+    return CHAIN.learned_set(wildcards.model, training_set())
 
 
 def fit_manifest(model):
-    fit = CHAIN.fit_digest(model, training_set()["sha256"])
+    fit = CHAIN.fit_digest(model, training_set())
     return f"{CHAIN.output}/training/{model}/{fit}/manifest.json"
 
 
@@ -137,6 +184,12 @@ def onnx_file(wildcards):
     )
 
 
+# What a model of pixels looks at: a source may lie on an image of a neighbouring group.
+def looked_at_images(wildcards):
+    onnx_digest(wildcards.model)
+    return image_group_files(CHAIN.looked_at(wildcards.model) is not None)
+
+
 def model_manifests(model):
     return group_manifests(model, CHAIN.inference_settings(model, onnx_digest(model)))
 
@@ -152,7 +205,33 @@ def catalogue_manifests(wildcards):
         return source_manifests(wildcards)
     if wildcards.catalogue == "features":
         return feature_manifests(wildcards)
+    if CHAIN.is_of_images(wildcards.catalogue):
+        return segmentation_manifests(wildcards)
     return model_manifests(wildcards.catalogue)
+
+
+def named_release(wildcards):
+    if CHAIN.run.release.name is None:
+        raise WorkflowError(
+            "release: expected a name, found none; say `snakemake release --config release=DR2`"
+        )
+    return f"{CHAIN.output}/release/{CHAIN.run.release.name}.json"
+
+
+# What a workflow that nobody watches leaves behind: release/summary.json, and a command that tells people.
+def note_begin():
+    from skymill.release.scheduled import begin
+
+    if CHAIN.run.release.name is not None:
+        begin(CHAIN.output, CHAIN.run.release.name)
+
+
+def note_end(succeeded):
+    from skymill.release.scheduled import end
+
+    settings = CHAIN.run.release
+    if settings.name is not None:
+        end(CHAIN.output, settings.name, succeeded=succeeded, notify=settings.notify)
 
 
 def upstream_features(wildcards):
@@ -182,6 +261,15 @@ def report_pages():
     ]
 
 
+def report_images():
+    if not CHAIN.has_images:
+        return []
+    return [
+        shown(IMAGES_PAGE, "images", "Run", page="images"),
+        f"<results>/report/{IMAGES_NUMBERS}",
+    ]
+
+
 def report_plots():
     of_models = [
         shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
@@ -194,3 +282,20 @@ def report_plots():
         if CHAIN.published
     ]
     return of_models + of_sky
+
+
+# What every target asks for by itself. Snakemake records a job that failed as up to date, and does not make again a
+# missing file between two others: only a target that is missing brings it back.
+EVERY_STAGE = [
+    *([f"{CHAIN.output}/tiling/images.json", named_images] if CHAIN.has_images else []),
+    segmentation_manifests,
+    f"{CHAIN.output}/tiling/plan.json",
+    named_plan,
+    source_manifests,
+    feature_manifests,
+    training_manifests,
+    export_manifests,
+    inference_manifests,
+    seals,
+    shifts,
+]

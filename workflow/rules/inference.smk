@@ -1,5 +1,5 @@
 # inference: run one model's ONNX over every source of a group.
-#   reads   catalogues/features/, models/{model}/
+#   reads   catalogues/features/, models/{model}/; where the model looks at pixels, the survey's images
 #   writes  catalogues/{model}/
 
 
@@ -8,6 +8,7 @@ rule inference_run:
     input:
         features=f"<results>/catalogues/features/groups/{CHAIN.features_settings}/{{group}}.json",
         onnx=onnx_file,
+        images=looked_at_images,
     output:
         manifest="<results>/catalogues/{model}/groups/{settings}/{group}.json",
     log:

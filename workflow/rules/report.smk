@@ -1,7 +1,8 @@
 # report: pages a person reads, and plots for `snakemake --report`.
 #   reads   the seals, the plan, the models' manifests, the fits' metrics, predictions and histories, how the survey
-#           differs from the training rows, the benchmarks, the survey's maps
-#   writes  report/index.html, report/model-{model}.html, report/plots/
+#           differs from the training rows, the benchmarks, the survey's maps; of a survey of images what was measured on
+#           them, and a few of them for pictures
+#   writes  report/index.html, report/model-{model}.html, report/plots/; of images report/images.html, report/images.json
 
 
 rule report_page:
@@ -14,6 +15,7 @@ rule report_page:
     output:
         page=shown("index.html", "page", "Run", page="overview"),
         models=report_pages(),
+        images=report_images(),
         plots=report_plots(),
     log:
         "<logs>/report_page.log",

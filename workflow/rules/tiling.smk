@@ -1,10 +1,33 @@
-# tiling: count the survey's sources, plan HEALPix tiles and groups, sort the sources into them.
-#   reads   the survey's tables
-#   writes  tiling/plan.json, tiling/plan-{digest12}.json, catalogues/sources/
+# tiling: plan image tiles; count the survey's sources, plan HEALPix tiles and groups, sort the sources into them.
+#   reads   the survey's images or tables, catalogues/segmentation/
+#   writes  tiling/images.json, tiling/plan.json, each with a copy named by its digest, catalogues/sources/
+
+
+checkpoint tiling_images:
+    """Read where the survey's image tiles lie and put them into groups; no pixel is decoded."""
+    output:
+        images="<results>/tiling/images.json",
+        named=named_images,
+    log:
+        "<logs>/tiling_images.log",
+    benchmark:
+        "<benchmarks>/tiling_images.tsv"
+    conda:
+        "../../envs/cpu.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory,
+        runtime=60,
+    params:
+        name=CHAIN.images_name,
+    script:
+        "../../scripts/tiling_images.py"
 
 
 checkpoint tiling_plan:
     """Read the survey once: count sources, plan tiles and groups, spill rows by group."""
+    input:
+        measured=segmentation_manifests,
     output:
         plan="<results>/tiling/plan.json",
         named=named_plan,

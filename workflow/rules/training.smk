@@ -7,6 +7,8 @@ checkpoint training_set:
     """Join labels to features and split them by sky; its content digest stands in the paths of what follows."""
     input:
         features=feature_manifests,
+        # Where a model looks at pixels: its fit is named by those that the labelled sources lie on.
+        images=images_of_set,
     output:
         set="<results>/training/set.json",
     log:
@@ -33,6 +35,7 @@ rule training_fit:
         members=member_manifests,
         # Only of a model that weighs its rows by the survey: new sky then trains it again.
         survey=survey_to_weigh_by,
+        images=images_of_model,
     output:
         manifest="<results>/training/{model}/{fit}/manifest.json",
     log:

@@ -7,17 +7,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skymill import export, features, inference, tiling, training
-from skymill.cli.check import RESERVED, settings_faults
+from skymill.cli.check import RESERVED, SEGMENTATION, settings_faults
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run, read_yaml
+from skymill.features.pixels import pixels_digest
 from skymill.models import members_of
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, maps_digest, open_survey
 
+if TYPE_CHECKING:
+    from skymill.features.stamps import SourceImages
+
+NO_IMAGES = "0" * 12
+"""Stands in the names of files that a survey of tables never asks for."""
 COORDINATOR_MB = 1000
 """For the process of a job itself, beside its workers."""
 
@@ -56,6 +63,7 @@ class Chain:
         for file in files:
             read_yaml(file)
         run, survey, models = check_run(config, name=" with ".join(_near(file) for file in files))
+        survey = features.with_measured_columns(survey, run.features.measure)
         faults = settings_faults(run, survey, models)
         if faults:
             raise ConfigError("\n".join(faults))
@@ -78,7 +86,12 @@ class Chain:
     @property
     def catalogues(self) -> list[str]:
         """Every catalogue the run makes."""
-        return [*RESERVED, *self.published]
+        return [*self.own_catalogues, *self.published]
+
+    @property
+    def own_catalogues(self) -> list[str]:
+        """Those of them that no model gives."""
+        return [*RESERVED, *([SEGMENTATION] if self.has_images else [])]
 
     @property
     def published(self) -> list[str]:
@@ -104,6 +117,46 @@ class Chain:
     def survey_digest(self) -> str:
         """Digest of the bytes of the survey's tables; a touched file keeps it."""
         return inventory_digest(self.survey)
+
+    @property
+    def has_images(self) -> bool:
+        """Whether sources are found on the survey's images, instead of read from its tables."""
+        return self.survey.config.images is not None
+
+    def is_of_images(self, catalogue: str) -> bool:
+        """Whether a catalogue's tiles are those of images."""
+        return self.has_images and catalogue == SEGMENTATION
+
+    @cached_property
+    def images_name(self) -> str:
+        """Digest of all that decides the plan of the image tiles; stands in the name of its copy."""
+        return tiling.image_plan_name(self.run, self.survey) if self.has_images else NO_IMAGES
+
+    @cached_property
+    def segmentation_settings(self) -> str:
+        """The `settings12` of the segmentation catalogue."""
+        return features.segmentation_settings(self.run, self.survey.config) if self.has_images else NO_IMAGES
+
+    def sources(self) -> Survey:
+        """The survey as sources are read from it: its tables, or what was measured on its images."""
+        if not self.has_images:
+            return self.survey
+        groups = json.loads((Path(self.output) / "tiling" / "images.json").read_text())["groups"]
+        folder = Path(self.output) / "catalogues" / SEGMENTATION / "groups" / self.segmentation_settings
+        return tiling.measured(self.survey, [str(folder / f"{group}.json") for group in sorted(groups)])
+
+    @property
+    def looks_at_pixels(self) -> bool:
+        """Whether a model takes stamps of the survey's images."""
+        return any(model.stamps is not None for model in self.models.values())
+
+    def source_images(self, group_files: Sequence[str]) -> SourceImages | None:
+        """Give the images that stamps are cut of; None where a job has no use for them, and so no files of groups."""
+        if not group_files:
+            return None
+        from skymill.features.stamps import SourceImages
+
+        return SourceImages.open(self.survey, group_files)
 
     @cached_property
     def plan_settings(self) -> str:
@@ -145,12 +198,38 @@ class Chain:
         """Digest of the survey's maps, which the report draws."""
         return maps_digest(self.survey.config.maps, self.survey.cache)
 
-    def fit_digest(self, model: str, training_set: str) -> str:
-        """Name of a fit's folder: its training set (SHA-256), settings, seed, code and the fits it is made of."""
-        members = [self.fit_digest(member, training_set) for member in self.members(model)]
-        return short(
-            training.fit_digest(self.models[model], set_sha256=training_set, seed=self.run.seed, members=members)
+    @property
+    def pinned(self) -> dict[str, str]:
+        """Models that keep to a fit, and the name of its folder."""
+        return {name: model.pin for name, model in self.models.items() if model.pin}
+
+    def fit_digest(self, model: str, training_set: Mapping[str, Any]) -> str:
+        """Name of the folder of the fit to use: the pinned one, else the one that is asked for."""
+        return self.pinned.get(model) or self.asked_fit(model, training_set)
+
+    def asked_fit(self, model: str, training_set: Mapping[str, Any]) -> str:
+        """Digest of a fit's training set, settings, seed, code and the fits it is made of, pinned or not.
+
+        `training_set` is what `training/set.json` says: the set's SHA-256 and, where a model looks at pixels, the
+        digest of the images that its rows lie on.
+        """
+        config = self.models[model]
+        digest = training.fit_digest(
+            config,
+            set_sha256=training_set["sha256"],
+            seed=self.run.seed,
+            members=[self.fit_digest(member, training_set) for member in self.members(model)],
+            images=pixels_digest(self.survey.config, training_set.get("images", "")) if config.stamps else "",
         )
+        return short(digest)
+
+    def learned_set(self, model: str, training_set: Mapping[str, Any]) -> str:
+        """Give the file of the rows that a model learned from: of its own training set where it is pinned."""
+        if model not in self.pinned:
+            return f"{self.output}/training/{training_set['file']}"
+        manifest = Path(self.output) / "training" / model / self.pinned[model] / "manifest.json"
+        sha256 = json.loads(manifest.read_text())["training_set"]
+        return f"{self.output}/training/sets/{short(sha256)}.parquet"
 
     def members(self, model: str) -> list[str]:
         """Models whose fits a model is made of; none but for an ensemble."""
@@ -162,7 +241,30 @@ class Chain:
 
     def inference_settings(self, model: str, onnx: str) -> str:
         """The `settings12` of a model's catalogue."""
-        return inference.settings_digest(onnx, self.run.inference)
+        return inference.settings_digest(onnx, self.run.inference, self.looked_at(model))
+
+    def looked_at(self, model: str) -> SurveyConfig | None:
+        """The survey whose images a model looks at; None for a model of features.
+
+        A file from elsewhere may also say so itself, which is known once it is exported.
+
+        Raises
+        ------
+        ConfigError
+            If it looks at images and the survey has none.
+        """
+        config, stamps = self.models[model], self.models[model].stamps
+        manifest = Path(self.output) / "models" / model / "manifest.json"
+        if stamps is None and config.kind == "onnx" and manifest.is_file():
+            stamps = json.loads(manifest.read_text())["schema"].get("stamps")
+        if stamps is None:
+            return None
+        if not self.has_images:
+            raise ConfigError(
+                f"{config.where}: path: {config.path} looks at stamps, survey '{self.survey.config.name}' has no "
+                "images; take the model out, or describe the survey's `images`"
+            )
+        return self.survey.config
 
     def catalogue_settings(self, name: str) -> str:
         """The `settings12` of a catalogue; of a model's once it has been exported."""
@@ -170,8 +272,28 @@ class Chain:
             return self.sources_settings
         if name == "features":
             return self.features_settings
+        if self.is_of_images(name):
+            return self.segmentation_settings
         manifest = json.loads((Path(self.output) / "models" / name / "manifest.json").read_text())
         return self.inference_settings(name, manifest["onnx"])
+
+
+def with_release_named(config: Mapping[str, Any], files: Sequence[str | Path]) -> dict[str, Any]:
+    """Give the section `release` its content again, where `--config release=DR2` put a name in its place."""
+    from snakemake.utils import update_config
+
+    named = config.get("release")
+    if named is None or isinstance(named, Mapping):
+        return {}
+    if not isinstance(named, (str, date)):  # Snakemake makes 2026.1 of 2026.10
+        raise ConfigError(f"release: expected a name, found {named!r}; begin it with a letter, like DR{named}")
+    whole: dict[str, Any] = {}
+    for file in files:
+        update_config(whole, read_yaml(file))
+    section = whole.get("release") or {}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"release: expected keys and values in the run's file, found {section!r}")
+    return {"release": {**section, "name": str(named)}}
 
 
 def _near(file: str | Path) -> str:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from skymill.config import ModelConfig, RunConfig, SurveyConfig
+from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
-from skymill.models import members_of, read_settings
+from skymill.models import LOOK, members_of, read_settings
+from skymill.store import short
 from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
 
 RESERVED = ("sources", "features")
 """Catalogues that no model may be named after."""
+SEGMENTATION = "segmentation"
+"""The catalogue of image tiles, another of them where the survey has images."""
 
 
 def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
     """Name what shows without opening a table: quick, since the Snakefile asks each time it is read."""
-    faults = [f"{run.where}: {fault}" for fault in (*_output(run.output), *_label_path(run))]
+    faults = [f"{run.where}: {fault}" for fault in (*_output(run.output), *_label_path(run), *_measure_paths(run))]
     faults += [f"{survey.where}: {fault}" for fault in _map_paths(survey)]
     faults += _faults_of(open_survey, survey)
     try:
@@ -29,13 +33,15 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
     except ValueError as error:
         return [*faults, f"{run.where}: {error}"]
     for model in models:
-        faults += _model(model, features)
+        faults += [*_model(model, features, survey), *_stamps(model, run, survey)]
+        faults += _pin(model, Path(run.output) / "training")
     return [*faults, *_members(models)]
 
 
 def table_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
-    """Name what the data show: every table's header, the label table, maps, models from elsewhere run on a few rows."""
+    """Name what the data show: every table's header, the label table, a segmenter, maps, models run on a few rows."""
     faults = [*_faults_of(open_survey(survey).check), *_faults_of(_check_labels, run, survey)]
+    faults += _faults_of(_check_segmenter, run, survey)
     for name, each in survey.maps.items():
         faults += _faults_of(read_map, name, each)
     for model in models:
@@ -68,14 +74,21 @@ def _label_path(run: RunConfig) -> Iterator[str]:
         yield f"labels.path: {path}: no such file or folder; correct it (relative to {Path.cwd()})"
 
 
+def _measure_paths(run: RunConfig) -> Iterator[str]:
+    for name in ("positions", "segmenter"):
+        path = getattr(run.features.measure, name)
+        if path is not None and not Path(path).is_file():
+            yield f"features.measure.{name}: {path}: no such file; correct it (relative to {Path.cwd()})"
+
+
 def _map_paths(survey: SurveyConfig) -> Iterator[str]:
     for name, each in survey.maps.items():
         if not Path(each.path).exists():
             yield f"maps.{name}.path: {each.path}: no such file or folder; correct it (relative to {Path.cwd()})"
 
 
-def _model(model: ModelConfig, features: list[dict[str, Any]]) -> Iterator[str]:
-    if model.name in RESERVED:
+def _model(model: ModelConfig, features: list[dict[str, Any]], survey: SurveyConfig) -> Iterator[str]:
+    if model.name in RESERVED or (model.name == SEGMENTATION and survey.images is not None):
         yield f"{model.where}: name: '{model.name}' is a catalogue of skymill's own; rename the model"
     yield from _faults_of(choose_features, features, model.features, source=model.where)
     if model.kind != "onnx":
@@ -84,10 +97,60 @@ def _model(model: ModelConfig, features: list[dict[str, Any]]) -> Iterator[str]:
         yield f"{model.where}: path: {model.path}: no such file; correct it (relative to {Path.cwd()})"
 
 
+def _stamps(model: ModelConfig, run: RunConfig, survey: SurveyConfig) -> Iterator[str]:
+    """A model of pixels needs images on which skymill itself has found the sources."""
+    if model.kind != "onnx" and (model.kind in LOOK) != (model.stamps is not None):
+        yield f"{model.where}: stamps: needed by kinds that look at pixels ({', '.join(LOOK)}), and by no other kind"
+    if model.stamps is None:
+        return
+    if survey.images is None:
+        yield (
+            f"{model.where}: stamps: survey '{survey.name}' ({survey.where}) has no images; take `stamps` out, or "
+            "describe the survey's `images`"
+        )
+        return
+    side = model.stamps.size_px * model.stamps.pixel_scale_arcsec
+    if run.labels is not None and model.kind != "onnx" and run.split.guard_arcsec < side:
+        yield (
+            f"{run.where}: split.guard_arcsec: {run.split.guard_arcsec:g} is less than a stamp of model '{model.name}' "
+            f"({model.where}), {side:g} arcsec: it would be judged by sky that it has learned from; set "
+            f"guard_arcsec to {side:g} or more, or make the stamps smaller"
+        )
+    unknown = [band for band in model.stamps.bands if band not in survey.bands]
+    if unknown:
+        yield (
+            f"{model.where}: stamps.bands: {', '.join(unknown)}: no band of survey '{survey.name}'; choose from "
+            f"{', '.join(survey.bands)}"
+        )
+    if run.features.measure.positions is not None:
+        yield (
+            f"{run.where}: features.measure.positions: sources of a table do not tell on which image they are, which "
+            f"model '{model.name}' has to know; take the positions out, or the model"
+        )
+
+
+def _pin(model: ModelConfig, training: Path) -> Iterator[str]:
+    """A fit to keep to has to be there whole, and of the kind that the model's file says."""
+    if model.pin is None:
+        return
+    told, folder = f"{model.where}: pin: {model.pin}", training / model.name
+    if not (folder / model.pin / "manifest.json").is_file():
+        fits = ", ".join(sorted(path.parent.name for path in folder.glob("*/manifest.json"))) or "none yet"
+        yield f"{told}: no such fit in {folder}, there are: {fits}; choose one, or take the pin out"
+        return
+    fit = json.loads((folder / model.pin / "manifest.json").read_bytes())
+    learned = training / "sets" / f"{short(fit['training_set'])}.parquet"
+    if fit["kind"] != model.kind:
+        yield f"{told}: expected a fit of kind '{model.kind}', found '{fit['kind']}'; correct `kind`"
+    if not learned.is_file():
+        yield f"{told}: the rows that it learned from, {learned}, are gone; restore them, or take the pin out"
+
+
 def _members(models: list[ModelConfig]) -> Iterator[str]:
     """An ensemble is made of models that are fitted in the same run and are no ensembles themselves."""
     members = {model.name: members_of(model.kind, model.settings) for model in models if model.kind != "onnx"}
     single = [name for name, of in members.items() if not of]
+    kinds = {model.name: model.kind for model in models}
     for model in models:
         for name in members.get(model.name, []):
             if name not in single:
@@ -95,6 +158,8 @@ def _members(models: list[ModelConfig]) -> Iterator[str]:
                     f"{model.where}: settings.members: '{name}' is no model fitted in this run, or an ensemble itself; "
                     f"choose from {', '.join(single)}, or add its file to `models`"
                 )
+            elif kinds[name] in LOOK:
+                yield f"{model.where}: settings.members: '{name}' looks at pixels, an ensemble at features; take it out"
 
 
 def _check_labels(run: RunConfig, survey: SurveyConfig) -> None:
@@ -104,9 +169,22 @@ def _check_labels(run: RunConfig, survey: SurveyConfig) -> None:
         check_classes(read_labels(run.labels, survey), run.labels)
 
 
+def _check_segmenter(run: RunConfig, survey: SurveyConfig) -> None:
+    from skymill.features.segmenting.segmenter import Segmenter
+
+    path = run.features.measure.segmenter
+    if path is not None and survey.images is not None:
+        Segmenter(Path(path).read_bytes(), source=path).card.places(survey.bands, source=path)
+
+
 def _check_onnx(model: ModelConfig, run: RunConfig, survey: SurveyConfig) -> None:
     from skymill.export.external import describe_external
 
     _, schema = describe_external(model)
+    if schema.stamps is not None:
+        faults = list(_stamps(model.model_copy(update={"stamps": schema.stamps}), run, survey))
+        if faults:
+            raise ConfigError("\n".join(faults))
+        return
     features = [asdict(feature) for feature in features_of(make_recipe(survey, run.features))]
     choose_features(features, [each.name for each in schema.inputs], source=str(model.path))

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from skymill.cli.console import say
 from skymill.config import ConfigError, check_run, describe, json_schemas, load_survey, read_yaml
 from skymill.config.describe import KINDS
 
@@ -32,7 +33,7 @@ def check(
 
     if "bands" in read_yaml(path):
         survey = load_survey(path)
-        typer.echo(f"{path}: survey '{survey.name}' ({survey.format}) is right")
+        say(f"{path}: survey '{survey.name}' ({survey.format}) is right")
         return
     run, survey, models = check_run(path)
     faults = settings_faults(run, survey, models) or table_faults(run, survey, models)
@@ -40,7 +41,7 @@ def check(
         raise ConfigError("\n".join(faults))
     names = ", ".join(model.name for model in models) or "none"
     opened = "" if survey.format == "simulated" else "; its tables' headers were opened, their values were not read"
-    typer.echo(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}{opened}")
+    say(f"{path}: run '{run.name}' is right: survey {survey.name} ({survey.format}), models {names}{opened}")
 
 
 @app.command()
@@ -69,7 +70,7 @@ def schema(
         write.mkdir(parents=True, exist_ok=True)
         for name, content in schemas.items():
             (write / f"{name}.schema.json").write_text(json.dumps(content, indent=2) + "\n")
-            typer.echo(write / f"{name}.schema.json")
+            say(write / f"{name}.schema.json")
         return
     if kind not in schemas:
         raise ValueError(f"'{kind}' is not a kind of file; choose from {', '.join(schemas)}")

@@ -12,7 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from skymill.cli.chain import Chain
-from skymill.compute import ComputeError, GroupLockedError, TilesFailedError, group_lock, guard_ancestors
+from skymill.cli.console import terminal_handler
+from skymill.compute import ComputeError, GroupLockedError, TilesFailedError, at_work, group_lock, guard_ancestors
 
 logger = logging.getLogger("skymill")
 _held = contextlib.ExitStack()
@@ -26,7 +27,8 @@ ENDS_JOB = {"ends_job": True}
 def start_job(snakemake: Any) -> Chain:
     """Set up a script that Snakemake runs, and give the run it belongs to.
 
-    Warnings and uncaught errors also go into the rule's log file, and the process ends with its workflow.
+    Warnings and uncaught errors also go into the rule's log file, and the process ends with its workflow. While it
+    lives `skymill gc` deletes nothing of the run; one that is at it is waited for.
 
     Raises
     ------
@@ -36,7 +38,9 @@ def start_job(snakemake: Any) -> Chain:
     guard_ancestors()
     lock_job(Path(snakemake.log[0]))
     configure_logging(Path(snakemake.log[0]))
-    return Chain.from_config(snakemake.config)
+    chain = Chain.from_config(snakemake.config)
+    _held.enter_context(at_work(chain.output))
+    return chain
 
 
 def finish_job(snakemake: Any, chain: Chain) -> None:
@@ -88,8 +92,7 @@ def configure_logging(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     to_file = logging.FileHandler(path, mode="w")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    to_terminal = logging.StreamHandler()
-    to_terminal.setFormatter(logging.Formatter("%(message)s"))
+    to_terminal = terminal_handler()
     to_terminal.addFilter(lambda record: not hasattr(record, "ends_job"))
     logging.basicConfig(level=logging.INFO, handlers=[to_file, to_terminal], force=True)
     logging.captureWarnings(True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from skymill.cli import config, release, survey
+from skymill.cli.console import Console, say, terminal_handler
+from skymill.cli.explain import explain
+from skymill.cli.gc import gc
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
-from skymill.compute import GroupLockedError
+from skymill.compute import ComputeError, GroupLockedError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,16 +27,17 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
 app.add_typer(release.app, name="release")
-for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff):
+for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, gc):
     app.command()(command)
 console = Console(stderr=True)
 
 
 def main() -> None:
     """Run the command; an error is one readable line, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, handlers=[terminal_handler()])
     try:
         app()
-    except (ValueError, OSError, GroupLockedError) as error:
+    except (ValueError, OSError, GroupLockedError, ComputeError) as error:
         console.print("[bold red]skymill:[/]", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
@@ -41,7 +45,9 @@ def main() -> None:
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(help="A run's folder, a catalogue or a sealed version.")] = Path("results"),
+    path: Annotated[Path, typer.Argument(help="A run's folder, a catalogue, a sealed version or a release.")] = Path(
+        "results"
+    ),
 ) -> None:
     """Recompute every digest below PATH and name what is missing, changed or too much.
 
@@ -53,7 +59,7 @@ def verify(
 
     report = verify_below(path)
     for line in report.lines():
-        typer.echo(line)
+        say(line)
     raise typer.Exit(0 if report.ok else 1)
 
 
@@ -74,4 +80,5 @@ def where(output: Annotated[Path, typer.Argument(help="The folder a run wrote.")
     lines = what_stands(output)
     if not lines:
         raise FileNotFoundError(f"{output}: no sealed catalogue here; run `snakemake --cores all` first")
-    typer.echo("\n".join(lines))
+    for line in lines:
+        say(line)

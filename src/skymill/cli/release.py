@@ -6,25 +6,29 @@ import getpass
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from skymill.cli.chain import Chain
+from skymill.cli.console import Console, say
+from skymill.cli.operating.commands import DEFAULT, AsJson, ConfigFile
+from skymill.cli.operating.inputs import input_tables
 from skymill.config import read_yaml
 
+if TYPE_CHECKING:
+    from skymill.release import Content
+
 app = typer.Typer(no_args_is_help=True, help="Publish a finished run as a release, look at releases, go back to one.")
-ConfigFile = Annotated[Path, typer.Option("--configfile", help="The run's file, as given to snakemake.")]
 Run = Annotated[Path, typer.Option("--run", help="The folder that the run wrote.")]
 Name = Annotated[str, typer.Argument(help="The release, like DR1.")]
-RESULTS, CONFIG = Path("results"), Path("config/config.yaml")
+RESULTS = Path("results")
 Workers = Annotated[int | None, typer.Option(help="Processes; default one a core.", min=1)]
 
 
 def diff(
-    before: Annotated[str, typer.Argument(help="A catalogue or a version of one: a folder, or a URL.")],
+    before: Annotated[str, typer.Argument(help="A release, a catalogue or a version of one: name, folder or URL.")],
     after: Annotated[str, typer.Argument(help="The one to compare it with.")],
     output: Annotated[Path, typer.Option(help="Folder for the page, diff.json, map.parquet and the delta.")] = Path(
         "diff"
@@ -35,10 +39,22 @@ def diff(
     radius_arcsec: Annotated[
         float | None, typer.Option(help="Match by position within this radius, where ids changed.", min=1e-3, max=60)
     ] = None,
+    epochs: Annotated[
+        tuple[float, float] | None, typer.Option(help="Julian years of the positions BEFORE and AFTER.")
+    ] = None,
+    motions: Annotated[str, typer.Option(help="BEFORE's catalogue of sources, which has proper motions.")] = "",
+    pm: Annotated[tuple[str, str], typer.Option(help="Names of its values: mu_alpha cos(delta), mu_delta.")] = (
+        "pm_ra",
+        "pm_dec",
+    ),
     least_change: Annotated[float, typer.Option(help="|Δp| from which a row is in the delta.", min=0, max=1)] = 0.01,
+    run: Run = RESULTS,
     workers: Workers = None,
 ) -> None:
-    """Say what moved between two versions of a classification catalogue.
+    """Say what moved between two versions of a classification catalogue, or two releases.
+
+    Of releases (`DR1 DR2`, of the run's folder, or folders of releases) every model that both have is compared, each
+    into a folder of its own below OUTPUT; of catalogues of images it is counted how many tiles changed.
 
     Sources are matched by objectId, or by position. Counted are those added, removed and changed, transitions between
     classes, the change of probabilities by magnitude and over the sky, and flips against what the models themselves
@@ -47,24 +63,36 @@ def diff(
     OUTPUT/delta/*.parquet holds the changed rows with both answers, in the order of the sky.
     """
     from skymill import release
+    from skymill.release.diffing.motions import Motions
     from skymill.report.diffing import diff_page
 
-    content = release.diff(
-        before,
-        after,
-        output,
-        features=(features_before, features_after or features_before),
-        magnitude=magnitude,
-        radius_arcsec=radius_arcsec,
-        least_change=least_change,
-        workers=workers or len(os.sched_getaffinity(0)),
-    )
-    console = Console()
-    _show_rows(content, console)
-    _show_transitions(content, console)
-    _show_surprising(content, console)
-    page = diff_page(content, output)
-    console.print(f"{page}; diff.json, map.parquet and delta/ beside it", markup=False, highlight=False)
+    features = features_before, features_after or features_before
+    if (epochs is None) == bool(motions):
+        raise ValueError("diff: --epochs and --motions belong together; give both, or neither")
+    moving = Motions(motions, *pm, epochs[1] - epochs[0]) if epochs else None
+    console = Console(markup=False, highlight=False)
+    for sides in release.compared(before, after, run, features=features):
+        if sides.of_images:
+            told = release.tile_changes(sides.before, sides.after)
+            console.print(f"{sides.name or sides.after}: {told}; sources are not compared one by one")
+            continue
+        folder = output / sides.name
+        content = release.diff(
+            sides.before,
+            sides.after,
+            folder,
+            features=sides.features,
+            magnitude=magnitude,
+            radius_arcsec=radius_arcsec,
+            motions=moving,
+            least_change=least_change,
+            workers=workers or len(os.sched_getaffinity(0)),
+        )
+        _show_rows(content, console)
+        _show_transitions(content, console)
+        _show_surprising(content, console)
+        page = diff_page(content, folder)
+        console.print(f"{page}; diff.json, map.parquet and delta/ beside it")
 
 
 def _show_rows(content: dict[str, Any], console: Console) -> None:
@@ -72,8 +100,6 @@ def _show_rows(content: dict[str, Any], console: Console) -> None:
     console.print(
         f"{content['before']['catalogue']} {content['before']['version']} -> {content['after']['catalogue']} "
         f"{content['after']['version']}, matched by {content['matched_by']}",
-        markup=False,
-        highlight=False,
     )
     table = Table(show_header=False)
     for name, n in rows.items():
@@ -118,7 +144,7 @@ def _show_surprising(content: dict[str, Any], console: Console, most: int = 5) -
 @app.command()
 def publish(
     name: Name,
-    configfile: ConfigFile = CONFIG,
+    configfile: ConfigFile = DEFAULT,
     override: Annotated[str, typer.Option(help="Publish although the gate refuses: the reason, which is kept.")] = "",
     author: Annotated[str, typer.Option(help="Who overrides; default the user's name.")] = "",
     workers: Workers = None,
@@ -134,15 +160,8 @@ def publish(
     from skymill.report.diffing import diff_page
 
     chain = Chain.from_config(read_yaml(configfile), [configfile])
-    content = release.Content(
-        Path(chain.output),
-        chain.catalogues,
-        chain.published,
-        chain.run.model_dump(mode="json"),
-        _magnitude(chain),
-    )
     told = release.publish(
-        content,
+        content_of(chain),
         name,
         gate=chain.run.release.gate,
         page=diff_page,
@@ -150,8 +169,8 @@ def publish(
         compute=chain.run.compute,
         workers=workers or len(os.sched_getaffinity(0)),
     )
-    _show_release(told, Console())
-    typer.echo(f"{chain.output}/releases/{name} is published; {chain.output}/releases/current leads to it")
+    _show_release(told, Console(markup=False, highlight=False))
+    say(f"{chain.output}/releases/{name} is published; {chain.output}/releases/current leads to it")
 
 
 @app.command("list")
@@ -166,26 +185,53 @@ def list_releases(run: Run = RESULTS) -> None:
         sources = told["catalogues"].get("sources", {}).get("n_rows", 0)
         gate = "kept" if told["gate"]["kept"] else "overridden"
         table.add_row(name, "current" if name == releases.current else "", f"{sources:,}", gate, told["previous"] or "")
-    console = Console()
+    console = Console(markup=False, highlight=False)
     console.print(table)
     for line in releases.history():
         more = line.get("reason") or (line.get("override") or {}).get("reason") or ""
         text = f"{line['time']}  {line['action']}, current {line['current']}" + (f": {more}" if more else "")
-        console.print(text, markup=False, highlight=False)
+        console.print(text)
 
 
 @app.command()
-def show(
-    name: Name, run: Run = RESULTS, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
-) -> None:
+def show(name: Name, run: Run = RESULTS, as_json: AsJson = False) -> None:
     """Show what a release holds and how it passed the gate."""
     from skymill import release
 
     told = release.Releases(run).read(name)
     if as_json:
-        typer.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(told, indent=1))
     else:
-        _show_release(told, Console())
+        _show_release(told, Console(markup=False, highlight=False))
+
+
+EXIT = {"published": 0, "unchanged": 0, "refused": 4}
+"""Exit status of `skymill release status`; 1 for everything else."""
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="The release that should have been made.")] = None,
+    run: Run = RESULTS,
+    as_json: AsJson = False,
+) -> None:
+    """Say how the last `snakemake release` ended.
+
+    Exit status 0 when it published or nothing was new, 4 when the gate refused, 1 when it failed, was killed, still
+    runs, was not asked to publish, or was to make another release than NAME.
+    """
+    from skymill.release.scheduled import read_summary
+
+    told = read_summary(run)
+    if as_json:
+        typer.echo(json.dumps(told, indent=1))
+    else:
+        current = told["current"] or "none"
+        say(f"{told['time']}  release {told['release']}: {told['status']}; current is {current}")
+        for rule in told.get("rules", []):
+            if not rule["kept"]:
+                say(f"  {rule['catalogue']}: {rule['rule']} is {rule['found']:.6g}, limit {rule['limit']:g}")
+    raise typer.Exit(EXIT.get(told["status"], 1) if name in (None, told["release"]) else 1)
 
 
 @app.command()
@@ -197,7 +243,26 @@ def rollback(
     """Make an earlier release the current one; the same command leads forward again."""
     from skymill import release
 
-    typer.echo(f"{run}/releases/current leads to {release.rollback(run, name, reason=reason)}")
+    say(f"{run}/releases/current leads to {release.rollback(run, name, reason=reason)}")
+
+
+@app.command()
+def copy(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="A new folder, or a new file that ends in .tar.")],
+    run: Run = RESULTS,
+    tar: Annotated[bool, typer.Option("--tar", help="Write one tar file, whatever its name.")] = False,
+) -> None:
+    """Copy a release with all its tiles to hand it over: a folder or a tar file that needs no other file.
+
+    Every file is held against its digest on the way; what stands under the name in the end is whole. A copy may be
+    moved and renamed, opened, compared and put on a web server, and `skymill verify` checks it.
+    """
+    from skymill import release
+
+    members = release.copy_release(run, name, target, tar=tar)
+    n_bytes = sum(member.n_bytes for member in members)
+    say(f"{target}: release {name}, {len(members):,} files, {n_bytes / 1e6:,.1f} MB")
 
 
 @app.command()
@@ -210,14 +275,26 @@ def verify(name: Name, run: Run = RESULTS) -> None:
 
     report = release.verify_release(run, name)
     for line in report.lines():
-        typer.echo(line)
+        say(line)
     raise typer.Exit(0 if report.ok else 1)
 
 
-def _magnitude(chain: Chain) -> str:
+def content_of(chain: Chain) -> Content:
+    """Give what a run publishes."""
     from skymill.features import magnitude_feature
+    from skymill.release import Content
 
-    return magnitude_feature(chain.survey.config.bands)
+    magnitude = magnitude_feature(chain.survey.config.bands)
+    configuration = chain.run.model_dump(mode="json")
+    return Content(
+        Path(chain.output),
+        chain.catalogues,
+        chain.published,
+        configuration,
+        magnitude,
+        chain.run.release.citation,
+        input_tables(chain),
+    )
 
 
 def _show_release(told: dict[str, Any], console: Console) -> None:
@@ -232,4 +309,4 @@ def _show_release(told: dict[str, Any], console: Console) -> None:
     console.print(rules)
     if told["gate"]["override"]:
         by = told["gate"]["override"]
-        console.print(f"published by {by['author']} all the same: {by['reason']}", markup=False, highlight=False)
+        console.print(f"published by {by['author']} all the same: {by['reason']}")

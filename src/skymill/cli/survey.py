@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from skymill.cli.console import say
 from skymill.config import load_survey
 
 app = typer.Typer(no_args_is_help=True, help="Draft the column map of a table, and look at its first rows through it.")
@@ -33,7 +34,7 @@ def new(
     text = draft(name, table)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
-    typer.echo(f"{path}: written; decide what is marked DECIDE, then run `skymill survey check {path}`")
+    say(f"{path}: written; decide what is marked DECIDE, then run `skymill survey check {path}`")
 
 
 @app.command()
@@ -47,6 +48,6 @@ def check(
 
     survey = open_survey(load_survey(path))
     config = survey.config
-    typer.echo(f"{path}: survey '{config.name}' ({config.format}), its first {rows} rows at most")
+    say(f"{path}: survey '{config.name}' ({config.format}), its first {rows} rows at most")
     for line in preview(survey, rows).lines(list(config.photometry), config.bands):
-        typer.echo(line)
+        say(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from skymill.cli.check import RESERVED
+from skymill.cli.check import RESERVED, SEGMENTATION
 
 
 def what_stands(output: str | Path) -> list[str]:
@@ -19,7 +19,7 @@ def what_stands(output: str | Path) -> list[str]:
     catalogues = sorted(path.parent for path in output.glob("catalogues/*/current.json"))
     if not catalogues:
         return []
-    products = [path for path in catalogues if path.name not in RESERVED] or catalogues
+    products = [path for path in catalogues if path.name not in (*RESERVED, SEGMENTATION)] or catalogues
     page = output / "report" / "index.html"
     return [
         "",

@@ -2,7 +2,7 @@
 
 from skymill.compute.family import die_with_parent, guard_ancestors
 from skymill.compute.group import TileGroup, TilesFailedError, TileTask, lost_before, run_group
-from skymill.compute.lock import GroupLockedError, group_lock
+from skymill.compute.lock import GroupLockedError, alone, at_work, group_lock
 from skymill.compute.runner import run_tasks
 from skymill.compute.tasks import ComputeError, Outcome, Stopped, Task
 
@@ -15,6 +15,8 @@ __all__ = [
     "TileGroup",
     "TileTask",
     "TilesFailedError",
+    "alone",
+    "at_work",
     "die_with_parent",
     "group_lock",
     "guard_ancestors",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from skymill.compute.lock import group_lock
 from skymill.compute.runner import run_tasks
 from skymill.compute.tasks import Task
-from skymill.sky import Tile
-from skymill.store import GroupManifest, Pool, Quarantined, TileEntry, group_file
+from skymill.sky import AnyTile
+from skymill.store import GroupManifest, Pool, group_file
+from skymill.store.manifest import AnyEntry, AnyQuarantined, quarantined_of
 
 if TYPE_CHECKING:
     from skymill.config import ComputeSettings
@@ -33,7 +34,7 @@ class TileTask:
 
     Attributes
     ----------
-    tile : Tile
+    tile : Tile or ImageTile
     n_rows : int
         Sources that it is to hold.
     payload : object
@@ -43,7 +44,7 @@ class TileTask:
         whether the tile stands in the pool.
     """
 
-    tile: Tile
+    tile: AnyTile
     n_rows: int
     payload: Any
     key: str = ""
@@ -64,7 +65,7 @@ class TileGroup:
     inputs : mapping
         Digests of what the group is made from.
     tasks : sequence of TileTask
-    lost : sequence of Quarantined
+    lost : sequence of quarantined tiles
         Tiles that cannot be made because they failed in an earlier stage; their sources stay accounted for.
     """
 
@@ -74,7 +75,7 @@ class TileGroup:
     describe: str
     inputs: Mapping[str, str]
     tasks: Sequence[TileTask]
-    lost: Sequence[Quarantined] = field(default=())
+    lost: Sequence[AnyQuarantined] = field(default=())
 
     @property
     def manifest(self) -> Path:
@@ -89,7 +90,7 @@ def run_group(
     workers: int,
     settings: ComputeSettings,
     error: type[TilesFailedError] = TilesFailedError,
-    settle: Callable[[dict[str, Any]], Mapping[str, TileEntry]] = dict,
+    settle: Callable[[dict[str, Any]], Mapping[str, AnyEntry]] = dict,
 ) -> Path:
     """Make the tiles of a group that do not stand in the pool, and write its manifest.
 
@@ -139,7 +140,7 @@ def run_group(
             kept = len(done) + len(outcome.results)
             raise error(_too_many(outcome.failures, settings.max_quarantined_tiles, group.describe, kept))
         failed = [
-            Quarantined(*task.tile, task.key, outcome.failures[str(task.tile)], task.n_rows)
+            quarantined_of(task.tile, task.key, outcome.failures[str(task.tile)], task.n_rows)
             for task in todo
             if str(task.tile) in outcome.failures
         ]
@@ -156,12 +157,12 @@ def run_group(
     return path
 
 
-def lost_before(entries: Iterable[Quarantined], word: str) -> list[Quarantined]:
+def lost_before(entries: Iterable[AnyQuarantined], word: str) -> list[AnyQuarantined]:
     """Carry on tiles that an earlier stage could not make; `word` says what they lack."""
-    return [Quarantined(*entry.tile, entry.key, f"no {word}: {entry.reason}", entry.n_in) for entry in entries]
+    return [quarantined_of(entry.tile, entry.key, f"no {word}: {entry.reason}", entry.n_in) for entry in entries]
 
 
-def _finished(tasks: Iterable[TileTask], pool: Pool, readers: int) -> dict[Tile, TileEntry]:
+def _finished(tasks: Iterable[TileTask], pool: Pool, readers: int) -> dict[AnyTile, AnyEntry]:
     """Find the tiles that stand whole in the pool."""
     known = [task for task in tasks if task.key]
     with ThreadPoolExecutor(readers) as threads:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
+import pickle  # noqa: TID251 (writes only, to see whether a value can be sent)
 import signal
 import socket
 import traceback
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from skymill.compute.family import die_with_parent
+from skymill.compute.tasks import ComputeError
 from skymill.store.trouble import MENDS
 
 INFRASTRUCTURE = set(MENDS) - {errno.EIO}
@@ -71,9 +72,11 @@ def _call(function: Callable[[Any], Any], payload: Any, timeout_s: float) -> Ans
 
 
 def _is_infrastructure(error: BaseException | None) -> bool:
-    """Whether `error`, or what it was raised from, is one that every task would meet."""
+    """Whether `error`, or what it was raised from, is one that every task would meet; a `ComputeError` says so."""
     while error is not None:
-        if isinstance(error, KeyboardInterrupt) or (isinstance(error, OSError) and error.errno in INFRASTRUCTURE):
+        if isinstance(error, (KeyboardInterrupt, ComputeError)):
+            return True
+        if isinstance(error, OSError) and error.errno in INFRASTRUCTURE:
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -29,10 +29,19 @@ def _section(title: str, settings: type[Settings], *, level: int, path: str) -> 
     for name, field in settings.model_fields.items():
         yield f"| `{path}{name}` | {_values(field)} | {_default(field)} | {_meaning(field)} |".replace("  ", " ")
     yield ""
+    for block, paths in _blocks(settings, path).items():
+        title = ", ".join(f"`{each.rstrip('.')}`" for each in paths)
+        yield from _section(title, block, level=3, path=paths[0] if len(paths) == 1 else "")
+
+
+def _blocks(settings: type[Settings], path: str) -> dict[type[Settings], list[str]]:
+    """Give the kinds of blocks that a block holds, each with the places where it may stand."""
+    found: dict[type[Settings], list[str]] = {}
     for name, field in settings.model_fields.items():
+        inner = f"{path}{name}." + ("<name>." if get_origin(field.annotation) is dict else "")
         for block in blocks_of(field.annotation):
-            inner = f"{path}{name}." + ("<name>." if get_origin(field.annotation) is dict else "")
-            yield from _section(f"`{inner.rstrip('.')}`", block, level=3, path=inner)
+            found.setdefault(block, []).append(inner)
+    return found
 
 
 def blocks_of(annotation: Any) -> Iterator[type[Settings]]:
@@ -60,6 +69,8 @@ def _words(annotation: Any) -> str:
         return _words(parts[0])
     if origin is list:
         return f"list: {_words(parts[0])}"
+    if origin is tuple:
+        return f"list of {len(parts)}: {_words(parts[0])}"
     if origin is dict:
         return f"by name: {_words(parts[1])}"
     return "block" if next(blocks_of(annotation), None) else WORDS[annotation]

@@ -16,13 +16,15 @@ class ConfigError(ValueError):
     """A configuration file does not say what skymill needs; the message lists every fault."""
 
 
-def explain(error: ValidationError, *, source: str, model: type[BaseModel]) -> ConfigError:
-    """Turn a pydantic error into one line per fault: file, key, value, what is wrong, mend."""
-    lines = [_line(dict(fault), source, model) for fault in error.errors()]
+def explain(
+    error: ValidationError, *, source: str, model: type[BaseModel], keys: str = "`skymill config keys`"
+) -> ConfigError:
+    """Turn a pydantic error into one line per fault: file, key, value, what is wrong, mend; `keys` explains them."""
+    lines = [_line(dict(fault), source, model, keys) for fault in error.errors()]
     return ConfigError("\n".join(lines))
 
 
-def _line(fault: dict[str, Any], source: str, model: type[BaseModel]) -> str:
+def _line(fault: dict[str, Any], source: str, model: type[BaseModel], keys: str) -> str:
     location = fault["loc"]
     key = ".".join(str(part) for part in location) or "(top level)"
     if fault["type"] == "extra_forbidden":
@@ -31,10 +33,10 @@ def _line(fault: dict[str, Any], source: str, model: type[BaseModel]) -> str:
         hint = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"
         return f"{source}: {key}: unknown key (value {_short(fault['input'])}); {hint}"
     if fault["type"] == "missing":
-        return f"{source}: {key}: required key is missing; add it (see `skymill config keys`)"
+        return f"{source}: {key}: required key is missing; add it (see {keys})"
     if fault["type"] in BLOCK_EXPECTED:
-        keys = ", ".join(_known_keys(model, location)) or "names of your own"
-        return f"{source}: {key}: value {_short(fault['input'])}: expected a block; its keys: {keys}"
+        known_here = ", ".join(_known_keys(model, location)) or "names of your own"
+        return f"{source}: {key}: value {_short(fault['input'])}: expected a block; its keys: {known_here}"
     message = fault["msg"].removeprefix("Value error, ")
     if isinstance(fault["input"], Mapping):  # what is wrong with a whole block, its message says
         return f"{source}: {key}: {message}" if location else f"{source}: {message}"

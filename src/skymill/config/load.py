@@ -49,7 +49,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = yaml.load(path.read_text(), _Loader)  # noqa: S506 (it is a SafeLoader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; check the path (relative to {Path.cwd()})") from None
     except yaml.YAMLError as error:

@@ -32,6 +32,17 @@ class TrainingDistanceSettings(Settings):
     """Share of the validation rows that are inside; a lower one flags more sources, of both kinds."""
 
 
+class StampSettings(Settings):
+    """What a model of pixels looks at: a square of the image around each source."""
+
+    size_px: int = Field(32, ge=8, le=512)
+    """Side of the square."""
+    pixel_scale_arcsec: float = Field(0.2, gt=0)
+    """Of its pixels: images of other pixels are refused, since a model cannot know that things look larger there."""
+    bands: list[str] = []
+    """In their order; all of the survey's where none is named."""
+
+
 class ModelConfig(FileSettings):
     """One model of the run."""
 
@@ -43,6 +54,8 @@ class ModelConfig(FileSettings):
     """What is learnt."""
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
+    stamps: StampSettings | None = None
+    """For kinds that look at pixels: the model takes stamps of the survey's images in place of `features`."""
     settings: dict[str, Any] = {}
     """Hyperparameters; each kind declares its own, see docs/models.md."""
     class_weight: Literal["balanced", "none"] = "none"
@@ -61,6 +74,8 @@ class ModelConfig(FileSettings):
     """For kind `onnx`: the file."""
     catalogue: bool = True
     """false: fitted, judged and compared in the report, but not run over the survey: a baseline, or only a member."""
+    pin: str | None = Field(None, pattern="^[0-9a-f]{12}$")
+    """Keep to this fit (a folder of `training/<model>/`), whatever becomes of labels, settings and code."""
     allow_features: list[str] = []
     """Features the leakage audit suspects and you vouch for."""
 
@@ -74,6 +89,12 @@ class ModelConfig(FileSettings):
     def _some_use(self) -> ModelConfig:
         if self.kind == "onnx" and not self.catalogue:
             raise ValueError("`catalogue: false`: a model of kind 'onnx' is not fitted here, so nothing is left to do")
+        return self
+
+    @model_validator(mode="after")
+    def _fit_to_keep(self) -> ModelConfig:
+        if self.kind == "onnx" and self.pin is not None:
+            raise ValueError("`pin`: a model of kind 'onnx' is not fitted here; its file is what `path` says")
         return self
 
     @model_validator(mode="after")

@@ -9,9 +9,14 @@ from typing import Annotated, Literal
 from pydantic import ByteSize, Field, TypeAdapter, field_validator, model_validator
 
 from skymill.config.base import FileSettings, Settings
+from skymill.config.citation import CitationSettings
+from skymill.config.images import MeasureSettings
 from skymill.config.survey import AngleColumn, IdColumn, Name, TableFormat
 
 MEMORY = TypeAdapter(ByteSize)
+RELEASE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+NO_RELEASE = ("current", "history.jsonl", "summary")
+"""Names of other things beside releases and beside what is said of them."""
 
 
 class TilingSettings(Settings):
@@ -53,6 +58,8 @@ class FeatureSettings(Settings):
     """Softening of the asinh magnitudes per band, nJy; where null the survey's value is used."""
     deredden: bool = True
     """Subtract Galactic extinction where the survey gives E(B-V)."""
+    measure: MeasureSettings = MeasureSettings()
+    """How sources are found and measured, where the survey has images."""
 
 
 class LabelSettings(Settings):
@@ -171,9 +178,11 @@ class GateSettings(Settings):
     quarantined_share: Share | None = 0.05
     """Largest share of a catalogue's sources that are quarantined."""
     rows_per_tile: int | None = Field(None, ge=1)
-    """Most rows of a tile."""
+    """Most rows of a tile of the sky."""
     ece: Share | None = None
     """Largest calibration error of a model on its locked test set."""
+    parity: Share | None = None
+    """Largest difference of any class probability between a model's ONNX file and what was fitted."""
     completeness: dict[str, Share] = {}
     """By class: least completeness on the locked test set."""
     outside_share: Share | None = None
@@ -185,7 +194,19 @@ class GateSettings(Settings):
 class ReleaseSettings(Settings):
     """How a run is published."""
 
+    name: str | None = Field(None, pattern=f"^{RELEASE_NAME}$")
+    """What `snakemake release` publishes; `--config release=DR2` says the same on the command line."""
     gate: GateSettings = GateSettings()
+    notify: list[str] = []
+    """Command, word by word, that is run when `snakemake release` has ended, with the summary as its input."""
+    citation: CitationSettings = CitationSettings()
+
+    @field_validator("name")
+    @classmethod
+    def _free_name(cls, value: str | None) -> str | None:
+        if value in NO_RELEASE:
+            raise ValueError(f"'{value}' is the name of something else there; choose another, like DR1")
+        return value
 
 
 class RunConfig(FileSettings):

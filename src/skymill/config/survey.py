@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from skymill.config.base import FileSettings, Settings
+from skymill.config.images import ImageSettings
 
 TableFormat = Literal["parquet", "hats", "fits", "csv", "hdf5", "votable"]
 PerBand = dict[str, float]
@@ -246,8 +247,8 @@ class SurveyConfig(FileSettings):
 
     name: Name
     """Of the survey: letters, digits and _, beginning with a letter."""
-    format: TableFormat | Literal["simulated"]
-    """Of the tables."""
+    format: TableFormat | Literal["simulated", "images"]
+    """Of the tables; `images`: sources are found and measured on the survey's images."""
     path: str | None = None
     """File or folder, relative to the working directory; `${VARIABLE}` and `${VARIABLE:-default}` are put in."""
     bands: list[str] = Field(min_length=1)
@@ -268,6 +269,8 @@ class SurveyConfig(FileSettings):
     extinction: Extinction | None = None
     primary: Primary | None = None
     simulation: SimulationSettings | None = None
+    images: ImageSettings | None = None
+    """Needed by format `images`: which files make a tile, and what their pixels mean."""
     maps: dict[Name, SkyMap] = {}
     """Maps that the report draws, `depth_<band>`, `seeing_<band>` or of another name; they decide no tile."""
 
@@ -281,7 +284,10 @@ class SurveyConfig(FileSettings):
             return self
         if not all(self.nested.values()):
             raise ValueError("each nested column needs a value or more")
-        missing = [key for key in ("path", "id", "ra", "dec") if getattr(self, key) is None]
+        if (self.format == "images") != (self.images is not None):
+            raise ValueError("format 'images' and a block `images` go together: give both or none")
+        needed = ["path", "id", "ra", "dec"] if self.images is None else [] if self.images.render else ["path"]
+        missing = [key for key in needed if getattr(self, key) is None]
         if missing:
             raise ValueError(f"format '{self.format}' needs {', '.join(missing)}")
         if self.simulation is not None:

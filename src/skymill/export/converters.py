@@ -7,10 +7,11 @@ from typing import Any
 
 import onnx
 
-from skymill.export import boosting, ensemble, forest, knn, linear_cut, mlp, oblivious, svm
+from skymill.export import boosting, cnn, ensemble, forest, knn, linear_cut, mlp, oblivious, svm
 
 CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
     "boosting": boosting.convert,
+    "cnn": cnn.convert,
     "ensemble": ensemble.convert,
     "forest": forest.convert,
     "knn": knn.convert,

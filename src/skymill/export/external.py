@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import TensorProto
+from numpy.typing import NDArray
 from pydantic import Field
 
 from skymill.config import ModelConfig
 from skymill.config.base import Settings
 from skymill.config.errors import explain
-from skymill.export.metadata import ENTRY, INPUT, OUTPUT, ModelFileError, ModelInput, ModelSchema
-from skymill.export.runtime import check_tensors, open_session
+from skymill.config.model import StampSettings
+from skymill.export.metadata import FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelInput, ModelSchema
+from skymill.export.tensors import check_stamp_tensors, check_tensors
+from skymill.sessions.containment import refuse_external
+from skymill.sessions.entry import ENTRY, ModelFileError
+from skymill.sessions.runtime import open_session
 
 PROBE_ROWS = 5
 TOLERANCE = 1e-5
+NOISE_nJy = 10.0
+"""Of the stamps that are tried."""
 
 
 class ExternalSettings(Settings):
@@ -34,7 +40,8 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     """Check an ONNX file from elsewhere and say what it eats and gives.
 
     Features and classes come from its own metadata entry ``skymill``, else from `features` and `settings.classes` of
-    the model's file; `features` must then name single features, in the order of the input's columns.
+    the model's file; `features` must then name single features, in the order of the input's columns. A file that looks
+    at stamps says so in its entry, or `stamps` of the model's file does, with its bands in the order of the graph's.
 
     Raises
     ------
@@ -47,11 +54,22 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     if ENTRY in properties:
         schema = ModelSchema.from_properties(properties, source=str(path))
+        if model.stamps not in (None, schema.stamps):
+            raise ModelFileError(
+                f"{path}: model '{model.name}' declares `stamps` {_brief(model.stamps)}, the file itself "
+                f"{_brief(schema.stamps)}; correct them, or take them out"
+            )
     else:
         schema = _declared(model, path)
     session = open_session(path.read_bytes(), provider="cpu", source=str(path))
-    check_tensors(session, n_features=len(schema.inputs), n_classes=len(schema.classes), source=str(path))
-    _probe(session, schema, path)
+    if schema.stamps is None:
+        check_tensors(session, n_features=len(schema.inputs), n_classes=len(schema.classes), source=str(path))
+        _probe(session, _rows(schema), schema, path)
+    elif not schema.stamps.bands:
+        raise ModelFileError(f"{path}: looks at stamps of no band; name them in `stamps.bands`, in the graph's order")
+    else:
+        check_stamp_tensors(session, schema.stamps, n_classes=len(schema.classes), source=str(path))
+        _probe(session, _stamps(schema.stamps), schema, path)
     return proto, schema
 
 
@@ -59,10 +77,7 @@ def _load(path: Path, name: str) -> onnx.ModelProto:
     """Read a file that must hold its own weights."""
     try:
         proto = onnx.load(path, load_external_data=False)
-        if any(tensor.data_location == TensorProto.EXTERNAL for tensor in proto.graph.initializer):
-            raise ModelFileError(
-                f"{path}: keeps its weights in another file; save it as one (onnx.save_model(model, path))"
-            )
+        refuse_external(proto, source=str(path))
         onnx.checker.check_model(proto)
     except FileNotFoundError:
         raise ModelFileError(f"{path}: no such file; set `path` of model '{name}'") from None
@@ -77,6 +92,8 @@ def _declared(model: ModelConfig, path: Path) -> ModelSchema:
         settings = ExternalSettings.model_validate(model.settings)
     except ValueError as error:
         raise explain(error, source=f"model '{model.name}': settings", model=ExternalSettings) from None  # type: ignore[arg-type]
+    if model.stamps is not None:
+        return _declared_stamps(model, model.stamps, settings, path)
     groups = sorted(set(model.features) & {"photometric", "shape", "missing", "value"})
     if groups or settings.classes is None:
         raise ModelFileError(
@@ -100,16 +117,46 @@ def _declared(model: ModelConfig, path: Path) -> ModelSchema:
     )
 
 
-def _probe(session: Any, schema: ModelSchema, path: Path) -> None:
+def _declared_stamps(model: ModelConfig, stamps: StampSettings, settings: ExternalSettings, path: Path) -> ModelSchema:
+    """Take stamps and classes from the model's file."""
+    if settings.classes is None:
+        raise ModelFileError(
+            f"{path}: has no metadata entry '{ENTRY}', so model '{model.name}' must name its classes in "
+            "`settings.classes`, found none"
+        )
+    classes = tuple(settings.classes)
+    return ModelSchema(model.name, "onnx", model.task, (), classes, None, {}, {}, stamps=stamps)
+
+
+def _brief(stamps: StampSettings | None) -> str:
+    return "none" if stamps is None else f"of {stamps.size_px} x {stamps.size_px} px in {', '.join(stamps.bands)}"
+
+
+def _rows(schema: ModelSchema) -> dict[str, NDArray[np.float32]]:
+    """Give a few rows of features."""
+    return {INPUT: np.random.default_rng(0).normal(size=(PROBE_ROWS, len(schema.inputs))).astype(np.float32)}
+
+
+def _stamps(form: StampSettings) -> dict[str, NDArray[np.float32]]:
+    """Give a stamp of nothing and a few of noise."""
+    shape = (PROBE_ROWS, len(form.bands), form.size_px, form.size_px)
+    flux = np.random.default_rng(0).normal(size=shape, scale=NOISE_nJy).astype(np.float32)
+    weight = np.full(shape, NOISE_nJy**-2, np.float32)
+    flux[0] = weight[0] = 0
+    return {FLUX: flux, INVERSE_VARIANCE: weight}
+
+
+def _probe(session: Any, inputs: dict[str, NDArray[np.float32]], schema: ModelSchema, path: Path) -> None:
     """Run a few rows together and one by one."""
-    rows = np.random.default_rng(0).normal(size=(PROBE_ROWS, len(schema.inputs))).astype(np.float32)
-    [together] = session.run([OUTPUT], {INPUT: rows})
+    [together] = session.run([OUTPUT], inputs)
     if together.shape != (PROBE_ROWS, len(schema.classes)):
         raise ModelFileError(
             f"{path}: expected '{OUTPUT}' of {PROBE_ROWS} rows to have the shape {(PROBE_ROWS, len(schema.classes))}, "
             f"one column per class of {list(schema.classes)}, found {together.shape}"
         )
-    alone = np.concatenate([session.run([OUTPUT], {INPUT: rows[i : i + 1]})[0] for i in range(PROBE_ROWS)])
+    alone = np.concatenate(
+        [session.run([OUTPUT], {name: rows[i : i + 1] for name, rows in inputs.items()})[0] for i in range(PROBE_ROWS)]
+    )
     if not np.allclose(together, alone, atol=TOLERANCE, equal_nan=True):
         raise ModelFileError(
             f"{path}: a row's result depends on the other rows of its batch; export it in evaluation mode"

@@ -11,8 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from skymill.export.metadata import ENTRY, INPUT, OUTPUT
+from skymill.export.metadata import INPUT, OUTPUT
 from skymill.models.cleaning import Scaler
+from skymill.sessions.entry import ENTRY
 
 OPSET = 20
 IR_VERSION = 10

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from skymill.config.model import StampSettings
 from skymill.features import deciding
 from skymill.models.conformal import ConformalSets
+from skymill.sessions.entry import ENTRY, FORMAT, ModelFileError, read_entry
 
-FORMAT = 1
-ENTRY = "skymill"
 INPUT, OUTPUT, DISTANCE = "features", "probabilities", "training_distance"
-
-
-class ModelFileError(ValueError):
-    """An ONNX file does not keep the contract between training and inference."""
+FLUX, INVERSE_VARIANCE = "flux", "inverse_variance"
+"""Inputs of a model that looks at stamps, in place of `INPUT`: float32 (n, bands, size, size), nJy and 1 / nJy^2."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,9 @@ class ModelSchema:
     """None for a file that does not say, and for more classes than a set has bits."""
     training_distance: Mapping[str, Any] | None = None
     """What the distances of held-out rows are; None where the graph has no such output."""
+    stamps: StampSettings | None = None
+    """For a model that looks at stamps: their size and their bands. Its `inputs` are then the numbers that its network
+    makes of a stamp, which never leave the graph."""
 
     @property
     def deciding(self) -> list[int]:
@@ -63,6 +65,8 @@ class ModelSchema:
             optional["conformal"] = self.conformal.as_dict(self.classes)
         if self.training_distance is not None:
             optional["training_distance"] = dict(self.training_distance)
+        if self.stamps is not None:
+            optional["stamps"] = self.stamps.model_dump(mode="json")
         return {
             "format": FORMAT,
             "task": self.task,
@@ -109,17 +113,9 @@ class ModelSchema:
         ModelFileError
             If the entry is absent, of a newer format or lacks something.
         """
-        if ENTRY not in properties:
-            raise ModelFileError(
-                f"{source}: no metadata entry '{ENTRY}', found {sorted(properties) or 'none'}; "
-                "declare the file as a model of kind 'onnx' and export it, which adds the entry"
-            )
+        mend = "declare the file as a model of kind 'onnx' and export it, which adds the entry"
+        content = read_entry(properties, source=source, mend=mend)
         try:
-            content = json.loads(properties[ENTRY])
-            if content["format"] > FORMAT:
-                raise ModelFileError(
-                    f"{source}: metadata format {content['format']}, this skymill reads up to {FORMAT}; update skymill"
-                )
             return cls(
                 model=content["model"],
                 kind=content["kind"],
@@ -131,8 +127,9 @@ class ModelSchema:
                 versions=content["versions"],
                 conformal=_conformal(content),
                 training_distance=content.get("training_distance"),
+                stamps=StampSettings(**content["stamps"]) if "stamps" in content else None,
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(
                 f"{source}: metadata entry '{ENTRY}' is not complete ({error!r}); export again"
             ) from None

@@ -9,6 +9,8 @@ from skymill.config import ModelConfig
 from skymill.store import algorithm_digest, digest, file_sha256, short
 
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
+STAMP_PARITY = "skymill.export.stamp_parity"
+"""What compares models of pixels. It is imported by this name, so that its code enters their exports alone."""
 VERSION = 1
 """Raise it to export all models again although no code of these modules or of a kind's own changed."""
 
@@ -23,11 +25,13 @@ def ingredients(model: ModelConfig) -> dict[str, Any]:
     external = {}
     if model.path is not None:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
-        external = {"file": found, "features": model.features, "settings": model.settings}
+        stamps = {"stamps": model.stamps.model_dump()} if model.stamps else {}
+        external = {"file": found, "features": model.features, "settings": model.settings, **stamps}
     return {"parity": model.parity.model_dump(), **external}
 
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
     converter = "external" if model.kind == "onnx" else model.kind
-    return [*KERNELS, f"skymill.export.{converter}"]
+    pixels = [STAMP_PARITY] if model.stamps is not None else []
+    return [*KERNELS, f"skymill.export.{converter}", *pixels]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 
 from skymill.config import ModelConfig
+from skymill.config.model import StampSettings
 from skymill.export.calibrate import append_calibration
 from skymill.export.converters import CONVERTERS
 from skymill.export.distance import append_distance
@@ -21,9 +23,10 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.runtime import open_session
+from skymill.export.settings import STAMP_PARITY
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
+from skymill.sessions.runtime import open_session
 from skymill.store import short
 from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
@@ -108,11 +111,17 @@ def to_onnx(
 def convert(fit: Fit, schema: ModelSchema) -> bytes:
     """Give the bytes of a fitted model's ONNX file, calibration and distance inside; the same in every process."""
     calibrated = append_calibration(_graph(fit), fit.calibration)
-    return to_bytes(append_distance(calibrated, fit.distance), schema.as_metadata())
+    graph = append_distance(calibrated, fit.distance)
+    if schema.stamps is not None:
+        graph = import_module(f"skymill.export.{fit.manifest['kind']}").prepend_encoder(fit.model, graph, schema.stamps)
+    return to_bytes(graph, schema.as_metadata())
 
 
 def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe, *, training_set: Path) -> Parity:
-    """Compare a fitted model with its ONNX file on held-out, perturbed, negative-flux and hard rows."""
+    """Compare a fitted model with its ONNX file on held-out, perturbed, negative-flux and hard rows or stamps."""
+    session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
+    if model.stamps is not None:
+        return import_module(STAMP_PARITY).measure_stamp_parity(fit, session, rows=model.parity.rows)
     names = [feature["name"] for feature in fit.features]
     labelled = open_set(training_set, names)
     splits = [labelled.rows(split)[0] for split in HELD_OUT]
@@ -122,7 +131,6 @@ def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe,
         negative_flux_features(recipe, names, rows=NEGATIVE_ROWS, seed=0),
         rows=model.parity.rows,
     )
-    session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
     exported, distance = session.run([OUTPUT, DISTANCE], {INPUT: probe.features})
     fitted = fit.predict_probabilities(probe.features)
     distances = fit.distance(probe.features), distance
@@ -155,6 +163,7 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
             name: version.split("+")[0] for name, version in fit.manifest["versions"].items() if name != "python"
         },
         training_distance=fit.manifest["training_distance"],
+        stamps=StampSettings(**fit.manifest["stamps"]) if "stamps" in fit.manifest else None,
     )
 
 

@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lazy_loader import attach
 
 from skymill.features.deciding import deciding
 
 if TYPE_CHECKING:
+    from skymill.features.image_columns import with_measured_columns
+    from skymill.features.image_settings import segmentation_settings
+    from skymill.features.image_stage import MeasureGroupError, measure_group
     from skymill.features.negative import negative_flux_features
-    from skymill.features.plan import magnitude_feature, make_recipe, names, reference_band, settings_digest
+    from skymill.features.plan import magnitude_feature, make_recipe, names, settings_digest
     from skymill.features.stage import FeatureError, compute
 
 __all__ = [
     "FeatureError",
+    "MeasureGroupError",
     "compute",
     "deciding",
     "make_recipe",
+    "measure_group",
     "names",
     "negative_flux_features",
-    "reference_band",
     "magnitude_feature",
+    "segmentation_settings",
     "settings_digest",
+    "with_measured_columns",
 ]
 
-_LATE = {
-    "negative": ("negative_flux_features",),
-    "plan": ("magnitude_feature", "make_recipe", "names", "reference_band", "settings_digest"),
-    "stage": ("FeatureError", "compute"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is used: the Snakefile only needs the digest, and a worker neither that nor the stage."""
-    for module, offered in _LATE.items():
-        if name in offered:
-            return getattr(import_module(f"skymill.features.{module}"), name)
-    raise AttributeError(f"module 'skymill.features' has no attribute '{name}'")
+# Imported when used: the Snakefile only needs the digests, and a worker neither these nor the stage.
+__getattr__ = attach(
+    __name__,
+    submod_attrs={
+        "image_columns": ["with_measured_columns"],
+        "image_settings": ["segmentation_settings"],
+        "image_stage": ["MeasureGroupError", "measure_group"],
+        "negative": ["negative_flux_features"],
+        "plan": ["magnitude_feature", "make_recipe", "names", "settings_digest"],
+        "stage": ["FeatureError", "compute"],
+    },
+)[0]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from skymill.config import FeatureSettings, RunConfig, SurveyConfig
+from skymill.features.image_columns import with_measured_columns
 from skymill.features.kernel import VERSION
 from skymill.features.measured import MOMENTS
 from skymill.features.recipe import Recipe
@@ -16,8 +17,8 @@ from skymill.store.keys import digest, short
 from skymill.survey.blocks import SourceSchema
 from skymill.survey.flux import softening_nJy
 from skymill.survey.measurements import source_schema
+from skymill.survey.reference import reference_band
 
-REFERENCE_BANDS = ("i", "r")
 KERNEL = ["skymill.features.kernel", TILE_FILE]
 
 
@@ -33,6 +34,7 @@ def make_recipe(survey: SurveyConfig, settings: FeatureSettings) -> Recipe:
         from skymill.survey.embedded import mapped
 
         survey = mapped(survey)
+    survey = with_measured_columns(survey, settings.measure)
     schema = source_schema(survey)
     colour_flux = _photometry(schema, settings.colour_flux, "colour_flux", 0)
     size_flux = _photometry(schema, settings.size_flux, "size_flux", 1)
@@ -69,11 +71,6 @@ def settings_of(recipe: Recipe) -> str:
 def ingredients(recipe: Recipe) -> dict[str, Any]:
     """What enters the key of every tile, besides the sources."""
     return {"recipe": asdict(recipe), "algorithm": algorithm_digest(VERSION, KERNEL)}
-
-
-def reference_band(bands: tuple[str, ...]) -> str:
-    """Give the band whose magnitude stands for a source's brightness: i, else r, else the middle one."""
-    return next((band for band in REFERENCE_BANDS if band in bands), bands[len(bands) // 2])
 
 
 def magnitude_feature(bands: Sequence[str]) -> str:

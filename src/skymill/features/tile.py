@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from skymill.features.kernel import VALUES, tile_form, tile_rows
 from skymill.features.recipe import Recipe
 from skymill.features.registry import features_of
-from skymill.sky import Tile
-from skymill.store import Pool, TileEntry, digest, receipt
+from skymill.sky import AnyTile
+from skymill.store import Pool, digest, receipt
 from skymill.store.flags import FlagTally
+from skymill.store.manifest import AnyEntry, entry_of
 from skymill.store.variable import IDENTITY
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ CATALOGUE = "features"
 class TileJob:
     """One source tile to compute features of."""
 
-    tile: Tile
+    tile: AnyTile
     path: str
     sha256: str
 
@@ -47,7 +48,7 @@ class FeatureRun:
         return {"input": job.sha256, **self.ingredients}
 
 
-def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
+def make_tile(job: TileJob, *, run: FeatureRun) -> AnyEntry:
     """Compute a tile's features and put them into the pool; a tile that stands there is not made again.
 
     Raises
@@ -79,7 +80,7 @@ def make_tile(job: TileJob, *, run: FeatureRun) -> TileEntry:
         attrs = {"catalogue": CATALOGUE, "features": [asdict(feature) for feature in features_of(run.recipe)]}
         made = receipt(job.tile, key, run.all_ingredients(job), accounting, catalogue=CATALOGUE)
         file = writer.commit(attrs=attrs, receipt=made)
-    return TileEntry(*job.tile, key, file.sha256, file.n_bytes, source.n_rows, accounting)
+    return entry_of(job.tile, key, file.sha256, file.n_bytes, source.n_rows, accounting)
 
 
 def _photometry(source: TileReader, recipe: Recipe) -> list[str]:

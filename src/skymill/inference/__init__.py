@@ -1,15 +1,24 @@
 """ONNX inference over tiles."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lazy_loader import attach
+
 from skymill.inference.settings import settings_digest
 
-__all__ = ["InferenceError", "MissingFeaturesError", "run", "settings_digest"]
-
-
-def __getattr__(name: str) -> object:
-    """Import the stage when it is used: the Snakefile only needs the digest."""
-    if name not in __all__:
-        raise AttributeError(f"module 'skymill.inference' has no attribute '{name}'")
+if TYPE_CHECKING:
     from skymill.inference.stage import InferenceError, run
     from skymill.inference.tiles import MissingFeaturesError
 
-    return {"InferenceError": InferenceError, "MissingFeaturesError": MissingFeaturesError, "run": run}[name]
+__all__ = ["InferenceError", "MissingFeaturesError", "run", "settings_digest"]
+
+# The stage is imported when it is used: the Snakefile only needs the digest.
+__getattr__ = attach(
+    __name__,
+    submod_attrs={
+        "stage": ["InferenceError", "run"],
+        "tiles": ["MissingFeaturesError"],
+    },
+)[0]

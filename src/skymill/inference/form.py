@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, Scores, set_dtype
+from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, STAMP_FLAGS, Scores, set_dtype
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
 DISTANCE = "training_distance"
 """Name of the column, as of the graph's output."""
+COVERAGE, MASKED, BANDS_MISSING = "coverage_frac", "masked_frac", "bands_missing"
+"""Columns of a model that looks at pixels."""
 
 
 def places(present: Sequence[str], wanted: Sequence[str]) -> NDArray[np.intp]:
@@ -35,12 +37,17 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
 
 
 def tile_form(
-    identity: Mapping[str, Variable], classes: tuple[str, ...], coverage: float | None = None, *, distance: bool = False
+    identity: Mapping[str, Variable],
+    classes: tuple[str, ...],
+    coverage: float | None = None,
+    *,
+    distance: bool = False,
+    bands: tuple[str, ...] = (),
 ) -> dict[str, Variable]:
     """Describe the arrays of a tile; ids and positions are described as in the feature tile.
 
     `coverage` is that of the conformal sets, None where the model has none; `distance` is whether the model tells how
-    far a row is from the training rows.
+    far a row is from the training rows; `bands` are those of the stamps that it looks at, none for a model of features.
     """
     probabilities = Variable.of_rows(
         np.float32,
@@ -60,7 +67,7 @@ def tile_form(
     entropy = Variable.of_rows(
         np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.entropy"
     )
-    flags = with_flags(identity["flags"], INFERENCE_FLAGS)
+    flags = with_flags(identity["flags"], STAMP_FLAGS if bands else INFERENCE_FLAGS)
     scores = {"probabilities": probabilities, "class": best, "entropy": entropy}
     if coverage is not None:
         scores["conformal_set"] = _conformal_set(classes, coverage)
@@ -71,7 +78,26 @@ def tile_form(
             long_name="distance from the rows the model learned from; above 1 is outside, infinite where no such row "
             "has the same features measured",
         )
+    if bands:
+        scores |= _pixels(bands)
     return {**identity, "flags": flags, **scores}
+
+
+def _pixels(bands: tuple[str, ...]) -> dict[str, Variable]:
+    """Describe what is said of a source's stamp."""
+    shares = {
+        COVERAGE: "share of the stamp's pixels that lie on the image and have weight, mean over bands",
+        MASKED: "share of the stamp's pixels that lie on the image and are masked, mean over bands",
+    }
+    return {
+        **{name: Variable.of_rows(np.float16, units="1", long_name=meaning) for name, meaning in shares.items()},
+        BANDS_MISSING: Variable.of_rows(
+            set_dtype(len(bands)),
+            long_name="bands in which no pixel of the stamp has weight",
+            flag_masks=[1 << number for number in range(len(bands))],
+            flag_meanings=" ".join(bands),
+        ),
+    }
 
 
 def _conformal_set(classes: tuple[str, ...], coverage: float) -> Variable:

@@ -17,8 +17,11 @@ MODEL_FAILED = Flag(
 OUTSIDE_TRAINING = Flag(
     22, "outside_training", "out of the range of the training rows, or measured in other features than any of them"
 )
+NO_PIXELS = Flag(23, "no_pixels", "the image that it was measured on could not be read, so the model was not asked")
 INFERENCE_FLAGS = (UNSCORABLE, MODEL_FAILED, OUTSIDE_TRAINING)
 """Bits 20 to 23 are this stage's, lower ones those of the features and the survey."""
+STAMP_FLAGS = (*INFERENCE_FLAGS, NO_PIXELS)
+"""Of a model that looks at pixels."""
 NO_CLASS = -1
 SUM_TOLERANCE = 1e-3
 SMALLEST = np.finfo(np.float32).tiny
@@ -36,7 +39,8 @@ class Answer(NamedTuple):
     """(m,), from the training rows; None where the model does not tell."""
 
 
-Model = Callable[[NDArray[np.float32]], Answer]
+Model = Callable[..., Answer]
+"""Takes features (m, f), or flux and inverse variance of stamps (m, bands, size, size)."""
 
 
 class Scores(NamedTuple):
@@ -49,7 +53,7 @@ class Scores(NamedTuple):
     entropy: NDArray[np.float32]
     """(n,), in nats; NaN where not scored."""
     flags: NDArray[np.int32]
-    """(n,), bits of `INFERENCE_FLAGS`."""
+    """(n,), bits of `STAMP_FLAGS`."""
     conformal_set: NDArray[np.signedinteger[Any]] | None = None
     """(n,), a bit for each class that cannot be excluded; 0 where not scored. None for a model without thresholds."""
     distance: NDArray[np.float16] | None = None
@@ -98,20 +102,41 @@ def score(
     -------
     Scores
     """
-    probabilities, distance = predict(model, features, n_classes=n_classes, block_rows=block_rows, pad=pad)
+    answer = predict(model, features, n_classes=n_classes, block_rows=block_rows, pad=pad)
+    lacking = np.where(has_measurement(features, deciding), np.int32(0), np.int32(UNSCORABLE.mask))
+    return judge(answer, lacking, thresholds=thresholds)
+
+
+def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.float32] | None = None) -> Scores:
+    """Judge what a model gives; its arrays are changed.
+
+    Parameters
+    ----------
+    answer : Answer
+        Of n rows.
+    lacking : ndarray of int32, (n,)
+        The bit that says why a row has no answer, whatever stands there; 0 where it has one.
+    thresholds : ndarray of float32, (classes,), optional
+        As of `score`.
+
+    Returns
+    -------
+    Scores
+    """
+    probabilities, distance = answer
     by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         failed = ~((np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0))
         entropy = -(by_class * np.log(np.maximum(by_class, SMALLEST))).sum(axis=0)
     best = by_class.argmax(axis=0).astype(np.int8)
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
-    flags = np.zeros(len(features), np.int32)
-    unscorable = ~has_measurement(features, deciding)
+    flags = np.zeros(len(best), np.int32)
+    unasked = lacking != 0
     if distance is not None:
         flags[~(distance <= LIMIT)] = OUTSIDE_TRAINING.mask
     flags[failed] = MODEL_FAILED.mask
-    flags[unscorable] = UNSCORABLE.mask
-    lost = failed | unscorable
+    flags[unasked] = lacking[unasked]
+    lost = failed | unasked
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
         by_class[:, lost] = np.nan

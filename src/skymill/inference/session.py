@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelFileError, ModelSchema
-from skymill.export.runtime import check_tensors, open_session
+from skymill.export.metadata import DISTANCE, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelSchema
+from skymill.export.tensors import check_stamp_tensors, check_tensors
 from skymill.inference.kernel import Answer
+from skymill.sessions.entry import ModelFileError
+from skymill.sessions.runtime import open_session
 
 MODELS_KEPT = 2
 
@@ -38,18 +40,25 @@ class Session:
     def __init__(self, content: bytes, *, provider: str, source: str) -> None:
         self._session = open_session(content, provider=provider, source=source)
         self.schema = ModelSchema.from_properties(self._session.get_modelmeta().custom_metadata_map, source=source)
-        check_tensors(
-            self._session, n_features=len(self.schema.inputs), n_classes=len(self.schema.classes), source=source
-        )
+        n_classes, stamps = len(self.schema.classes), self.schema.stamps
+        if stamps is None:
+            check_tensors(self._session, n_features=len(self.schema.inputs), n_classes=n_classes, source=source)
+        else:
+            check_stamp_tensors(self._session, stamps, n_classes=n_classes, source=source)
+        self._inputs = [INPUT] if stamps is None else [FLUX, INVERSE_VARIANCE]
+        sets = self.schema.conformal
+        self.thresholds = np.array(sets.thresholds, np.float32) if sets else None
+        """Of the conformal sets, (classes,); None for a model without."""
         self.gives_distance = any(output.name == DISTANCE for output in self._session.get_outputs())
         """Whether it tells how far a row is from the training rows."""
         self.pads_blocks = provider != "cpu"
         """GPU kernels are chosen by shape, so there every block has the same one."""
 
-    def __call__(self, features: NDArray[np.float32]) -> Answer:
-        """Judge features (n, f), native float32 and C-contiguous."""
+    def __call__(self, *inputs: NDArray[np.float32]) -> Answer:
+        """Judge features (n, f), or flux and inverse variance of stamps; native float32 and C-contiguous."""
         outputs = [OUTPUT, DISTANCE] if self.gives_distance else [OUTPUT]
-        return Answer(*map(np.asarray, self._session.run(outputs, {INPUT: features})))
+        given = dict(zip(self._inputs, inputs, strict=True))
+        return Answer(*map(np.asarray, self._session.run(outputs, given)))
 
 
 @lru_cache(maxsize=MODELS_KEPT)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from skymill.inference.form import places, tile_form, tile_rows
 from skymill.inference.kernel import Scores, gate, score
 from skymill.inference.session import Session, load_session
 from skymill.inference.settings import PRECISION
-from skymill.sky import Tile
-from skymill.store import Accounting, Pool, TileEntry, digest, receipt
+from skymill.sky import AnyTile
+from skymill.store import Accounting, Pool, digest, receipt
 from skymill.store.flags import FlagTally
+from skymill.store.manifest import AnyEntry, entry_of
 from skymill.store.variable import IDENTITY
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class ModelRun:
     block_rows: int
     algorithm: str
     """Digest of the code that computes values."""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """What decides which pixels are read, for a model that looks at them (`features.pixels.reading`)."""
 
     @property
     def ingredients(self) -> dict[str, Any]:
@@ -50,29 +53,30 @@ class ModelRun:
             "algorithm": self.algorithm,
             "provider": self.provider,
             "precision": PRECISION,
+            **({"reading": dict(self.reading)} if self.reading else {}),
         }
 
-    def key(self, input_sha256: str) -> str:
-        """Key of the tile made from the feature tile of a digest."""
-        return digest(self.all_ingredients(input_sha256))
+    def key(self, input_sha256: str, pixels: Mapping[str, Any] = {}) -> str:
+        """Key of the tile made from the feature tile of a digest, and from pixels."""
+        return digest(self.all_ingredients(input_sha256, pixels))
 
-    def all_ingredients(self, input_sha256: str) -> dict[str, Any]:
+    def all_ingredients(self, input_sha256: str, pixels: Mapping[str, Any] = {}) -> dict[str, Any]:
         """What the key of the tile is the digest of."""
-        return {"input": input_sha256, **self.ingredients}
+        return {"input": input_sha256, **pixels, **self.ingredients}
 
 
 @dataclass(frozen=True)
 class TileJob:
     """One feature tile to run the model over."""
 
-    tile: Tile
+    tile: AnyTile
     path: str
     sha256: str
     n_rows: int
     key: str
 
 
-def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
+def classify_tile(job: TileJob, *, run: ModelRun) -> AnyEntry:
     """Run the model over a feature tile and put the result into the pool; a tile that stands there is not made again.
 
     Raises
@@ -84,29 +88,48 @@ def classify_tile(job: TileJob, *, run: ModelRun) -> TileEntry:
     CorruptTile
         If the feature tile is damaged.
     """
-    pool = Pool(run.catalogue)
-    done = pool.entry(job.tile, job.key)
+    done = Pool(run.catalogue).entry(job.tile, job.key)
     if done is not None:
         return done
-    from skymill.store import TileWriter, open_tile  # Zarr, which the coordinator does without
+    from skymill.store import open_tile  # Zarr, which the coordinator does without
 
     session = load_session(run.onnx, run.onnx_sha256, run.provider)
     source = open_tile(job.path)
     columns = feature_columns(source, [feature.name for feature in session.schema.inputs])
-    sets = session.schema.conformal
+    rows = (tile_rows(block, scores) for block, scores in _scored(source, session, columns, run.block_rows))
+    return write_rows(job.tile, rows, source, session, run, run.all_ingredients(job.sha256))
+
+
+def write_rows(
+    tile: AnyTile,
+    blocks: Iterable[Mapping[str, NDArray[Any]]],
+    source: TileReader,
+    session: Session,
+    run: ModelRun,
+    ingredients: Mapping[str, Any],
+    bands: tuple[str, ...] = (),
+) -> AnyEntry:
+    """Put a tile into the pool, block by block, under the key of its ingredients; `bands` as of `form.tile_form`."""
+    from skymill.store import TileWriter
+
+    sets, pool, key = session.schema.conformal, Pool(run.catalogue), digest(ingredients)
     form = tile_form(
-        source.form(IDENTITY), session.schema.classes, sets.coverage if sets else None, distance=session.gives_distance
+        source.form(IDENTITY),
+        session.schema.classes,
+        sets.coverage if sets else None,
+        distance=session.gives_distance,
+        bands=bands,
     )
     tally = FlagTally(form["flags"].attrs)
-    path = pool.path(job.tile, job.key)
+    path = pool.path(tile, key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:
-        for block, scores in _scored(source, session, columns, run.block_rows):
-            rows = tile_rows(block, scores)
+        for rows in blocks:
             tally.add(rows["flags"])
             writer.append(rows)
-        accounting = tally.accounting().check(str(job.tile))
-        file = writer.commit(attrs=_attributes(run, session), receipt=_receipt(job, run, accounting))
-    return TileEntry(*job.tile, job.key, file.sha256, file.n_bytes, source.n_rows, accounting)
+        accounting = tally.accounting().check(str(tile))
+        made = _receipt(tile, key, ingredients, run, accounting)
+        file = writer.commit(attrs=_attributes(run, session), receipt=made)
+    return entry_of(tile, key, file.sha256, file.n_bytes, source.n_rows, accounting)
 
 
 def feature_columns(source: TileReader, wanted: list[str]) -> NDArray[np.intp]:
@@ -132,8 +155,6 @@ def _scored(
     source: TileReader, session: Session, columns: NDArray[np.intp], block_rows: int
 ) -> Iterator[tuple[dict[str, NDArray[Any]], Scores]]:
     """Read a feature tile chunk by chunk and run the model over each."""
-    sets = session.schema.conformal
-    thresholds = np.array(sets.thresholds, np.float32) if sets else None
     for block in source.blocks([*IDENTITY, FEATURES]):
         scores = score(
             session,
@@ -142,7 +163,7 @@ def _scored(
             deciding=session.schema.deciding,
             block_rows=block_rows,
             pad=session.pads_blocks,
-            thresholds=thresholds,
+            thresholds=session.thresholds,
         )
         yield block, scores
 
@@ -159,13 +180,15 @@ def _attributes(run: ModelRun, session: Session) -> dict[str, Any]:
     }
 
 
-def _receipt(job: TileJob, run: ModelRun, accounting: Accounting) -> dict[str, Any]:
+def _receipt(
+    tile: AnyTile, key: str, ingredients: Mapping[str, Any], run: ModelRun, accounting: Accounting
+) -> dict[str, Any]:
     import onnxruntime
 
     return receipt(
-        job.tile,
-        job.key,
-        run.all_ingredients(job.sha256),
+        tile,
+        key,
+        ingredients,
         accounting,
         catalogue=run.name,
         versions={"onnxruntime": onnxruntime.__version__},

@@ -2,6 +2,7 @@
 
 from skymill.models.boosting import Boosting
 from skymill.models.calibration import FLOOR, Calibration
+from skymill.models.cnn import Cnn
 from skymill.models.ensemble import Ensemble, members_of
 from skymill.models.forest import Forest
 from skymill.models.knn import Knn
@@ -11,9 +12,13 @@ from skymill.models.oblivious import Oblivious
 from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, find, read_settings, register
 from skymill.models.svm import Svm
 
+LOOK = ("cnn",)
+"""Kinds whose features are made of stamps of the survey's images."""
+
 __all__ = [
     "Boosting",
     "Calibration",
+    "Cnn",
     "Ensemble",
     "Examples",
     "FLOOR",
@@ -21,6 +26,7 @@ __all__ = [
     "Forest",
     "KINDS",
     "Knn",
+    "LOOK",
     "LinearCut",
     "Mlp",
     "Model",

@@ -106,11 +106,10 @@ class Mlp:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote."""
-        import torch
-
         from skymill.models.mlp_network import Preprocessing, StackedNetwork
+        from skymill.models.torch_file import load_tensors
 
-        content = torch.load(folder / FILE, weights_only=True, map_location="cpu")
+        content = load_tensors(folder / FILE)
         weights = [tensor for name, tensor in content["network"].items() if name.startswith("weights.")]
         sizes = [weights[0].shape[1], *(weight.shape[2] for weight in weights)]
         network = StackedNetwork(sizes, members=weights[0].shape[0], activation=content["activation"], dropout=0.0)

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from skymill.models.mlp_network import Preprocessing, StackedNetwork
 from skymill.models.registry import Examples, Place
+from skymill.models.torch_place import one_cycle
+from skymill.models.torch_place import train as run_training
 
 if TYPE_CHECKING:
     from skymill.models.mlp import MlpSettings
 
-LAST = "last.ckpt"
-WARM_UP = 0.1
-"""Share of the steps in which the learning rate rises."""
 SMALLEST_PROBABILITY = 1e-12
 EVALUATION_ROWS = 16_384
 FIRST_STEP_SEED = 1 << 30
@@ -42,37 +37,16 @@ def train_network(
     MemoryError
         If a batch does not fit; the message says what to set.
     """
-    accelerator = _accelerator(place.device, settings.precision)
     preprocessing = Preprocessing.measure(train.features, clip_quantile=settings.clip_quantile)
-    with _reproducible(seed):
-        module = Training(train, validation, settings, preprocessing, seed)
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=1,
-            max_epochs=settings.epochs,
-            precision="32-true" if settings.precision == "32" else settings.precision,
-            callbacks=[
-                ModelCheckpoint(place.workdir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-            ],
-            default_root_dir=place.workdir,
-            deterministic=True,
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
-        last = place.workdir / LAST
-        try:
-            trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
-        except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
-                raise
-            raise MemoryError(
-                f"out of memory on {accelerator} with batch_size {settings.batch_size} and {settings.members} members "
-                f"of width {settings.width}; set settings.batch_size to {max(1, settings.batch_size // 2)} or lower"
-            ) from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    module = run_training(
+        lambda: Training(train, validation, settings, preprocessing, seed),
+        place,
+        seed=seed,
+        epochs=settings.epochs,
+        precision=settings.precision,
+        batch=f"batch_size {settings.batch_size} and {settings.members} members of width {settings.width}; set "
+        f"settings.batch_size to {max(1, settings.batch_size // 2)} or lower",
+    )
     module.network.load_state_dict(module.best)
     return module.network.cpu().eval(), preprocessing, module.epochs
 
@@ -172,13 +146,12 @@ class Training(LightningModule):
             self.trainer.should_stop = True
 
     def configure_optimizers(self) -> Any:
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), self.settings.learning_rate, weight_decay=self.settings.weight_decay
+        return one_cycle(
+            self.network.parameters(),
+            learning_rate=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            steps=self.settings.epochs * self.n_batches,
         )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, self.settings.learning_rate, total_steps=self.settings.epochs * self.n_batches, pct_start=WARM_UP
-        )
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = {"best": self.best, "best_epoch": self.best_epoch, "epochs": self.epochs}
@@ -186,42 +159,3 @@ class Training(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["progress"].items():
             setattr(self, name, value)
-
-
-def _accelerator(device: str, precision: str) -> str:
-    gpu = torch.cuda.is_available()
-    if device == "cuda" and not gpu:
-        raise ValueError(
-            "device 'cuda': torch sees no GPU here; use device 'cpu' or 'auto', or install a CUDA build of torch"
-        )
-    accelerator = "gpu" if gpu and device != "cpu" else "cpu"
-    if accelerator == "cpu" and precision == "16-mixed":
-        raise ValueError("settings.precision '16-mixed' needs a GPU; use 'bf16-mixed' or '32' on the CPU")
-    return accelerator
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """On the CPU torch raises a plain RuntimeError, known by its text alone."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """One thread, seeded, deterministic kernels; the process is left as it was found."""
-    threads = torch.get_num_threads()
-    loud = {name: logging.getLogger(name).level for name in ("lightning.pytorch", "lightning.fabric")}
-    state = torch.get_rng_state()
-    torch.set_num_threads(1)
-    torch.manual_seed(seed)
-    for name in loud:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch.set_num_threads(threads)
-        torch.set_rng_state(state)
-        for name, level in loud.items():
-            logging.getLogger(name).setLevel(level)

@@ -3,15 +3,14 @@
 ::
 
     <run>/releases/<id>/manifest.json             what the release is, with a digest of each of its files
-    <run>/releases/<id>/catalogues/<name>         relative symlink to a sealed version
+    <run>/releases/<id>/catalogues/<name>         symlink to a sealed version
     <run>/releases/<id>/{models,report,diff}/     copies of what is small
     <run>/releases/current                        symlink to the release to use, replaced by one rename
-    <run>/releases/history.jsonl                  a line for everything that was done; only ever appended to
+    <run>/releases/history.jsonl                  a line for everything that was done, chained by digests
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -19,39 +18,90 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from skymill.compute.lock import group_lock
+from skymill.config.run import NO_RELEASE, RELEASE_NAME
+from skymill.release.history import read_history, write_history
 from skymill.store import StoreError
-from skymill.store.document import from_document
 from skymill.store.durable import make_folder, sweep, sync_folder
-from skymill.store.paths import VERSIONS
+from skymill.store.forms import Count, Digest, FileBelow, FileName, Form, Version, read_document
+from skymill.store.paths import STAGING, version_folder
+from skymill.store.trouble import explained
 
-RELEASES, CURRENT, HISTORY, MANIFEST, CATALOGUES, STAGING = (
+RELEASES, CURRENT, HISTORY, MANIFEST, GATE, CATALOGUES = (
     "releases",
     "current",
     "history.jsonl",
     "manifest.json",
+    "gate.json",
     "catalogues",
-    ".staging",
 )
+LOCK = ".lock"
 FORMAT = 1
 HAS = {"release", "previous", "catalogues", "files", "gate"}
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(RELEASE_NAME)
 
 
 class ReleaseError(ValueError):
     """A release cannot be made, or is not what it is taken for."""
 
 
-def own_files(folder: Path) -> list[Path]:
-    """Give the files of a release, sorted, but not what its links lead to."""
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+class Kept(Form):
+    """Whether a rule of the gate was kept."""
+
+    rule: str
+    catalogue: str
+    limit: float
+    found: float
+    kept: bool
 
 
-def version_link(catalogue: str, version: str) -> Path:
-    """Give where the link of a catalogue leads: from releases/<id>/catalogues/ up to the run, down to the version."""
-    return Path("../../..", CATALOGUES, catalogue, VERSIONS, version)
+class Overridden(Form):
+    """Who published although the gate refused, and why."""
+
+    reason: str
+    author: str
+
+
+class Passed(Form):
+    """How a release passed the gate."""
+
+    kept: bool
+    rules: list[Kept]
+    override: Overridden | None
+
+
+class Released(Form):
+    """A catalogue of a release."""
+
+    version: Version
+    n_rows: Count
+    n_tiles: Count
+    kind: Literal["images"] | None = None
+
+
+class ReleaseForm(Form):
+    """The manifest of a release."""
+
+    release: FileName
+    previous: str | None
+    catalogues: dict[FileName, Released]
+    files: dict[FileBelow, Digest]
+    gate: Passed
+
+
+def read_release(folder: str | Path) -> dict[str, Any]:
+    """Read what a release says of itself, wherever it stands, on a web server as well.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it has no manifest.
+    StoreError, FormatError
+        If its manifest is not as it was written, or names what could lead out of its folder.
+    """
+    return read_document(f"{folder}/{MANIFEST}", ReleaseForm, kind="release", newest=FORMAT, has=HAS)
 
 
 @dataclass(frozen=True)
@@ -79,7 +129,7 @@ class Releases:
         ReleaseError
             If the name could be anything else than the name of a folder.
         """
-        if not NAME.fullmatch(name) or name in (CURRENT, HISTORY):
+        if not NAME.fullmatch(name) or name in NO_RELEASE:
             raise ReleaseError(
                 f"release '{name}': expected a name of up to 64 letters, digits, '.', '_' and '-' that begins with a "
                 "letter or digit, like DR1"
@@ -90,16 +140,52 @@ class Releases:
         """Name what was released, in the order of the names."""
         return sorted(path.parent.name for path in self.root.glob(f"*/{MANIFEST}") if not path.parent.is_symlink())
 
-    def expected(self) -> list[str]:
-        """Name what has a folder here or was ever published: each should be whole."""
-        folders = {path.name for path in self.root.glob("[!.]*") if path.is_dir() and not path.is_symlink()}
-        return sorted(folders | {line["current"] for line in self.history() if line["action"] == "published"})
+    def standing(self) -> list[str]:
+        """Name what has a folder here, whole or not, in the order of the names."""
+        return sorted(path.name for path in self.root.glob("[!.]*") if path.is_dir() and not path.is_symlink())
+
+    def published(self) -> dict[str, str]:
+        """Say when each release became the current one for the first time, in that order."""
+        times: dict[str, str] = {}
+        for line in self.history():
+            if line["current"] is not None:
+                times.setdefault(line["current"], line["time"])
+        return times
+
+    def link(self, name: str, catalogue: str, version: str) -> Path:
+        """Give what the link of a catalogue in a release says: relative within the run's folder, else absolute.
+
+        The folders of releases and of catalogues may be links to other disks.
+        """
+        run = self.run.resolve()
+        target = version_folder(self.run / CATALOGUES / catalogue, version).resolve()
+        place = self.root.resolve() / name / CATALOGUES
+        if run in place.parents and run in target.parents:
+            return Path(os.path.relpath(target, place))
+        return target
 
     @property
     def current(self) -> str | None:
         """Name the release in use; None before the first."""
         link = self.root / CURRENT
         return str(link.readlink()) if link.is_symlink() else None
+
+    @property
+    def used(self) -> str | None:
+        """Name the release in use; None before the first.
+
+        Raises
+        ------
+        ReleaseError
+            If `current` is lost, or leads to no release.
+        """
+        name = self.current
+        if name not in self.names() and (name is not None or self.published()):
+            raise ReleaseError(
+                f"{self.root / CURRENT}: expected a link to a release, found {name or 'none'}; run `skymill release "
+                f"rollback NAME`, NAME one of: {', '.join(self.names())}"
+            )
+        return name
 
     def read(self, name: str) -> dict[str, Any]:
         """Read what a release says of itself.
@@ -111,22 +197,25 @@ class Releases:
         StoreError, FormatError
             If its manifest is not as it was written.
         """
-        path = self.folder(name) / MANIFEST
+        folder = self.folder(name)
         try:
-            content = path.read_bytes()
+            manifest = read_release(folder)
         except FileNotFoundError:
             known = ", ".join(self.names()) or "none yet"
             raise ReleaseError(f"release '{name}': not found in {self.root}; there are: {known}") from None
-        manifest = from_document(content, kind="release", where=path, newest=FORMAT, has=HAS)
         if manifest["release"] != name:
-            raise StoreError(f"{path}: expected the release {name}, found {manifest['release']}; restore its folder")
+            raise StoreError(f"{folder}: expected the release {name}, found {manifest['release']}; restore its folder")
         return manifest
 
     def history(self) -> list[dict[str, Any]]:
-        """Read what was done, oldest first; a line that a power cut left unfinished is left out."""
-        path = self.root / HISTORY
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
+        """Read what was done, oldest first.
+
+        Raises
+        ------
+        StoreError
+            If the history is not as it was written.
+        """
+        return read_history(self.root / HISTORY)
 
     @contextmanager
     def committing(self) -> Iterator[None]:
@@ -136,17 +225,24 @@ class Releases:
         ------
         GroupLockedError
             If somebody else is at it.
+        StoreError
+            If the history is not as it was written.
+        TroubleError
+            If the disk refuses: with what to do about it.
         """
-        make_folder(self.root)
-        with group_lock(self.root / ".lock"):
-            sweep(self.root / STAGING)
-            self._settle()
+        with explained(self.root, "writing"):
+            make_folder(self.root)
+        with group_lock(self.root / LOCK):
+            with explained(self.root, "writing"):
+                sweep(self.root / STAGING)
+                (self.root / STAGING / CURRENT).unlink(missing_ok=True)  # a link cannot be locked
+                self._settle()
             yield
 
     def _settle(self) -> None:
-        """Note a change of `current` that its author did not live to note."""
+        """Note a change of `current` that its author did not live to note; a link that leads nowhere is none."""
         noted = next((line["current"] for line in reversed(self.history())), None)
-        if noted != self.current:
+        if noted != self.current and self.current in self.names():
             self.note("settled", was=noted)
 
     def point(self, name: str) -> None:
@@ -154,18 +250,11 @@ class Releases:
         staging = self.root / STAGING
         make_folder(staging)
         link = staging / CURRENT
-        link.unlink(missing_ok=True)  # of one that was killed: there is only one committer
         link.symlink_to(name)
         link.replace(self.root / CURRENT)
         sync_folder(self.root)
 
     def note(self, action: str, **more: Any) -> None:
-        """Append a line to the history."""
+        """Add a line to the history."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "action": action, "current": self.current}
-        path = self.root / HISTORY
-        torn = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
-        with path.open("ab") as file:
-            file.write((b"\n" if torn else b"") + json.dumps({**line, **more}, sort_keys=True).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self.root)
+        write_history(self.root / HISTORY, [*self.history(), {**line, **more}])

@@ -29,6 +29,8 @@ class Facts:
         How the survey differs from the training rows.
     diff : mapping or None
         What moved since the current release; None where that has no such catalogue.
+    parity : mapping or None
+        The exported file against the fitted model; None of a file from elsewhere.
     """
 
     catalogue: str
@@ -37,6 +39,7 @@ class Facts:
     metrics: Mapping[str, Any] | None = None
     shift: Mapping[str, Any] | None = None
     diff: Mapping[str, Any] | None = None
+    parity: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,9 @@ def _judge(facts: Facts, settings: GateSettings) -> Iterator[Verdict]:
         yield from _moved(facts, facts.diff, settings)
     if facts.metrics is not None:
         yield from _measured(facts, facts.metrics["overall"], settings)
+    if facts.parity is not None:
+        told = f"of {facts.parity['rows']:,} rows compared, a share of {facts.parity['flip_rate']:g} changes class"
+        yield from _most("parity", facts, settings.parity, facts.parity["max_probability_difference"], [told])
     if facts.shift is not None:
         yield from _shifted(facts, facts.shift, settings)
 

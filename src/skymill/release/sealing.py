@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from skymill import store
 from skymill.store import Accounting, GroupManifest, StoreError
 from skymill.store.durable import write_bytes
+from skymill.store.kinds import IMAGES, kind_of_tiles
 
 SOURCES = "sources"
 SEAL = "seal.json"
@@ -45,7 +47,8 @@ def seal(
     """Seal a catalogue of a run, make the version its current one, and name it in `seal.json`.
 
     Every catalogue accounts for every row of the survey: rows that never reached a tile (no position, not primary) and
-    rows that the source catalogue put aside (duplicates) are counted with it.
+    rows that the source catalogue put aside (duplicates) are counted with it. Where the survey has images, its rows are
+    the detections on all of them, which the tiles of the segmentation catalogue hold every one.
 
     Parameters
     ----------
@@ -85,25 +88,37 @@ def seal(
             "the tables changed since; run `snakemake --forcerun tiling_plan`"
         )
     groups = [GroupManifest.read(path) for path in manifests]
-    planned = {name: group["digest"] for name, group in plan["groups"].items()}
+    entries = [entry for group in groups for entry in (*group.tiles, *group.quarantined)]
+    of_images = kind_of_tiles(entries, catalogue) is IMAGES
+    planned = {name: group["digest"] for name, group in (_image_plan(output) if of_images else plan)["groups"].items()}
     _check_inputs(groups, {"group": planned, "sources": _digests(source_manifests), "features": _digests(features)})
-    gate = plan["gate"]
-    refused = {"quarantined": gate["quarantined"], "excluded": gate["excluded"]}
-    unplaced = [Accounting(n_in=gate["n_in"] - gate["n_rows"], **refused)]
-    if catalogue != SOURCES:
-        unplaced += [_put_aside(GroupManifest.read(path)) for path in source_manifests]
+    unplaced = Accounting() if of_images else _unplaced(catalogue, plan["gate"], source_manifests)
     root = Path(output) / "catalogues" / catalogue
     version = store.seal(
         root,
         groups,
         settings=settings,
-        unplaced=Accounting.total(unplaced),
-        n_in=gate["n_in"],
+        unplaced=unplaced,
+        n_in=plan["gate"]["n_in"],
         about={"survey": plan["survey"]},
         quarantined_rows=QuarantinedRows(Path(output), source_manifests) if catalogue == SOURCES else None,
     )
     write_bytes(root / SEAL, store.canonical_json({"catalogue": catalogue, "version": version}) + b"\n")
     return version
+
+
+def _image_plan(output: str | Path) -> dict[str, Any]:
+    plan: dict[str, Any] = json.loads((Path(output) / "tiling" / "images.json").read_text())
+    return plan
+
+
+def _unplaced(catalogue: str, gate: Mapping[str, Any], sources: Iterable[Path]) -> Accounting:
+    """Count the rows that no tile of the sky holds: refused by the gate and, beyond the sources, put aside there."""
+    refused = {"quarantined": gate["quarantined"], "excluded": gate["excluded"]}
+    parts = [Accounting(n_in=gate["n_in"] - gate["n_rows"], **refused)]
+    if catalogue != SOURCES:
+        parts += [_put_aside(GroupManifest.read(path)) for path in sources]
+    return Accounting.total(parts)
 
 
 def _digests(manifests: Iterable[str | Path]) -> dict[str, str]:

@@ -1,14 +1,28 @@
 """Pages and plots a person reads."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lazy_loader import attach
+
+if TYPE_CHECKING:
+    from skymill.report.writing import page
+
+__all__ = ["IMAGES_NUMBERS", "IMAGES_PAGE", "PLOTS_OF_MODELS", "PLOTS_OF_SKY", "page"]
+
 PLOTS_OF_MODELS = ("confusion", "calibration", "magnitude", "thresholds", "importance")
 """Galleries with one figure of each trained model: `plots/<model>-<gallery>.svg`."""
 PLOTS_OF_SKY = ("density", "entropy")
 """Maps: `plots/sky-<gallery>.svg`, the fields of a survey beside each other."""
 
+IMAGES_PAGE, IMAGES_NUMBERS = "images.html", "images.json"
+"""Of a survey of images."""
 
-def __getattr__(name: str) -> object:
-    if name == "page":
-        from skymill.report.writing import page
-
-        return page
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# The Snakefile only needs the names of files.
+__getattr__ = attach(
+    __name__,
+    submod_attrs={
+        "writing": ["page"],
+    },
+)[0]

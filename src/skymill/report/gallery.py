@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from functools import partial
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from skymill.config import RunConfig, SurveyConfig
-from skymill.features import make_recipe, reference_band
+from skymill.features import make_recipe
 from skymill.report.figures import (
     draw_by_magnitude,
     draw_confusion,
@@ -25,9 +27,14 @@ from skymill.report.figures import (
 from skymill.report.gather import ModelResult, Run, TestSet
 from skymill.report.importance_figures import draw_attributions, draw_importance
 from skymill.report.sky_map import draw_sky_map
+from skymill.survey.reference import reference_band
 
 PIXELS_AN_INCH = 96
 """Of CSS: a figure is shown at the size it was drawn for."""
+NOT_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Control characters that no XML may hold."""
+TICK = r"\mathdefault"
+"""In every formula that matplotlib writes by itself."""
 DOTS_AN_INCH = 2 * PIXELS_AN_INCH
 """Of what is not lines and text inside a figure: the pixels of maps."""
 
@@ -55,12 +62,21 @@ class Gallery:
 
 def embed(figure: Figure, title: str, alt: str) -> Picture:
     """Give a figure as SVG in a data URI, so that the page is one file; equal figures give equal bytes."""
+    _take_literally(figure)
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "skymill"}):
         figure.savefig(buffer, format="svg", dpi=DOTS_AN_INCH, metadata={"Date": None, "Creator": None})
-    uri = "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    svg = NOT_XML.sub(b"?", buffer.getvalue())  # letters are drawn as lines, and told in comments
+    uri = "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
     width, height = (round(size * PIXELS_AN_INCH) for size in figure.get_size_inches())
     return Picture(title, alt, uri, width, height)
+
+
+def _take_literally(figure: Figure) -> None:
+    """Have names with dollar signs drawn as they are; only matplotlib itself writes formulas, for logarithmic ticks."""
+    for text in figure.findobj(Text):
+        if "$" in text.get_text() and TICK not in text.get_text():
+            text.set_parse_math(False)
 
 
 def model_galleries(made: Run, run: RunConfig, survey: SurveyConfig) -> list[Gallery]:

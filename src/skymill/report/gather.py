@@ -20,6 +20,8 @@ from skymill.training.attribution import VALUE
 
 CATALOGUES = ("sources", "features")
 """Catalogues that every run has, before those of its models."""
+SEGMENTATION = "segmentation"
+"""The catalogue of image tiles that a survey of images has before these."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_run(output: Path, models: list[str], compared: Sequence[Path] = ()) -> Run:
+def read_run(output: Path, models: list[str], compared: Sequence[Path] = (), *, has_images: bool = False) -> Run:
     """Gather a run whose catalogues are sealed; `compared` are the folders of fits that have none.
 
     Raises
@@ -121,7 +123,8 @@ def read_run(output: Path, models: list[str], compared: Sequence[Path] = ()) -> 
     FileNotFoundError
         If a part of the run is missing.
     """
-    catalogues = {name: open_catalogue(output / "catalogues" / name) for name in (*CATALOGUES, *models)}
+    names = (*((SEGMENTATION,) if has_images else ()), *CATALOGUES, *models)
+    catalogues = {name: open_catalogue(output / "catalogues" / name) for name in names}
     results = [read_model(output, name, catalogues[name]) for name in models]
     plan = read_json(output / "tiling" / "plan.json")
     return Run(output, plan, catalogues, results, [read_test_set(folder) for folder in compared])
@@ -213,6 +216,7 @@ def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:
     scored = {model.name: f"{model.name}-{run.catalogues[model.name].manifest['settings']}" for model in run.models}
     fits = [f"training_fit/{test.model}-{test.fit}" for test in run.tests]
     files: dict[str, tuple[list[str], int | None]] = {
+        **_of_images(run),
         "tiling_plan": (["tiling_plan"], accounts["sources"].n_in),
         "tiling_partition": ([f"tiling_partition/{group}" for group in groups], run.plan["gate"]["n_rows"]),
         "features_compute": ([f"features_compute/{group}" for group in groups], accounts["features"].n_rows),
@@ -228,6 +232,18 @@ def benchmark_files(run: Run) -> dict[str, tuple[list[Path], int | None]]:
     }
     there = {name: (_present(folder / f"{stem}.tsv" for stem in stems), rows) for name, (stems, rows) in files.items()}
     return {name: found for name, found in there.items() if found[0]}
+
+
+def _of_images(run: Run) -> dict[str, tuple[list[str], int | None]]:
+    """Give the benchmark files of the rules that only a survey of images has."""
+    if SEGMENTATION not in run.catalogues:
+        return {}
+    groups = sorted(read_json(run.output / "tiling" / "images.json")["groups"])
+    found = run.accounts[SEGMENTATION].n_rows
+    return {
+        "tiling_images": (["tiling_images"], None),
+        "features_measure": ([f"features_measure/{group}" for group in groups], found),
+    }
 
 
 def _present(paths: Iterable[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -11,7 +12,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from skymill.config import RunConfig, SurveyConfig
-from skymill.features import make_recipe, reference_band
+from skymill.features import make_recipe
+from skymill.report import IMAGES_NUMBERS, IMAGES_PAGE
 from skymill.report.comparison import compare_models
 from skymill.report.gallery import Gallery, Picture, embed, model_galleries, sky_galleries
 from skymill.report.gather import ModelResult, Run, read_run
@@ -22,13 +24,16 @@ from skymill.report.properties import Property, properties_of, shown, within
 from skymill.report.survey_gallery import local_galleries, property_facts, survey_galleries
 from skymill.report.tables import account_rows, class_rows, found_rows, metric_rows, quarantine_rows
 from skymill.report.timeline import Job, Stage, draw_timeline, read_jobs, stages_of
-from skymill.store import short
+from skymill.store import Accounting, short
+from skymill.survey.reference import reference_band
 
 
 def page(
     run: RunConfig, survey: SurveyConfig, models: list[str], output: Path, *, compared: Sequence[Path] = ()
 ) -> None:
     """Write `<output>/report/index.html`, `model-<name>.html` of each model, and `plots/`.
+
+    Of a survey of images also `images.html`, and its numbers as `images.json`.
 
     Parameters
     ----------
@@ -49,7 +54,7 @@ def page(
         If one of the survey's maps cannot be read.
     """
     started = time.perf_counter()
-    made = read_run(output, models, compared)
+    made = read_run(output, models, compared, has_images=survey.images is not None)
     bands = list(make_recipe(survey, run.features).bands)
     properties = properties_of(survey, made.catalogues["sources"], bands)
     best = best_model(made)
@@ -67,8 +72,21 @@ def page(
         own = model_content(model, made, run, survey)
         own |= {"maps": maps[model.name], "partitions": partitions.get(model.name, [])}
         write_page(folder / content["pages"][model.name], "model.html", content | own)
+    if survey.images is not None:
+        write_images(folder, run, survey, output, made.accounts["sources"])
     content["stages"].append(Stage("report_page", 1, None, time.perf_counter() - started))
     write_page(folder / "index.html", "page.html", content)
+
+
+def write_images(folder: Path, run: RunConfig, survey: SurveyConfig, output: Path, sources: Accounting) -> None:
+    """Write the page of what was found on images, and its numbers; `sources` is the source catalogue's account."""
+    from skymill.report.images.page import images_content
+
+    content, facts = images_content(run, survey, output, sources)
+    text = json.dumps(facts, indent=1, sort_keys=True, allow_nan=False)
+    (folder / IMAGES_NUMBERS).write_text(text + "\n", encoding="utf-8")
+    shared = {"run": run, "survey": survey, "version": version("skymill")}
+    write_page(folder / IMAGES_PAGE, "images.html", shared | content)
 
 
 def write_page(path: Path, template: str, content: Mapping[str, Any]) -> None:
@@ -105,6 +123,7 @@ def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, sur
         "mapped": best.name if best else None,
         "maps": maps[best.name] if best else [],
         "models": [model.name for model in made.models],
+        "images_page": IMAGES_PAGE if survey.images is not None else None,
         "pages": {model.name: f"model-{model.name}.html" for model in made.models},
         "found": found_rows(made.models),
         "catalogues": {name: one.version for name, one in made.catalogues.items()},

@@ -22,6 +22,18 @@ class Tile(NamedTuple):
         return f"Norder={self.order}/Npix={self.pixel}"
 
 
+class ImageTile(NamedTuple):
+    """A tile of a survey's images, which keeps the survey's own name: `tract=9813/patch=40`."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+AnyTile = Tile | ImageTile
+
+
 def order29(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     """Give `_healpix_29` of positions.
 

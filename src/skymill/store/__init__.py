@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lazy_loader import attach
 
 from skymill.store.accounting import Accounting, AccountingError
 from skymill.store.algorithm import algorithm_digest, module_digests
@@ -15,12 +16,14 @@ from skymill.store.report import Problem, Report
 from skymill.store.variable import CHUNK_ROWS, Variable
 
 if TYPE_CHECKING:
-    from skymill.store.catalogue import Catalogue, open_catalogue
+    from skymill.store.catalogue import Catalogue
+    from skymill.store.images import ImageCatalogue
+    from skymill.store.opening import open_catalogue
     from skymill.store.pool import Pool
     from skymill.store.provenance import made_with, receipt
     from skymill.store.reader import TileReader, open_tile, read_tile
     from skymill.store.sealing import seal
-    from skymill.store.verifying import verify
+    from skymill.store.verifying import verify, verify_version
     from skymill.store.writer import TileFile, TileWriter, write_tile
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "CorruptTile",
     "FormatError",
     "GroupManifest",
+    "ImageCatalogue",
     "Pool",
     "Problem",
     "Quarantined",
@@ -55,24 +59,22 @@ __all__ = [
     "seal",
     "short",
     "verify",
+    "verify_version",
     "write_tile",
 ]
 
-
-_LATE = {
-    "catalogue": ("Catalogue", "open_catalogue"),
-    "pool": ("Pool",),
-    "provenance": ("made_with", "receipt"),
-    "reader": ("TileReader", "open_tile", "read_tile"),
-    "sealing": ("seal",),
-    "verifying": ("verify",),
-    "writer": ("TileFile", "TileWriter", "write_tile"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load what needs zarr, xarray or mocpy when it is first used: the Snakefile needs digests and paths only."""
-    for module, names in _LATE.items():
-        if name in names:
-            return getattr(import_module(f"skymill.store.{module}"), name)
-    raise AttributeError(f"module 'skymill.store' has no attribute '{name}'")
+# What needs zarr, xarray or mocpy is imported when it is used: the Snakefile needs digests and paths only.
+__getattr__ = attach(
+    __name__,
+    submod_attrs={
+        "catalogue": ["Catalogue"],
+        "images": ["ImageCatalogue"],
+        "opening": ["open_catalogue"],
+        "pool": ["Pool"],
+        "provenance": ["made_with", "receipt"],
+        "reader": ["TileReader", "open_tile", "read_tile"],
+        "sealing": ["seal"],
+        "verifying": ["verify", "verify_version"],
+        "writer": ["TileFile", "TileWriter", "write_tile"],
+    },
+)[0]

@@ -1,32 +1,30 @@
-"""Opening a catalogue, here or on a web server: tiles, cones, and everything at once."""
+"""A sealed version, here or on a web server: tiles, cones, and everything at once."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-from collections.abc import Sequence, Set
+import io
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
-from skymill.sky import ORDER, Tile, tile_centres
+from skymill.sky import ORDER, AnyTile, Tile, tile_centres
 from skymill.store.cones import Cone
-from skymill.store.document import from_document
 from skymill.store.errors import StoreError
 from skymill.store.keys import digest, short
+from skymill.store.kinds import kind_of
 from skymill.store.lazy import lazy_array
-from skymill.store.paths import CURRENT, MANIFEST, QUARANTINE_TABLE, TILE_TABLE, VERSIONS, version_file
+from skymill.store.paths import QUARANTINE_TABLE, TILE_TABLE, version_file
 from skymill.store.reader import TileReader
-from skymill.store.sealing import MANIFEST_HAS, POINTER_HAS, VERSION_FORMAT
 from skymill.store.source import is_url, read_whole
-from skymill.store.tables import from_parquet
+from skymill.store.tables import LARGEST_TABLE, read_tiles
 from skymill.store.variable import IDENTITY, SOURCE
 from skymill.store.zipstore import Traffic
 
@@ -34,62 +32,6 @@ OPEN_TILES = 128
 """Tiles whose directory and metadata are kept."""
 WEB_READERS = 8
 """Tiles read at the same time from a web server."""
-
-
-def open_catalogue(location: str | Path) -> Catalogue:
-    """Open a catalogue.
-
-    Parameters
-    ----------
-    location : Path or str
-        Path or URL of a catalogue's folder (its current version is opened) or of a version's folder.
-
-    Returns
-    -------
-    Catalogue
-
-    Raises
-    ------
-    FileNotFoundError
-        If no catalogue stands there.
-    FormatError
-        If a newer skymill wrote it.
-    StoreError
-        If its manifest or its table of tiles is not as it was written.
-
-    Examples
-    --------
-    ::
-
-        catalogue = skymill.open_catalogue("results/catalogues/classification")
-        near = catalogue.cone(ra=53.1, dec=-27.8, radius_deg=0.1)
-        everything = catalogue.to_xarray(["objectId", "probability"])
-    """
-    base = str(location).rstrip("/")
-    if not is_url(base) and os.path.realpath(base) != os.path.abspath(base):  # noqa: PTH100
-        base = os.path.realpath(base)  # of a release: who opened it keeps reading it, whatever `current` is now
-    version = None
-    with contextlib.suppress(FileNotFoundError):  # a version's folder has no pointer
-        version = _document(base, CURRENT, POINTER_HAS)["version"]
-        base = f"{base}/{VERSIONS}/{version}"
-    try:
-        manifest = _document(base, MANIFEST, MANIFEST_HAS)
-    except FileNotFoundError:
-        below = [] if is_url(base) else [str(path.parent) for path in _catalogues_below(Path(base))]
-        hint = f"did you mean {' or '.join(sorted(below))}?" if below else "a catalogue appears when it is sealed"
-        raise FileNotFoundError(f"{base}: expected a catalogue's {CURRENT} or {MANIFEST}, found none; {hint}") from None
-    if version not in (None, manifest["version"]):
-        raise StoreError(f"{base}: expected version {version}, found {manifest['version']}; run `skymill verify`")
-    return Catalogue(base, manifest)
-
-
-def _document(base: str, name: str, has: Set[str]) -> dict[str, Any]:
-    location = f"{base}/{name}"
-    return from_document(read_whole(location), kind="catalogue", where=location, newest=VERSION_FORMAT, has=has)
-
-
-def _catalogues_below(folder: Path) -> list[Path]:
-    return [*folder.glob(f"*/{CURRENT}"), *folder.glob(f"*/*/{CURRENT}")]
 
 
 class Catalogue:
@@ -101,29 +43,34 @@ class Catalogue:
         Where it stands, and what it is.
     manifest : dict
         What the version says about itself: `accounting`, `about`, `settings`, ...
+    files : dict of str to str
+        SHA-256 of each of its files but the tiles and the manifest.
     tiles : DataFrame
         One row per tile in the order of the sky: `order`, `pixel`, `n_rows`, `key`, `sha256`, accounting.
+    kind : Kind
+        Of its tiles: of the sky, or of images.
     traffic : Traffic
         What has been read so far.
     """
+
+    _offers = ".tiles  .tile(order, pixel)  .cone(ra, dec, radius_deg)  .to_xarray(columns)"
 
     def __init__(self, location: str, manifest: dict[str, Any]) -> None:
         self.location = location
         self.version: str = manifest["version"]
         self.manifest: dict[str, Any] = manifest["content"]
         self.name: str = self.manifest["catalogue"]
-        table = read_whole(f"{location}/{TILE_TABLE}")
-        if hashlib.sha256(table).hexdigest() != manifest["files"][TILE_TABLE]:
-            raise StoreError(
-                f"{location}/{TILE_TABLE}: expected the table that was sealed, found another; run `skymill verify`"
-            )
-        self.tiles: pd.DataFrame = from_parquet(table).to_pandas()
+        self.files: dict[str, str] = manifest["files"]
+        where = f"{location}/{TILE_TABLE}"
+        table = read_whole(where, most=LARGEST_TABLE)
+        if hashlib.sha256(table).hexdigest() != self.files.get(TILE_TABLE):
+            raise StoreError(f"{where}: expected the table that was sealed, found another; run `skymill verify`")
+        self.kind = kind_of(self.manifest)
+        found = read_tiles(io.BytesIO(table), self.manifest["n_tiles"], where=where, kind=self.kind)
+        self.tiles: pd.DataFrame = found.to_pandas()
         self.traffic = Traffic()
-        self._orders, self._pixels = (self.tiles[name].to_numpy(np.int64) for name in ("order", "pixel"))
-        shift = 2 * (ORDER - self._orders)
         self._sizes: list[int] = self.tiles["n_bytes"].tolist()
         self._keys: list[str] = self.tiles["key"].tolist()
-        self._starts, self._stops = self._pixels << shift, (self._pixels + 1) << shift
         self._reader = lru_cache(maxsize=OPEN_TILES)(self._open_tile)
 
     @property
@@ -141,23 +88,21 @@ class Catalogue:
 
     def __repr__(self) -> str:
         lines = [
-            f"<skymill.Catalogue '{self.name}' version {self.version}>",
+            f"<skymill.{type(self).__name__} '{self.name}' version {self.version}>",
             f"  {self.n_rows:,} sources in {len(self.tiles):,} tiles at {self.location}",
             *(f"  {line}" for line in self._described()),
-            "  .tiles  .tile(order, pixel)  .cone(ra, dec, radius_deg)  .to_xarray(columns)",
+            f"  {self._offers}",
         ]
         return "\n".join(lines)
 
-    def _described(self) -> list[str]:
-        lines = []
+    def _described(self) -> Iterator[str]:
         for name in self.columns if len(self.tiles) else ():
             array = self._first.arrays[name]
             shape = f" x {array.shape[1]}" if array.ndim > 1 else ""
             units = f" [{array.attrs['units']}]" if "units" in array.attrs else ""
-            lines.append(f"{name}: {array.dtype}{shape}{units}")
+            yield f"{name}: {array.dtype}{shape}{units}"
         for name, counts in self._first.observations.items() if len(self.tiles) else ():
-            lines.append(f"{name}: {self._first.arrays[name].dtype}, as many per source as {counts} says")
-        return lines
+            yield f"{name}: {self._first.arrays[name].dtype}, as many per source as {counts} says"
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -192,13 +137,32 @@ class Catalogue:
         KeyError
             If the catalogue has no such tile.
         """
-        row = self._rows.get(Tile(order, pixel))
+        return self.reader_of(Tile(order, pixel))
+
+    @cached_property
+    def places(self) -> tuple[AnyTile, ...]:
+        """The tiles, in the order of `tiles`."""
+        columns = (self.tiles[name].tolist() for name, _ in self.kind.place)
+        return tuple(self.kind.tile(*place) for place in zip(*columns))
+
+    def reader_of(self, tile: AnyTile) -> TileReader:
+        """Open one of `places` to read rows of it as numpy.
+
+        Raises
+        ------
+        KeyError
+            If the catalogue has no such tile.
+        """
+        row = self._rows.get(tile)
         if row is None:
             raise KeyError(
                 f"{self.location}: expected one of its {len(self.tiles):,} tiles (see .tiles), "
-                f"found no {Tile(order, pixel)}"
+                f"found no {tile}{self._hint(tile)}"
             )
         return self._open_tile(row)
+
+    def _hint(self, place: object) -> str:
+        return ""
 
     def to_xarray(self, columns: Sequence[str] | None = None) -> xr.Dataset:
         """Give all tiles as one lazy Dataset; nothing but the form of one tile is read before values are used.
@@ -252,7 +216,7 @@ class Catalogue:
             If a column does not exist.
         """
         cone = Cone(ra, dec, radius_deg)
-        touched = np.flatnonzero(cone.touches(self._starts, self._stops - 1)).tolist()
+        touched = self._touched(cone)
         if not len(self.tiles):
             return self._nothing(columns)
         first = self._first
@@ -264,6 +228,18 @@ class Catalogue:
             found = readers.map(lambda row: self._rows_of(row, cone, names), touched)
             parts = [first.rows(0, 0, names), *chain.from_iterable(found)]
         return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
+
+    def _touched(self, cone: Cone) -> list[int]:
+        """Give the rows of the table whose tiles may hold sources of a cone."""
+        found: list[int] = np.flatnonzero(cone.touches(*self._spans)).tolist()
+        return found
+
+    @cached_property
+    def _spans(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The lowest and the highest order-29 index of each tile."""
+        orders, pixels = (self.tiles[name].to_numpy(np.int64) for name in ("order", "pixel"))
+        shift = 2 * (ORDER - orders)
+        return pixels << shift, ((pixels + 1) << shift) - 1
 
     def _rows_of(self, row: int, cone: Cone, names: tuple[str, ...]) -> list[dict[str, Any]]:
         """Read a tile's sources in a cone; of the tile, only directory and metadata are kept."""
@@ -290,14 +266,13 @@ class Catalogue:
         return self._reader(0)
 
     @cached_property
-    def _rows(self) -> dict[Tile, int]:
+    def _rows(self) -> dict[AnyTile, int]:
         """Where each tile stands in the table."""
-        return {Tile(*place): row for row, place in enumerate(zip(self._orders.tolist(), self._pixels.tolist()))}
+        return {place: row for row, place in enumerate(self.places)}
 
     def _file(self, row: int) -> tuple[str, int, str]:
         """Give the place, the size and the key of a tile."""
-        tile = Tile(int(self._orders[row]), int(self._pixels[row]))
-        return f"{self.location}/{version_file(tile)}", self._sizes[row], self._keys[row]
+        return f"{self.location}/{version_file(self.places[row])}", self._sizes[row], self._keys[row]
 
     def _open_tile(self, row: int) -> TileReader:
         location, n_bytes, key = self._file(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Set
+from pathlib import Path
 from typing import Any
 
 from skymill.store.errors import FormatError, StoreError
@@ -11,6 +12,8 @@ from skymill.store.keys import digest
 
 FORMAT = "skymill_format"
 CHECKSUM = "checksum"
+AGAIN = "delete it and run again"
+LOOK = "see `skymill verify`"
 
 
 def to_document(values: Mapping[str, Any]) -> bytes:
@@ -20,7 +23,30 @@ def to_document(values: Mapping[str, Any]) -> bytes:
     return json.dumps(marked, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def from_document(content: bytes, *, kind: str, where: object, newest: int, has: Set[str]) -> dict[str, Any]:
+def read_checked(path: Path) -> dict[str, Any]:
+    """Read a file that `to_document` wrote, of whatever kind.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    StoreError
+        If it is not as it was written.
+    """
+    content = path.read_bytes()
+    try:
+        values: dict[str, Any] = json.loads(content)
+        whole = to_document(values) == content
+    except (TypeError, AttributeError, ValueError):
+        whole = False
+    if not whole:
+        raise StoreError(f"{path}: it is not as it was written; {LOOK}")
+    return values
+
+
+def from_document(
+    content: bytes, *, kind: str, where: object, newest: int, has: Set[str], mend: str = AGAIN
+) -> dict[str, Any]:
     """Read what `to_document` wrote, to the last bit.
 
     Parameters
@@ -34,6 +60,8 @@ def from_document(content: bytes, *, kind: str, where: object, newest: int, has:
         The latest `skymill_format` that can be read.
     has : set of str
         Names that a document of this kind has.
+    mend : str, optional
+        What to do if it is not as it was written.
 
     Raises
     ------
@@ -47,11 +75,11 @@ def from_document(content: bytes, *, kind: str, where: object, newest: int, has:
         newer = values[FORMAT] > newest
         whole = newer or to_document(values) == content
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise StoreError(f"{where}: expected a {kind}, found {error!r}; delete it and run again") from error
+        raise StoreError(f"{where}: expected a {kind}, found {error!r}; {mend}") from error
     if newer:
         raise FormatError(
             f"{where}: expected a {kind} of format {newest} or older, found {values[FORMAT]}; install a newer skymill"
         )
     if not whole or not has <= values.keys():
-        raise StoreError(f"{where}: expected a {kind}, found something else; delete it and run again")
+        raise StoreError(f"{where}: expected a {kind}, found something else; {mend}")
     return values

@@ -44,11 +44,16 @@ def make_folder(folder: Path) -> None:
         sync_folder(new.parent)
 
 
+def _unique(staging: Path, name: str) -> Path:
+    """Give a path in a staging folder that nobody else uses."""
+    return staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}-{name}"
+
+
 def _claim(staging: Path, name: str, *, folder: bool) -> tuple[Path, int]:
     """Create an unfinished file or folder under a lock, which tells `sweep` that its writer is alive."""
     make_folder(staging)
     while True:
-        path = staging / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}-{name}"
+        path = _unique(staging, name)
         if folder:
             path.mkdir()
         with contextlib.suppress(FileNotFoundError):  # a sweep may come between any two of these lines
@@ -91,7 +96,7 @@ def staged(path: Path, *, staging: Path | None = None) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
+def staged_folder(path: Path, *, staging: Path, exclusive: bool = False) -> Iterator[Path]:
     """Give an empty folder that gets its name only when the block ends without an error.
 
     Parameters
@@ -100,6 +105,8 @@ def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
         The final name, which says what the folder holds: if another writer was faster, that one's stays.
     staging : Path
         Folder for the unfinished one, on the same file system.
+    exclusive : bool
+        Another writer's stays, but that is an error.
 
     Raises
     ------
@@ -121,7 +128,7 @@ def staged_folder(path: Path, *, staging: Path) -> Iterator[Path]:
             try:
                 temporary.rename(path)
             except OSError as error:
-                if error.errno not in TAKEN:
+                if exclusive or error.errno not in TAKEN:
                     raise
             sync_folder(path.parent)
         finally:
@@ -142,10 +149,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def sweep(staging: Path) -> list[Path]:
-    """Delete what killed writers left behind, and nothing that a living one may still need.
-
-    A file of this machine is stale once nobody holds its lock; one of another machine only when it has also not
-    been written to for a day, since locks do not reach across every shared file system.
+    """Delete what killed writers left behind, and nothing that a living one may still need; see `stale`.
 
     Returns
     -------
@@ -153,7 +157,20 @@ def sweep(staging: Path) -> list[Path]:
         The files deleted.
     """
     swept = []
-    here = re.compile(rf"{re.escape(socket.gethostname())}-\d+-[0-9a-f]{{32}}-")  # as `_claim` names what it writes
+    for path in stale(staging):
+        with explained(path, "deleting"), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            swept.append(path)
+    return swept
+
+
+def stale(staging: Path) -> Iterator[Path]:
+    """Find what killed writers left behind, one after the other, each under its lock while it is looked at.
+
+    A file of this machine is stale once nobody holds its lock; one of another machine only when it has also not
+    been written to for a day, since locks do not reach across every shared file system.
+    """
+    here = re.compile(rf"{re.escape(socket.gethostname())}-\d+-[0-9a-f]{{32}}-")  # as `_unique` names what is staged
     for path in sorted(staging.iterdir()) if staging.is_dir() else []:
         with explained(path, "deleting"), contextlib.suppress(FileNotFoundError, BlockingIOError):
             descriptor = os.open(path, os.O_RDONLY)
@@ -161,8 +178,36 @@ def sweep(staging: Path) -> list[Path]:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 ours = here.match(path.name) is not None
                 if ours or time.time() - path.stat().st_mtime > FOREIGN_AGE:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
-                    swept.append(path)
+                    yield path
             finally:
                 os.close(descriptor)
-    return swept
+
+
+def discard(folder: Path, *, staging: Path) -> None:
+    """Delete a folder that nobody ever sees half of: it loses its name, on the disk as well, and then its files.
+
+    Of one who is killed in between, a `sweep` finishes the work.
+    """
+    make_folder(staging)
+    with explained(folder, "deleting"):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            nameless = folder.rename(_unique(staging, folder.name))
+            sync_folder(folder.parent)
+            sync_folder(staging)
+            shutil.rmtree(nameless)
+        finally:
+            os.close(descriptor)
+
+
+def remove_empty_folders(folder: Path) -> None:
+    """Delete the folders below one as far as no file is in them."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        if Path(path) == folder:  # it may be a link to another disk
+            continue
+        try:
+            Path(path).rmdir()
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise

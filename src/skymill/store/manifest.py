@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skymill.sky import Tile
+from skymill.sky import AnyTile, ImageTile, Tile
 from skymill.store.accounting import Accounting
 from skymill.store.document import from_document, to_document
 from skymill.store.durable import write_bytes
 from skymill.store.errors import StoreError
+from skymill.store.paths import is_image_name
 from skymill.store.trouble import explained
 
 MANIFEST_FORMAT = 1
@@ -40,6 +41,23 @@ class TileEntry:
 
 
 @dataclass(frozen=True)
+class ImageEntry:
+    """A finished tile of images."""
+
+    image: str
+    key: str
+    sha256: str
+    n_bytes: int
+    n_rows: int
+    accounting: Accounting
+
+    @property
+    def tile(self) -> ImageTile:
+        """The tile, by the survey's name of it."""
+        return ImageTile(self.image)
+
+
+@dataclass(frozen=True)
 class Quarantined:
     """A tile that could not be made: why, and the sources that it would have held."""
 
@@ -61,6 +79,44 @@ class Quarantined:
 
 
 @dataclass(frozen=True)
+class ImageQuarantined:
+    """A tile of images that could not be measured, and why; nobody knows how many sources it holds."""
+
+    image: str
+    key: str
+    reason: str
+    n_in: int = 0
+
+    @property
+    def tile(self) -> ImageTile:
+        """The tile, by the survey's name of it."""
+        return ImageTile(self.image)
+
+    @property
+    def accounting(self) -> Accounting:
+        """Of no source."""
+        return Accounting()
+
+
+AnyEntry = TileEntry | ImageEntry
+AnyQuarantined = Quarantined | ImageQuarantined
+
+
+def entry_of(tile: AnyTile, key: str, sha256: str, n_bytes: int, n_rows: int, accounting: Accounting) -> AnyEntry:
+    """Give the entry of a finished tile, of the sky or of images."""
+    if isinstance(tile, ImageTile):
+        return ImageEntry(tile.name, key, sha256, n_bytes, n_rows, accounting)
+    return TileEntry(*tile, key, sha256, n_bytes, n_rows, accounting)
+
+
+def quarantined_of(tile: AnyTile, key: str, reason: str, n_in: int) -> AnyQuarantined:
+    """Give the entry of a tile that failed, of the sky or of images."""
+    if isinstance(tile, ImageTile):
+        return ImageQuarantined(tile.name, key, reason)
+    return Quarantined(*tile, key, reason, n_in)
+
+
+@dataclass(frozen=True)
 class GroupManifest:
     """The tiles of one group.
 
@@ -78,8 +134,8 @@ class GroupManifest:
     settings: str
     group: str
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    tiles: tuple[TileEntry, ...] = ()
-    quarantined: tuple[Quarantined, ...] = ()
+    tiles: tuple[AnyEntry, ...] = ()
+    quarantined: tuple[AnyQuarantined, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tiles", tuple(sorted(self.tiles, key=lambda entry: entry.tile)))
@@ -88,6 +144,12 @@ class GroupManifest:
         twice = [str(tile) for tile, n in counts.items() if n > 1]
         if twice:
             raise StoreError(f"group {self.group} of {self.catalogue}: expected each tile once, found {twice} twice")
+        names = [tile.name for tile in counts if isinstance(tile, ImageTile)]
+        if bad := [name for name in names if not is_image_name(name)]:
+            raise StoreError(
+                f"group {self.group} of {self.catalogue}: expected names of image tiles like tract=9813/patch=40, of "
+                f"letters, digits and _ . , + = - without '..', found {bad[0]!r:.100}"
+            )
 
     @property
     def accounting(self) -> Accounting:
@@ -129,8 +191,14 @@ class GroupManifest:
                 settings=values["settings"],
                 group=values["group"],
                 inputs=values["inputs"],
-                tiles=tuple(TileEntry(**entry) for entry in tiles),
-                quarantined=tuple(Quarantined(**entry) for entry in values["quarantined"]),
+                tiles=tuple(_class(entry, TileEntry, ImageEntry)(**entry) for entry in tiles),
+                quarantined=tuple(
+                    _class(entry, Quarantined, ImageQuarantined)(**entry) for entry in values["quarantined"]
+                ),
             )
         except (KeyError, TypeError) as error:
             raise StoreError(f"{path}: expected a group manifest, found {error!r}; delete it and run again") from error
+
+
+def _class(entry: Mapping[str, Any], of_sky: type[Any], of_images: type[Any]) -> type[Any]:
+    return of_images if "image" in entry else of_sky

@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import skymill
-from skymill.sky import Tile
+from skymill.sky import AnyTile
 from skymill.store.accounting import Accounting
+from skymill.store.keys import digest
 
 PACKAGES = ("numpy", "zarr")
 """They write every tile."""
 SOURCE = Path(skymill.__file__).resolve().parent
+ROLES = {
+    "data": ("input", "rows", "conflicting_ids", "images", "unread"),
+    "code": ("algorithm",),
+    "model": ("onnx", "segmenter"),
+}
+"""Ingredients of a tile by what they are; all others are its configuration."""
 
 
 def receipt(
-    tile: Tile,
+    tile: AnyTile,
     key: str,
     ingredients: Mapping[str, Any],
     accounting: Accounting,
@@ -31,7 +38,7 @@ def receipt(
 
     Parameters
     ----------
-    tile : Tile
+    tile : Tile or ImageTile
     key : str
     ingredients : mapping
         What the key is the digest of.
@@ -48,11 +55,30 @@ def receipt(
     return {
         "key": key,
         "ingredients": dict(ingredients),
+        "digests": role_digests(ingredients),
         "catalogue": catalogue,
         "tile": str(tile),
         "accounting": accounting.as_dict(),
         "versions": {**_versions(), **(versions or {})},
     }
+
+
+def role_digests(ingredients: Mapping[str, Any]) -> dict[str, str | None]:
+    """Give the digests of data, code, model and configuration that a key is made of; None of what has no part in it.
+
+    Notes
+    -----
+    A single ingredient is a digest already: of the input tile's bytes, the ONNX file, the algorithm.
+    """
+    named = {role: {name: ingredients[name] for name in names if name in ingredients} for role, names in ROLES.items()}
+    used = {name for of_role in named.values() for name in of_role}
+    rest = {name: value for name, value in ingredients.items() if name not in used}
+    found = {role: next(iter(some.values())) if len(some) == 1 else _digest(some) for role, some in named.items()}
+    return {**found, "configuration": _digest(rest)}
+
+
+def _digest(some: Mapping[str, Any]) -> str | None:
+    return digest(some) if some else None
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -14,10 +13,9 @@ import zarr
 from numpy.typing import NDArray
 
 from skymill.store.chunk import decode_chunk
-from skymill.store.encode import DOCUMENT, FORMAT
-from skymill.store.errors import CorruptTile, FormatError
+from skymill.store.errors import CorruptTile
 from skymill.store.source import open_source
-from skymill.store.variable import SOURCE, Variable
+from skymill.store.variable import Variable
 from skymill.store.zipstore import TileStore, Traffic
 
 if TYPE_CHECKING:
@@ -63,32 +61,22 @@ class TileReader:
     ) -> None:
         self.location = str(location)
         self.store = TileStore(open_source(location, size=n_bytes), traffic)
-        document = json.loads(self.store.content(DOCUMENT))
-        self.attrs: dict[str, Any] = document["attributes"]
-        found = self.attrs.get("skymill_format")
-        if not isinstance(found, int) or found > FORMAT:
-            raise FormatError(
-                f"{self.location}: expected a tile of format {FORMAT} or older, found {found}; install a newer skymill"
-            )
-        self.n_rows: int = self.attrs["n_rows"]
-        self.chunk_rows: int = self.attrs["chunk_rows"]
+        layout = self.store.layout
+        self.n_rows, self.chunk_rows, self.zones = layout.n_rows, layout.chunk_rows, layout.zones
+        self.attrs: dict[str, Any] = self.store.document["attributes"]
         self.receipt: dict[str, Any] = self.attrs["receipt"]
         if key is not None and self.receipt.get("key") != key:
             raise CorruptTile(
                 f"{self.location}: expected the tile of key {key}, found that of {self.receipt.get('key')}; "
                 "run `skymill verify`"
             )
-        self.zones = np.array([[int(low), int(high)] for low, high in self.attrs["zones"]], dtype=np.int64).reshape(
-            -1, 2
-        )
-        arrays = document["consolidated_metadata"]["metadata"]
-        rows = {name: array for name, array in arrays.items() if array["dimension_names"][:1] == [SOURCE]}
+        rows = {name: array for name, array in layout.arrays.items() if array.is_rows}
         self.columns = tuple(rows)
-        counts = {array["attributes"].get("sample_dimension"): name for name, array in rows.items()}
-        along = {name: array["dimension_names"][0] for name, array in arrays.items() if name not in rows}
+        counts = {array.attributes.get("sample_dimension"): name for name, array in rows.items()}
+        along = {name: array.dims[0] for name, array in layout.arrays.items() if array.dims and name not in rows}
         self.observations = {name: counts[dim] for name, dim in along.items() if dim in counts}
         self._known_edges: dict[str, NDArray[np.int64]] = {}
-        self._types = {name: (np.dtype(array["data_type"]), tuple(array["shape"][1:])) for name, array in rows.items()}
+        self._types = {name: (array.dtype, array.shape[1:]) for name, array in rows.items()}
 
     @cached_property
     def arrays(self) -> dict[str, zarr.Array[Any]]:
@@ -168,11 +156,12 @@ class TileReader:
 
     def _chunk(self, name: str, chunk: int) -> NDArray[Any]:
         dtype, width = self._types[name]
+        entry = self._entry(name, chunk)
+        content = self.store.content(entry)
+        self.store.check_chunk(entry, content)
         try:
-            return decode_chunk(self.store.content(self._entry(name, chunk)), dtype, (self.chunk_rows, *width))
+            return decode_chunk(content, dtype, (self.chunk_rows, *width))
         except (RuntimeError, ValueError) as error:
-            if isinstance(error, CorruptTile):
-                raise
             raise CorruptTile(
                 f"{self.location}: expected a whole chunk {chunk} of '{name}', found {error}; "
                 "delete the file and make it again"

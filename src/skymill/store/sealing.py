@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from skymill.sky import Tile, tile_range
+from skymill.sky import AnyTile, ImageTile, Tile, tile_range
 from skymill.store.accounting import Accounting, AccountingError
+from skymill.store.coverage import coverage
 from skymill.store.document import to_document
 from skymill.store.durable import staged, staged_folder, sweep
 from skymill.store.errors import StoreError
 from skymill.store.keys import digest, file_sha256, short
-from skymill.store.manifest import TILE_FAILED, GroupManifest, Quarantined, TileEntry
+from skymill.store.kinds import IMAGES, SKY, Kind, in_order, kind_of, kind_of_tiles
+from skymill.store.manifest import TILE_FAILED, AnyEntry, AnyQuarantined, GroupManifest, TileEntry
 from skymill.store.paths import (
     CURRENT,
     MANIFEST,
@@ -29,17 +30,25 @@ from skymill.store.paths import (
     STAGING,
     TILE_TABLE,
     group_file,
+    link_target,
     pool_file,
     version_file,
     version_folder,
 )
 from skymill.store.provenance import made_with
-from skymill.store.tables import LongTable, count_reasons, quarantine_table, table_digest, tile_table, write_rows
+from skymill.store.tables import (
+    LongTable,
+    check_images,
+    count_reasons,
+    quarantine_table,
+    table_digest,
+    tile_table,
+    write_rows,
+)
 
-if TYPE_CHECKING:
-    from mocpy import MOC
-
-VERSION_FORMAT = 1
+VERSION_FORMAT = 2
+"""The newest that is read; a version says the oldest that its readers have to know."""
+POINTER_FORMAT = 1
 POINTER_HAS = {"catalogue", "version", "groups"}
 MANIFEST_HAS = {"version", "content", "files", "made_with"}
 
@@ -83,17 +92,22 @@ def seal(
     AccountingError
         If sources are missing, or the quarantined rows are not those of the account.
     StoreError
-        If tiles are missing in the pool, overlap on the sky, or belong to different catalogues.
+        If tiles are missing in the pool, overlap on the sky, or belong to different catalogues; tiles of images may
+        overlap, but have names of their own.
     """
     root = Path(catalogue)
     groups = list(manifests)
     tiles = [entry for group in groups for entry in group.tiles]
     failures = [entry for group in groups for entry in group.quarantined]
-    name, settings = _kind(root, groups, settings)
-    _check_sky(root, [entry.tile for entry in tiles] + [entry.tile for entry in failures])
+    name, settings = _shared(root, groups, settings)
+    kind = kind_of_tiles([*tiles, *failures], root)
+    _check_places(root, [entry.tile for entry in tiles] + [entry.tile for entry in failures], kind)
     _check_pool(root, tiles)
     accounting = account(root, tiles, failures, unplaced or Accounting(), n_in)
-    tables: dict[str, LongTable] = {TILE_TABLE: tile_table(tiles), QUARANTINE_TABLE: quarantine_table(failures)}
+    tables: dict[str, LongTable] = {
+        TILE_TABLE: tile_table(tiles, kind),
+        QUARANTINE_TABLE: quarantine_table(failures, kind),
+    }
     if quarantined_rows is not None:
         tables[ROW_TABLE] = quarantined_rows
     digests = {
@@ -108,6 +122,7 @@ def seal(
         "unplaced": (unplaced or Accounting()).as_dict(),
         "about": dict(about or {}),
         "tables": digests,
+        **kind.content(),
     }
     version = short(digest(content))
     sweep(root / STAGING)
@@ -124,7 +139,7 @@ def _pointer(root: Path, name: str, groups: Sequence[GroupManifest], version: st
     files = [group_file(root, group.settings, group.group) for group in groups]
     return to_document(
         {
-            "skymill_format": VERSION_FORMAT,
+            "skymill_format": POINTER_FORMAT,
             "catalogue": name,
             "version": version,
             "groups": sorted(str(path.relative_to(root)) for path in files if path.is_file()),
@@ -133,23 +148,29 @@ def _pointer(root: Path, name: str, groups: Sequence[GroupManifest], version: st
 
 
 def _write_version(
-    folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, LongTable], identity: Mapping[str, Any]
+    folder: Path, tiles: Sequence[AnyEntry], tables: Mapping[str, LongTable], identity: Mapping[str, Any]
 ) -> None:
     """Write a version, unless it stands there: what is named by its content is the same."""
     if not folder.is_dir():
-        with staged_folder(folder, staging=folder.parents[1] / STAGING) as staging:
-            _fill(staging, tiles, tables, identity)
+        root = folder.parents[1]
+        with staged_folder(folder, staging=root / STAGING) as staging:
+            _fill(staging, root, tiles, tables, identity)
 
 
 def _fill(
-    folder: Path, tiles: Sequence[TileEntry], tables: Mapping[str, LongTable], identity: Mapping[str, Any]
+    folder: Path,
+    root: Path,
+    tiles: Sequence[AnyEntry],
+    tables: Mapping[str, LongTable],
+    identity: Mapping[str, Any],
 ) -> None:
     """Write everything of a version: tables, coverage, the tree of symlinks, and the manifest that names them."""
     for name, table in tables.items():
         write_rows(folder / name, table)
-    _describe(folder, [entry.tile for entry in tiles])
+    kind = kind_of(identity["content"])
+    _describe(folder, root, tiles, kind)
     manifest = {
-        "skymill_format": VERSION_FORMAT,
+        "skymill_format": kind.version_format,
         **identity,
         "files": {path.name: file_sha256(path) for path in folder.iterdir()},
         "made_with": made_with(),  # recorded only: equal content is the same version, whoever seals it
@@ -158,7 +179,7 @@ def _fill(
     (folder / MANIFEST).write_bytes(to_document(manifest))
 
 
-def _kind(root: Path, groups: Sequence[GroupManifest], settings: str | None) -> tuple[str, str]:
+def _shared(root: Path, groups: Sequence[GroupManifest], settings: str | None) -> tuple[str, str]:
     """Give the name and the settings digest that all manifests share."""
     kinds = {(group.catalogue, group.settings) for group in groups} | ({(root.name, settings)} if settings else set())
     if len(kinds) != 1:
@@ -166,16 +187,22 @@ def _kind(root: Path, groups: Sequence[GroupManifest], settings: str | None) -> 
     return kinds.pop()
 
 
-def _check_sky(root: Path, tiles: Sequence[Tile]) -> None:
-    ranges = [
-        (*tile_range(tile), str(tile)) for tile in sorted(tiles, key=lambda tile: (tile_range(tile)[0], tile.order))
-    ]
+def _check_places(root: Path, tiles: Sequence[AnyTile], kind: Kind) -> None:
+    """Make sure that each tile has a place of its own: on the sky, or among the names of image tiles."""
+    if kind is IMAGES:
+        names = [tile.name for tile in tiles if isinstance(tile, ImageTile)]
+        check_images(names, root)
+        if twice := sorted(name for name, n in Counter(names).items() if n > 1):
+            raise StoreError(f"{root}: expected each image tile once, found {', '.join(twice[:10])} in two groups")
+        return
+    ordered = sorted((tile for tile in tiles if isinstance(tile, Tile)), key=lambda t: (tile_range(t)[0], t.order))
+    ranges = [(*tile_range(tile), str(tile)) for tile in ordered]
     clashes = [f"{a[2]} and {b[2]}" for a, b in pairwise(ranges) if b[0] < a[1]]
     if clashes:
         raise StoreError(f"{root}: expected tiles that do not overlap on the sky, found {'; '.join(clashes[:10])}")
 
 
-def _check_pool(root: Path, tiles: Sequence[TileEntry]) -> None:
+def _check_pool(root: Path, tiles: Sequence[AnyEntry]) -> None:
     wrong = []
     for entry in tiles:
         path = root / pool_file(entry.tile, entry.key)
@@ -190,7 +217,7 @@ def _check_pool(root: Path, tiles: Sequence[TileEntry]) -> None:
 
 
 def account(
-    root: Path, tiles: Sequence[TileEntry], failures: Sequence[Quarantined], unplaced: Accounting, n_in: int | None
+    root: Path, tiles: Sequence[AnyEntry], failures: Sequence[AnyQuarantined], unplaced: Accounting, n_in: int | None
 ) -> Accounting:
     """Add up what became of every source.
 
@@ -240,35 +267,20 @@ def digest_table(
     return found
 
 
-def _describe(folder: Path, tiles: Sequence[Tile]) -> None:
-    """Write the coverage in the forms that others read: HATS partition table, MOC."""
-    ordered = sorted(tiles, key=tile_range)
-    lines = ["Norder,Npix", *(f"{tile.order},{tile.pixel}" for tile in ordered)]
-    (folder / PARTITION_INFO).write_text("\n".join(lines) + "\n")
+def _describe(folder: Path, root: Path, entries: Sequence[AnyEntry], kind: Kind) -> None:
+    """Write the coverage in the forms that others read: MOC and, of tiles of the sky, the HATS partition table."""
+    ordered = sorted(entries, key=lambda entry: in_order(entry.tile))
+    if kind is SKY:
+        lines = ["Norder,Npix", *(f"{entry.order},{entry.pixel}" for entry in ordered if isinstance(entry, TileEntry))]
+        (folder / PARTITION_INFO).write_text("\n".join(lines) + "\n")
     content = io.BytesIO()  # astropy writes to a file itself, but its errors then lack their number
-    coverage(ordered).serialize("fits").writeto(content)
+    coverage(ordered, root).serialize("fits").writeto(content)
     (folder / MOC_FILE).write_bytes(content.getvalue())
 
 
-def coverage(tiles: Sequence[Tile]) -> MOC:
-    """Give the part of the sky that tiles cover."""
-    from mocpy import MOC
-
-    if not tiles:
-        return MOC.new_empty(max_depth=0)
-    orders = np.array([tile.order for tile in tiles], dtype=np.uint8)
-    pixels = np.array([tile.pixel for tile in tiles], dtype=np.uint64)
-    return MOC.from_healpix_cells(pixels, orders, max_depth=int(orders.max()))
-
-
-def _link(folder: Path, tiles: Sequence[TileEntry]) -> None:
+def _link(folder: Path, tiles: Sequence[AnyEntry]) -> None:
     """Make the tree of relative symlinks into the pool."""
     for entry in tiles:
         link = folder / version_file(entry.tile)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(link_target(entry))
-
-
-def link_target(entry: TileEntry) -> Path:
-    """Give where the link of a tile leads: from versions/<v>/Norder=/Dir=/ up to the catalogue, down into the pool."""
-    return Path("../../../..", pool_file(entry.tile, entry.key))
+        link.symlink_to(link_target(entry.tile, entry.key))

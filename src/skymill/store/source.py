@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import fsspec
 
+from skymill.store.errors import StoreError
 from skymill.store.trouble import explained
 
 logger = logging.getLogger(__name__)
@@ -119,16 +121,29 @@ def open_source(location: str | Path, *, size: int | None = None) -> Source:
     return WebSource(text, size) if is_url(text) else LocalSource(text)
 
 
-def read_whole(location: str | Path) -> bytes:
+def read_whole(location: str | Path, *, most: int) -> bytes:
     """Give all bytes of a small file behind a path or a URL.
+
+    Parameters
+    ----------
+    location : Path or str
+    most : int
+        Bytes that it may have; a larger file of this machine is not read.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
+    StoreError
+        If it is larger.
     """
-    if not is_url(location):
-        with explained(location, "reading"):
-            return Path(location).read_bytes()
-    content: bytes = fsspec.core.url_to_fs(str(location))[0].cat_file(str(location))
+    if is_url(location):
+        content: bytes = fsspec.core.url_to_fs(str(location))[0].cat_file(str(location))
+        size = len(content)
+    else:
+        with explained(location, "reading"), Path(location).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(size if size <= most else 0)
+    if size > most:
+        raise StoreError(f"{location}: expected a file of at most {most:,} bytes, found {size:,}; do not use it")
     return content

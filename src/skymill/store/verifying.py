@@ -4,38 +4,47 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from skymill.store.accounting import Accounting
-from skymill.store.check import check_whole, wrong_receipt
-from skymill.store.document import from_document
+from skymill.store.check import check_receipt, check_whole, wrong_receipt
 from skymill.store.errors import CorruptTile, StoreError
+from skymill.store.forms import PointerForm, VersionForm, read_document
+from skymill.store.inventory import inventory
 from skymill.store.keys import digest, file_sha256, short
-from skymill.store.manifest import GroupManifest, Quarantined, TileEntry
+from skymill.store.kinds import kind_of
+from skymill.store.manifest import AnyEntry, GroupManifest
 from skymill.store.paths import (
     CURRENT,
     GROUPS,
     MANIFEST,
+    PARTITION_INFO,
     QUARANTINE_TABLE,
     STAGING,
     TILE_TABLE,
     TILES,
     VERSIONS,
+    link_target,
     pool_file,
     version_file,
 )
 from skymill.store.report import Report
-from skymill.store.sealing import MANIFEST_HAS, POINTER_HAS, VERSION_FORMAT, account, digest_table, link_target
-from skymill.store.tables import read_rows, tile_entries
+from skymill.store.sealing import MANIFEST_HAS, POINTER_FORMAT, POINTER_HAS, VERSION_FORMAT, account, digest_table
+from skymill.store.tables import open_table, read_quarantine, read_tiles, tile_entries
 
-Claims = defaultdict[Path, list[tuple[TileEntry, Path]]]
+Claims = defaultdict[Path, list[tuple[AnyEntry, Path]]]
 """By tile file: what is said about it, and the manifest that says so."""
 RESTORE = "restore it from a copy, or delete it with the group manifest that names it and run again"
 SEAL = "delete the catalogue's current.json and run `snakemake --cores all`"
-RESEAL = f"delete this version's folder; {SEAL}"
+RESEAL = f"restore it from a copy of a release, or, if this version is the current one, delete its folder; {SEAL}"
+COPY = "copy the release again from where it was published (`skymill release copy`)"
+"""What mends a version that stands by itself, without the pool that it was sealed in."""
+NOT_PLAIN = "expected plain files and folders, found a link or a device"
 
 
 def verify(path: str | Path) -> Report:
@@ -58,10 +67,8 @@ def verify(path: str | Path) -> Report:
     """
     path = Path(path)
     report = Report()
-    if (path / MANIFEST).is_file() and (path / TILE_TABLE).is_file():
-        claims: Claims = defaultdict(list)
-        _read_version(path, claims, report)
-        _check_tiles(claims, report)
+    if (path / TILE_TABLE).is_file() or (path / PARTITION_INFO).is_file():
+        verify_version(path, report)
         return report
     roots = [path] if _is_catalogue(path) else sorted(filter(_is_catalogue, [*path.glob("*"), *path.glob("*/*")]))
     if not roots:
@@ -71,6 +78,59 @@ def verify(path: str | Path) -> Report:
     return report
 
 
+def read_pointer(root: Path) -> dict[str, Any]:
+    """Read which version of a catalogue is the current one, and the group manifests that it was made of.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was sealed.
+    StoreError
+        If the file is not as it was written.
+    """
+    return read_document(
+        root / CURRENT, PointerForm, kind="pointer to a version", newest=POINTER_FORMAT, has=POINTER_HAS
+    )
+
+
+def read_version(folder: Path) -> dict[str, Any]:
+    """Read what a version says of itself.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it has no manifest.
+    StoreError
+        If that is not as it was written, or is another version's.
+    """
+    path = folder / MANIFEST
+    manifest = read_document(path, VersionForm, kind="version's manifest", newest=VERSION_FORMAT, has=MANIFEST_HAS)
+    version = short(digest(manifest["content"]))
+    expected = folder.name if _is_pooled(folder) else manifest["version"]
+    if not version == manifest["version"] == expected:
+        raise StoreError(f"{path}: expected version {expected}, found the content of {version}")
+    if not {TILE_TABLE, QUARANTINE_TABLE} <= manifest["content"]["tables"].keys() <= manifest["files"].keys():
+        raise StoreError(f"{path}: expected each table among its files, found {sorted(manifest['files'])}")
+    return manifest
+
+
+def verify_version(folder: Path, report: Report) -> dict[str, Any] | None:
+    """Verify one version, to the last byte of its tiles; give its manifest if that is whole.
+
+    A version stands in the pool that it was sealed in and leads to tiles there, or by itself with tiles as files.
+    """
+    folder = folder.resolve()
+    claims: Claims = defaultdict(list)
+    manifest = _read_version(folder, claims, report)
+    _check_tiles(claims, report, RESTORE if _is_pooled(folder) else COPY)
+    return manifest
+
+
+def _is_pooled(version: Path) -> bool:
+    """Tell a version in the catalogue that it was sealed in from one that was copied elsewhere."""
+    return version.parent.name == VERSIONS
+
+
 def _is_catalogue(folder: Path) -> bool:
     return (folder / CURRENT).is_file() or (folder / TILES).is_dir()
 
@@ -78,16 +138,26 @@ def _is_catalogue(folder: Path) -> bool:
 def _verify_catalogue(root: Path, report: Report) -> None:
     report.n_catalogues += 1
     claims: Claims = defaultdict(list)
+    n_before = len(report.problems)
     for path in sorted((root / GROUPS).glob("*/*.json")):
         _read_group(path, root, claims, report)
     versions = sorted(path for path in (root / VERSIONS).glob("*") if path.is_dir())
     for folder in versions:
         _read_version(folder, claims, report)
+    all_read = len(report.problems) == n_before  # else a tile that seems unnamed may be what a lost table names
     _read_pointer(root, versions, report)
-    _check_tiles(claims, report)
-    tiles = set((root / TILES).rglob("*")) if (root / TILES).is_dir() else set()
-    report.extra.extend(path for path in tiles if path.is_file() and path.resolve() not in claims)
+    _check_tiles(claims, report, RESTORE)
+    if all_read:
+        report.extra.extend(_unnamed(root, claims))
     report.extra.extend((root / STAGING).glob("*"))
+
+
+def _unnamed(root: Path, claims: Claims) -> Iterator[Path]:
+    """Give what stands in the pool under a name that no manifest knows."""
+    named = {root / pool_file(entry.tile, entry.key) for claimed in claims.values() for entry, _ in claimed}
+    for folder, folders, names in os.walk(root / TILES):
+        links = (name for name in folders if os.path.islink(os.path.join(folder, name)))  # noqa: PTH114, PTH118 (1e5)
+        yield from (path for path in (Path(folder, name) for name in (*names, *links)) if path not in named)
 
 
 def _read_group(path: Path, root: Path, claims: Claims, report: Report) -> None:
@@ -115,9 +185,7 @@ def _read_pointer(root: Path, versions: Sequence[Path], report: Report) -> None:
             report.add("missing", path, f"nothing points at one of the {len(versions)} versions", SEAL)
         return
     try:
-        pointer = from_document(
-            path.read_bytes(), kind="pointer to a version", where=path, newest=VERSION_FORMAT, has=POINTER_HAS
-        )
+        pointer = read_pointer(root)
     except StoreError as error:
         report.add("corrupt", path, str(error), SEAL)
         return
@@ -128,87 +196,98 @@ def _read_pointer(root: Path, versions: Sequence[Path], report: Report) -> None:
             report.add("missing", root / group, "the current version was made of it", "run again")
 
 
-def _read_version(folder: Path, claims: Claims, report: Report) -> None:
+def _read_version(folder: Path, claims: Claims, report: Report) -> dict[str, Any] | None:
     """Check the files of a version against its manifest, that against its name, and note the tiles."""
     report.n_versions += 1
-    manifest = _version_manifest(folder, report)
+    pooled = _is_pooled(folder)
+    mend = RESEAL if pooled else COPY
+    files, others = inventory(folder)
+    if not pooled:
+        for path in others:
+            report.add("wrong", path, NOT_PLAIN, f"delete it; {mend}")
+    if MANIFEST not in files:
+        report.add("missing", folder / MANIFEST, "every version has one", mend)
+        return None
+    manifest = _version_manifest(folder, report, mend)
     if manifest is None:
-        return
-    spoilt = _spoilt_files(folder, manifest["files"], report)
+        return None
+    spoilt = _spoilt_files(folder, manifest["files"], files, report, mend)
     if not spoilt.isdisjoint(manifest["content"]["tables"]):
-        return  # what is no longer Parquet may do anything to its reader
-    for entry in _sealed_tiles(folder, manifest["content"], report):
-        link = folder / version_file(entry.tile)
-        if _leads_to(link, entry, report):
-            claims[link.resolve()].append((entry, folder / MANIFEST))
-
-
-def _version_manifest(folder: Path, report: Report) -> dict[str, Any] | None:
-    """Read what a version says of itself, and hold it against its name."""
-    path = folder / MANIFEST
-    try:
-        manifest = from_document(
-            path.read_bytes(), kind="version's manifest", where=path, newest=VERSION_FORMAT, has=MANIFEST_HAS
-        )
-        version = short(digest(manifest["content"]))
-        if not version == manifest["version"] == folder.name:
-            raise StoreError(f"expected version {folder.name}, found the content of {version}")
-    except FileNotFoundError:
-        report.add("missing", path, "every version has one", RESEAL)
-        return None
-    except StoreError as error:
-        report.add("corrupt", path, str(error), RESEAL)
-        return None
+        return manifest  # what is no longer Parquet may do anything to its reader
+    entries, elsewhere = _sealed_tiles(folder, manifest["content"], report, mend), set(others)
+    for entry in entries:
+        path = folder / version_file(entry.tile)
+        if version_file(entry.tile) in files or (pooled and _leads_to(path, entry, report)):
+            claims[path.resolve()].append((entry, folder / MANIFEST))
+        elif path not in elsewhere:
+            report.add("missing", path, "the version has the tile", _relink(entry) if pooled else mend)
+    named = {MANIFEST, *manifest["files"], *(version_file(entry.tile) for entry in entries)}
+    found = [*files.values(), *(others if pooled else ())]
+    report.extra.extend(path for path in found if str(path.relative_to(folder)) not in named)
     return manifest
 
 
-def _spoilt_files(folder: Path, files: Mapping[str, str], report: Report) -> set[str]:
+def _version_manifest(folder: Path, report: Report, mend: str) -> dict[str, Any] | None:
+    """Read what a version says of itself, and hold it against its name."""
+    try:
+        return read_version(folder)
+    except StoreError as error:
+        report.add("corrupt", folder / MANIFEST, str(error), mend)
+    return None
+
+
+def _spoilt_files(
+    folder: Path, named: Mapping[str, str], files: Mapping[str, Path], report: Report, mend: str
+) -> set[str]:
     """Name the files of a version that are missing or not as they were sealed."""
     spoilt = set()
-    for name, sha256 in files.items():
-        if not (folder / name).is_file():
-            report.add("missing", folder / name, "the version has it", RESEAL)
+    for name, sha256 in named.items():
+        if name not in files:
+            report.add("missing", folder / name, "the version has it", mend)
             spoilt.add(name)
         elif file_sha256(folder / name) != sha256:
-            report.add("corrupt", folder / name, f"expected sha256 {sha256}", RESEAL)
+            report.add("corrupt", folder / name, f"expected sha256 {sha256}", mend)
             spoilt.add(name)
     return spoilt
 
 
-def _sealed_tiles(folder: Path, content: Mapping[str, Any], report: Report) -> list[TileEntry]:
+def _sealed_tiles(folder: Path, content: Mapping[str, Any], report: Report, mend: str) -> list[AnyEntry]:
     """Read the tables of a version and add up its sources."""
     try:
-        entries = tile_entries(read_rows(folder / TILE_TABLE).read())
-        failures = [Quarantined(**row) for row in read_rows(folder / QUARANTINE_TABLE).read().to_pylist()]
+        table, kind = folder / TILE_TABLE, kind_of(content)
+        entries = tile_entries(read_tiles(table, content["n_tiles"], where=table, kind=kind), kind)
+        failures = read_quarantine(folder / QUARANTINE_TABLE, kind)
         unplaced = Accounting.from_dict(content["unplaced"])
         total = account(folder, entries, failures, unplaced, content["accounting"]["n_in"])
-        files = {name: read_rows(folder / name) for name in content["tables"]}
+        files = {name: open_table(folder / name, where=folder / name) for name in content["tables"]}
         digests = {
             name: digest_table(folder, name, file.iter_batches(), file.schema_arrow, total)
             for name, file in files.items()
         }
         if digests != content["tables"]:
             raise StoreError(f"expected tables of digest {content['tables']}, found {digests}")
-    except (ValueError, OSError) as error:
-        report.add("corrupt", folder, f"its tables are not those sealed ({error})", RESEAL)
+    except (ValueError, TypeError, KeyError, OSError, pa.ArrowException) as error:
+        report.add("corrupt", folder, f"its tables are not those sealed ({error})", mend)
         return []
     return entries
 
 
-def _leads_to(link: Path, entry: TileEntry, report: Report) -> bool:
-    """Check that a version has a tile: as a link to its place in the pool, or as a copy."""
-    target = link_target(entry)
+def _relink(entry: AnyEntry) -> str:
+    return f"make it a link to {link_target(entry.tile, entry.key)} again"
+
+
+def _leads_to(link: Path, entry: AnyEntry, report: Report) -> bool:
+    """Check that a version leads to a tile in its place in the pool."""
+    target = link_target(entry.tile, entry.key)
     if not link.is_symlink():
-        if not link.is_file():
-            report.add("missing", link, "the version has the tile", RESEAL)
-        return link.is_file()
+        return False
     if link.readlink() != target:
-        report.add("wrong", link, f"expected a link to {target}, found one to {link.readlink()}", RESEAL)
+        report.add("wrong", link, f"expected a link to {target}, found one to {link.readlink()}", _relink(entry))
     return link.readlink() == target
 
 
-def _check_tiles(claims: Claims, report: Report) -> None:
-    """Read every tile that is named anywhere, once."""
+def _check_tiles(claims: Claims, report: Report, mend: str) -> None:
+    """Read every tile that is named anywhere, once; `mend` is for those that no group manifest names."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as readers:
         for path, found in zip(claims, readers.map(_tile_problem, claims, claims.values())):
             if path.is_file():
@@ -216,11 +295,11 @@ def _check_tiles(claims: Claims, report: Report) -> None:
                 report.n_bytes += path.stat().st_size
             if found:
                 names = " and ".join(sorted({str(by) for _, by in claims[path] if by.name != MANIFEST}))
-                mend = f"delete it and {names}, then run again: the same tile comes back" if names else RESTORE
-                report.add(found[0], path, found[1], mend)
+                again = f"delete it and {names}, then run again: the same tile comes back"
+                report.add(found[0], path, found[1], again if names else mend)
 
 
-def _tile_problem(path: Path, claims: list[tuple[TileEntry, Path]]) -> tuple[str, str] | None:
+def _tile_problem(path: Path, claims: list[tuple[AnyEntry, Path]]) -> tuple[str, str] | None:
     """Hold a tile against all that is claimed about it."""
     if not path.is_file():
         return "missing", f"{claims[0][1]} names it"
@@ -231,6 +310,7 @@ def _tile_problem(path: Path, claims: list[tuple[TileEntry, Path]]) -> tuple[str
             return "corrupt", f"{expected}, found {sha256} and {size}"
     try:
         attributes = check_whole(path)
+        check_receipt(attributes.get("receipt"), path)
     except CorruptTile as error:
         return "corrupt", str(error)
     counts = Accounting.from_dict(attributes["receipt"]["accounting"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,7 @@ from skymill.store.durable import staged
 from skymill.store.encode import FORMAT, Encoder
 from skymill.store.errors import StoreError
 from skymill.store.keys import canonical_json, file_sha256
+from skymill.store.layout import LARGEST_CHUNK
 from skymill.store.variable import CHUNK_ROWS, ZONED, Variable
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -76,6 +78,13 @@ class TileWriter:
         self.path, self.n_rows = Path(path), int(n_rows)
         # Zarr fills the last chunk up, so that a tile of few rows must not have large chunks.
         self.chunk_rows = min(int(chunk_rows), max(self.n_rows, 1))
+        for name, variable in schema.items():
+            size = math.prod(variable.chunks(self.chunk_rows)) * variable.data.dtype.itemsize
+            if size > LARGEST_CHUNK:
+                raise ValueError(
+                    f"{self.path}: variable '{name}': expected chunks of at most {LARGEST_CHUNK:,} bytes, as readers "
+                    f"take, found {size:,}; lower chunk_rows ({self.chunk_rows})"
+                )
         self._encoder = Encoder(schema, self.n_rows, self.chunk_rows)
         self._zones: list[list[str]] = []
         self._written = self._waiting = 0  # rows in the zip, rows in the buffer

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 
 from skymill.store.encode import DOCUMENT
 from skymill.store.errors import CorruptTile
+from skymill.store.forms import LARGEST_DOCUMENT
+from skymill.store.layout import Layout, read_layout
 from skymill.store.source import Source
 from skymill.store.writer import directory_mark
 
@@ -94,19 +98,34 @@ class TileStore(Store):
             try:
                 archive = zipfile.ZipFile(io.BytesIO(tail))  # offsets count from the tail, hence may be negative
                 break
-            except zipfile.BadZipFile as error:
+            except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
                 if start == 0 or length == TAILS[-1]:
                     raise self._corrupt(f"no directory of a whole tile ({error})") from error
         for info in archive.infolist():
             info.header_offset += start
         if archive.comment != directory_mark(archive.infolist()):
             raise self._corrupt("a directory that differs from the one written")
-        found = {}
-        for info in archive.infolist():
+        found = self._checked(archive.infolist(), archive.start_dir + start)
+        for name, entry in found.items():
+            if entry.start >= start and name.endswith(DOCUMENT):
+                self._held[name] = tail[entry.start - start : entry.stop - start]
+        return found
+
+    def _checked(self, infos: Iterable[zipfile.ZipInfo], end: int) -> dict[str, Entry]:
+        """Give the entries, which have to be stored one behind the other and end where the directory begins."""
+        found: dict[str, Entry] = {}
+        last = 0
+        for info in sorted(infos, key=lambda info: info.header_offset):
             first = info.header_offset + LOCAL_HEADER + len(info.filename.encode())
-            found[info.filename] = Entry(first, first + info.file_size, info.CRC)
-            if first >= start and info.filename.endswith(DOCUMENT):
-                self._held[info.filename] = tail[first - start : first - start + info.file_size]
+            stored = info.compress_type == zipfile.ZIP_STORED and info.compress_size == info.file_size
+            if not stored or info.header_offset < last or info.filename in found:
+                raise self._corrupt(f"'{info.filename}' packed, twice, or over another entry")
+            if info.filename.endswith(DOCUMENT) and info.file_size > LARGEST_DOCUMENT:
+                raise self._corrupt(f"{info.file_size:,} bytes of '{info.filename}'")
+            last = first + info.file_size
+            found[info.filename] = Entry(first, last, info.CRC)
+        if last > end:
+            raise self._corrupt("entries that reach beyond it")
         return found
 
     def fetch(self, names: Iterable[str]) -> None:
@@ -154,7 +173,56 @@ class TileStore(Store):
         content = self.content(name)
         if zlib.crc32(content) != self.entry(name).crc32:
             raise self._corrupt(f"a changed '{name}'")
+        if "/c/" in name:
+            self.check_chunk(name, content)
         return content
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """The metadata of the tile.
+
+        Raises
+        ------
+        CorruptTile
+            If they are no JSON.
+        """
+        try:
+            document = json.loads(self.content(DOCUMENT))
+        except (ValueError, RecursionError) as error:
+            raise self._corrupt(f"no metadata ({error})") from error
+        if not isinstance(document, dict):
+            raise self._corrupt("no metadata")
+        return document
+
+    @cached_property
+    def layout(self) -> Layout:
+        """How the arrays are laid out, as far as the file can hold what is said.
+
+        Raises
+        ------
+        CorruptTile
+            If it cannot.
+        FormatError
+            If a newer skymill wrote it.
+        """
+        layout = read_layout(self.document, where=str(self))
+        sizes = {name: entry.stop - entry.start for name, entry in self.entries.items() if "/c/" in name}
+        wrong = layout.problem(sizes, self.source.size)
+        if wrong:
+            raise self._corrupt(wrong)
+        return layout
+
+    def check_chunk(self, name: str, content: bytes) -> None:
+        """Make sure that a chunk unpacks to what its array has.
+
+        Raises
+        ------
+        CorruptTile
+            If it does not.
+        """
+        wrong = self.layout.chunk_problem(name, content)
+        if wrong:
+            raise self._corrupt(wrong)
 
     def _read(self, start: int, stop: int) -> bytes:
         content = self.source.read(start, stop)

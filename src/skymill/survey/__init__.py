@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lazy_loader import attach
 
 from skymill.survey.blocks import BLOCK_ROWS, Gated, Part, Rejected, SourceBlock, SourceSchema
 from skymill.survey.errors import TableError
@@ -38,16 +39,12 @@ __all__ = [
     "read_map",
 ]
 
-_LATE = {
-    "labels": ("Labels", "check_classes", "labels_digest", "read_labels"),
-    "sky_maps": ("maps_digest", "read_map"),
-    "survey": ("Survey", "file_list", "inventory_digest", "open_survey"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load what reads tables, and astropy and pyarrow with it, when it is first used: making tiles does without."""
-    for module, names in _LATE.items():
-        if name in names:
-            return getattr(import_module(f"skymill.survey.{module}"), name)
-    raise AttributeError(f"module 'skymill.survey' has no attribute '{name}'")
+# What reads tables, and astropy and pyarrow with it, is imported when it is used: making tiles does without.
+__getattr__ = attach(
+    __name__,
+    submod_attrs={
+        "labels": ["Labels", "check_classes", "labels_digest", "read_labels"],
+        "sky_maps": ["maps_digest", "read_map"],
+        "survey": ["Survey", "file_list", "inventory_digest", "open_survey"],
+    },
+)[0]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.sky import Tile
+from skymill.survey.flags import SOURCE_FLAGS, Flag
 from skymill.survey.ragged import ObservedValue, Ragged
 
 BLOCK_ROWS = 262_144
@@ -28,6 +29,8 @@ class SourceSchema:
     """Unit of each column of `SourceBlock.values`, in order; `ebv` is the last where the survey gives reddening."""
     nested: Mapping[str, Mapping[str, ObservedValue]] = field(default_factory=dict)
     """What each observation holds, by name of the nested column."""
+    flags: tuple[Flag, ...] = SOURCE_FLAGS
+    """What may be odd about a source."""
 
     @property
     def photometry(self) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ class SourceBlock:
     ra: NDArray[np.float64]  # (n,) deg ICRS, in [0, 360)
     dec: NDArray[np.float64]  # (n,) deg ICRS
     healpix29: NDArray[np.int64]  # (n,)
-    flags: NDArray[np.int32]  # (n,) bits of SOURCE_FLAGS
+    flags: NDArray[np.int32]  # (n,) bits of SourceSchema.flags
     photometry: Mapping[str, NDArray[np.float32]]  # (n, bands) each, nJy, NaN = not measured
     values: NDArray[np.float32]  # (n, k), columns as in SourceSchema.values
     nested: Mapping[str, Ragged] = field(default_factory=dict)  # n rows each; the values are records (see `nested`)

@@ -11,6 +11,7 @@ from typing import get_args
 
 from skymill.config.load import UNDECIDED
 from skymill.config.survey import TableFormat
+from skymill.config.text import plain
 from skymill.survey import readers
 from skymill.survey.errors import TableError
 from skymill.survey.patterns import DECS, EBVS, IDS, PRIMARIES, RAS, UNITS, FluxColumns, first_named, flux_columns
@@ -52,7 +53,7 @@ def draft(name: str, table: Path) -> str:
     bands = fluxes[0].bands if fluxes else ()
     chosen = [flux for flux in fluxes if flux.bands == bands][:MOST_FLUXES]
     lines = [
-        f"# Survey '{name}', drafted from {first.name}. Every {UNDECIDED} waits for a decision; until then",
+        f"# Survey '{name}', drafted from {plain(first.name)}. Every {UNDECIDED} waits for a decision; until then",
         "# `skymill config check` refuses this file. Units stand here only where the table declares them.",
         f"name: {name}",
         f"format: {table_format}",
@@ -130,21 +131,23 @@ def _photometry_lines(fluxes: list[FluxColumns], units: Mapping[str, str]) -> li
         ]
     lines = ["photometry:"]
     for flux in fluxes:
-        lines += [f"  {flux.name}:", f'    column: "{flux.column}"']
-        lines += [f'    {key}: "{value}"' for key in ("error", "inverse_variance") if (value := getattr(flux, key))]
+        lines += [f"  {flux.name}:", f"    column: {json.dumps(flux.column)}"]
+        lines += [
+            f"    {key}: {json.dumps(value)}" for key in ("error", "inverse_variance") if (value := getattr(flux, key))
+        ]
         lines.append(f"    unit: {_flux_unit(flux, units)}")
     return lines
 
 
 def _flux_unit(flux: FluxColumns, units: Mapping[str, str]) -> str:
     """The unit that all bands declare, where a map knows it; of magnitudes no table says whether they are AB."""
-    plain = FluxColumns(flux.name, flux.column, flux.bands)
-    declared = {units.get(column, "") for column in plain.columns(flux.bands)}
+    measured = FluxColumns(flux.name, flux.column, flux.bands)
+    declared = {units.get(column, "") for column in measured.columns(flux.bands)}
     said = declared.pop() if len(declared) == 1 else ""
     if said in UNITS and not flux.is_magnitude:
         return f"{UNITS[said]}  # {DECLARED}"
     hint = MAGNITUDES if flux.is_magnitude else FLUXES
-    return f"{UNDECIDED}  # the table says '{said}': {hint}" if said else f"{UNDECIDED}  # {hint}"
+    return f"{UNDECIDED}  # the table says '{plain(said)}': {hint}" if said else f"{UNDECIDED}  # {hint}"
 
 
 def _extinction_lines(shape: Shape, bands: tuple[str, ...]) -> list[str]:
@@ -163,14 +166,14 @@ def _rest_lines(shape: Shape, fluxes: list[FluxColumns], bands: tuple[str, ...])
     """Columns that nothing above names, for `values`."""
     used = {first_named(shape.columns, known) for known in (IDS, RAS, DECS, PRIMARIES, EBVS)}
     used |= {column for flux in fluxes for column in flux.columns(bands)}
-    plain = (name for name, (kind, _) in shape.columns.items() if kind in NUMBERS and not ELEMENT.fullmatch(name))
-    rest = [name for name in plain if name not in used]
+    numbers = (name for name, (kind, _) in shape.columns.items() if kind in NUMBERS and not ELEMENT.fullmatch(name))
+    rest = [name for name in numbers if name not in used]
     if not rest:
         return []
     return [
         "# Name what else you need under `values`, each column with its unit:",
         f"# values: {{ NAME: {{ column: {_quoted(rest[0])}, unit: {UNDECIDED} }} }}",
-        *textwrap.wrap("Others: " + ", ".join(rest), 120, initial_indent="# ", subsequent_indent="#   "),
+        *textwrap.wrap("Others: " + ", ".join(map(plain, rest)), 120, initial_indent="# ", subsequent_indent="#   "),
     ]
 
 
@@ -182,7 +185,7 @@ def _nested_lines(shape: Shape) -> list[str]:
     return [
         "# Light curves and other lists are carried along where `nested` names them, each number with its unit:",
         f"# nested: {{ NAME: {{ VALUE: {{ column: {_quoted(lists[0])}, unit: {UNDECIDED} }} }} }}",
-        *textwrap.wrap("Lists: " + ", ".join(lists), 120, initial_indent="# ", subsequent_indent="#   "),
+        *textwrap.wrap("Lists: " + ", ".join(map(plain, lists)), 120, initial_indent="# ", subsequent_indent="#   "),
     ]
 
 

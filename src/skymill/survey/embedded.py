@@ -10,6 +10,7 @@ from skymill.survey.columns import Columns
 from skymill.survey.inventory import combined_digest
 
 if TYPE_CHECKING:
+    from skymill.config.images import RenderSettings
     from skymill.config.survey import SimulationSettings, SurveyConfig
 
 
@@ -26,11 +27,22 @@ def settings_of(config: SurveyConfig) -> SimulationSettings:
     return config.simulation
 
 
+def is_simulated(config: SurveyConfig) -> bool:
+    """Tell whether a survey is made here, as a table or in pixels, rather than read from files."""
+    return config.simulation is not None or rendering(config) is not None
+
+
+def rendering(config: SurveyConfig) -> RenderSettings | None:
+    """The settings of a survey that is simulated in pixels."""
+    return config.images.render if config.images is not None else None
+
+
 def digest(config: SurveyConfig) -> str:
     """Digest of everything that decides what is simulated, the code aside."""
     from skymill.survey.simulated import data_digest
 
-    return combined_digest([settings_of(config).model_dump_json(), data_digest()])
+    settings = rendering(config) or settings_of(config)
+    return combined_digest([settings.model_dump_json(), data_digest()])
 
 
 def parts(config: SurveyConfig) -> list[Part]:
@@ -61,6 +73,12 @@ def blocks(config: SurveyConfig, part: Part) -> Iterator[Columns]:
 
 def label_blocks(config: SurveyConfig) -> Iterator[Columns]:
     """Generate the label table: objectId, ra, dec, class, redshift."""
+    render = rendering(config)
+    if render is not None:
+        from skymill.survey.images.rendered_layout import rendered_labels
+
+        yield from rendered_labels(render)
+        return
     from skymill.survey.simulated import labels
 
     yield from labels(settings_of(config))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from skymill.config.survey import SurveyConfig
 
 Kind = Literal["excluded", "quarantined"]
 
@@ -46,7 +49,45 @@ SOURCE_FLAGS: tuple[Flag, ...] = (
     EBV_MISSING,
     CATEGORY_UNKNOWN,
 )
-"""The bits of `SourceBlock.flags` (int32); bits 0 to 15 are the survey's, higher ones belong to later stages."""
+"""The bits of `SourceBlock.flags` (int32); bits 0 to 15 and 24 to 30 are the survey's, the others of later stages."""
+
+SATURATED = Flag(8, "saturated", "the footprint holds a saturated pixel, in one band or more")
+EDGE = Flag(
+    9, "edge", "the largest aperture leaves the image, or the footprint holds a pixel at the edge of an exposure"
+)
+BAD_PIXEL = Flag(10, "bad_pixel", "the footprint holds a pixel that is bad or has no value, in one band or more")
+COSMIC_RAY = Flag(11, "cosmic_ray", "the footprint holds a pixel hit by a cosmic ray, in one band or more")
+INTERPOLATED = Flag(12, "interpolated", "the footprint holds an interpolated pixel, in one band or more")
+DEBLENDED = Flag(13, "deblended", "the source was taken apart from others with which it shares a footprint")
+PSF_FAILED = Flag(14, "psf_failed", "no PSF flux in a band that the tile has: no PSF, or hardly a pixel to fit")
+SHAPE_FAILED = Flag(15, "shape_failed", "no second moments, and the position is that of the brightest pixel")
+
+CROWDED = Flag(
+    24,
+    "crowded",
+    "one of more than 100 sources that share a footprint: its fainter neighbours are not found, its own "
+    "fluxes hold their light",
+)
+
+MEASURE_FLAGS: tuple[Flag, ...] = (
+    SATURATED,
+    EDGE,
+    BAD_PIXEL,
+    COSMIC_RAY,
+    INTERPOLATED,
+    DEBLENDED,
+    PSF_FAILED,
+    SHAPE_FAILED,
+    CROWDED,
+)
+"""The bits of sources that were measured on images: they follow those of `SOURCE_FLAGS`, and go on after the bits of
+features (16 to 19) and of inference (20 to 23)."""
+
+
+def possible(survey: SurveyConfig) -> tuple[Flag, ...]:
+    """Give the flags that sources of a survey may have."""
+    return (*SOURCE_FLAGS, *MEASURE_FLAGS) if survey.images is not None else SOURCE_FLAGS
+
 
 REASONS: dict[str, Reason] = {
     "not_primary": Reason("excluded", "the survey marks the row as not primary: another row is this source"),

@@ -33,7 +33,9 @@ def source_schema(config: SurveyConfig) -> SourceSchema:
         if EBV in values:
             raise TableError(f"{config.where}: values.ebv: this name is taken by `extinction`; rename it")
         values[EBV] = "mag"
-    schema = SourceSchema(tuple(config.bands), tuple(config.photometry), values, observed_values(config))
+    schema = SourceSchema(
+        tuple(config.bands), tuple(config.photometry), values, observed_values(config), flags.possible(config)
+    )
     if len(set(schema.photometry)) < len(schema.photometry):
         raise TableError(f"{config.where}: photometry: a flux is named like another's error: {schema.fluxes}")
     check_names(config, schema)

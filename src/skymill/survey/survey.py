@@ -45,6 +45,11 @@ class Survey:
         """
         if self.config.format == "simulated":
             return embedded.parts(self.config)
+        if self.config.images is not None:
+            raise TableError(
+                f"{self.config.where}: its sources are known once its images are measured, "
+                "which `snakemake <output>/tiling/plan.json` does"
+            )
         files = self.files()
         self._tell_of_nested(files)
         digests = inventory.file_digests(files, self.cache)
@@ -104,8 +109,9 @@ class Survey:
         TableError
             Of the first file that does not fit.
         """
-        for file in self.files():
-            self._check_columns(readers.shape(file, self._format), file)
+        if self.config.images is None:
+            for file in self.files():
+                self._check_columns(readers.shape(file, self._format), file)
 
     def native_tiles(self) -> list[Tile] | None:
         """Give the tiles of a HATS input, which keeps its own partitioning; None for any other."""
@@ -115,6 +121,10 @@ class Survey:
 
     def files(self) -> list[TableFile]:
         """List the input files, sorted; none for a simulated survey."""
+        if self.config.images is not None:
+            from skymill.survey.images import image_files
+
+            return image_files(self.folder, self.config.images, self.config.bands, band_names=self.config.band_names)
         return [] if self.config.format == "simulated" else readers.table_files(self._path, self._format)
 
     def _tell_of_nested(self, files: list[TableFile]) -> None:
@@ -156,6 +166,11 @@ class Survey:
         check_columns(shape.columns, source_roles(self.config), where=file.path, mend=mend)
 
     @property
+    def folder(self) -> Path:
+        """What the names of image files are relative to."""
+        return self._path
+
+    @property
     def _path(self) -> Path:
         return Path(str(self.config.path))
 
@@ -183,12 +198,13 @@ def open_survey(config: SurveyConfig, *, part_rows: int = 1_000_000, cache: Path
     """
     if config.format == "simulated":
         config = embedded.mapped(config)
-    elif not Path(str(config.path)).exists():
+    elif not embedded.is_simulated(config) and not Path(str(config.path)).exists():
         raise TableError(
             f"{config.where}: path: {config.path}: no such file or folder; correct `path` "
             f"(relative to {Path.cwd()}) or set the variable it is made of"
         )
-    source_schema(config)
+    if config.images is None or config.id is not None:
+        source_schema(config)  # of a survey of images once it is known what is measured
     return Survey(config, part_rows, cache)
 
 
@@ -197,7 +213,7 @@ def inventory_digest(survey: Survey) -> str:
 
     Quick where the digests of the files are remembered: it then looks at sizes and times only.
     """
-    if survey.config.format == "simulated":
+    if embedded.is_simulated(survey.config):
         return embedded.digest(survey.config)
     files = survey.files()
     digests = inventory.file_digests(files, survey.cache)
@@ -208,7 +224,7 @@ def inventory_digest(survey: Survey) -> str:
 
 def file_list(survey: Survey) -> dict[str, str]:
     """Give the SHA-256 of each file of the input, or the digest of a simulation, by name."""
-    if survey.config.format == "simulated":
+    if embedded.is_simulated(survey.config):
         return {"simulation": embedded.digest(survey.config)}
     files = survey.files()
     return {file.name: digest for file, digest in zip(files, inventory.file_digests(files, survey.cache), strict=True)}

@@ -2,6 +2,9 @@
 
 ::
 
+    <output>/tiling/images.json                    groups of image tiles and their digests
+    <output>/tiling/images-<digest12>.json         the same, named by survey and settings
+    <output>/tiling/images/<group>-<digest12>.json one group's image tiles: outlines, neighbours, digests
     <output>/tiling/plan.json                      groups and their digests, settings, accounting of the gate
     <output>/tiling/plan-<digest12>.json           the same, named by survey and settings
     <output>/tiling/tiles.parquet                  order, pixel, group, rows
@@ -51,6 +54,19 @@ class TilingFiles:
     def named_plan(self, name: str) -> Path:
         """The plan's copy, named by survey and settings; `*` for all there are."""
         return self.root / f"plan-{name}.json"
+
+    @property
+    def images(self) -> Path:
+        """What the checkpoint of the image tiles declares."""
+        return self.root / "images.json"
+
+    def named_images(self, name: str) -> Path:
+        """Its copy, named by survey and settings."""
+        return self.root / f"images-{name}.json"
+
+    def image_group(self, name: str, digest: str) -> Path:
+        """Give the file of one group of image tiles; its name changes with its content."""
+        return self.root / "images" / f"{name}-{short(digest)}.json"
 
     @property
     def tiles(self) -> Path:

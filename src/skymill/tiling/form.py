@@ -9,7 +9,6 @@ import numpy as np
 
 from skymill.store.variable import Variable
 from skymill.survey.blocks import SourceSchema
-from skymill.survey.flags import SOURCE_FLAGS
 from skymill.survey.ragged import ObservedValue, Ragged
 
 PLAIN: dict[str, tuple[str, dict[str, str]]] = {
@@ -26,8 +25,8 @@ def variables(schema: SourceSchema) -> dict[str, Variable]:
     form["flags"] = Variable.of_rows(
         "<i4",
         long_name="what is odd about the source",
-        flag_masks=[flag.mask for flag in SOURCE_FLAGS],
-        flag_meanings=" ".join(flag.name for flag in SOURCE_FLAGS),
+        flag_masks=[flag.mask for flag in schema.flags],
+        flag_meanings=" ".join(flag.name for flag in schema.flags),
         ucd="meta.code",
     )
     for name in schema.photometry:

@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from skymill.compute import TileGroup, TilesFailedError, TileTask, run_group
 from skymill.config import RunConfig
 from skymill.sky import Tile
-from skymill.store import TileEntry, short
+from skymill.store import short
 from skymill.store.durable import staged
+from skymill.store.manifest import AnyEntry
 from skymill.survey import Survey
 from skymill.tiling.content import Bucket
 from skymill.tiling.files import TilingFiles
@@ -89,7 +90,7 @@ def partition(run: RunConfig, survey: Survey, group_file: str | Path, output: st
         conflicts = np.array(group.conflicts, np.int64)
         return partial(_make, work=GroupWork(tasks.catalogue, pieces, conflicts, survey.schema, tile_algorithm()))
 
-    def settle(results: dict[str, TileResult]) -> dict[str, TileEntry]:
+    def settle(results: dict[str, TileResult]) -> dict[str, AnyEntry]:
         _write_quarantined(tasks.manifest.with_suffix(".quarantine.parquet"), results)
         return {name: result.entry for name, result in results.items()}
 

@@ -8,7 +8,9 @@ from skymill.config.run import RunConfig, TilingSettings
 from skymill.config.survey import SurveyConfig
 from skymill.store.algorithm import TILE_FILE, algorithm_digest
 from skymill.store.keys import digest, short
+from skymill.survey import Survey, inventory_digest
 from skymill.survey.columns import source_roles
+from skymill.survey.images.layout_modules import layout_module
 from skymill.survey.readers.tables import MODULES
 
 VERSION = 1
@@ -17,6 +19,7 @@ GATE = ("skymill.survey.gate", "skymill.tiling.rows")
 TILE = ("skymill.tiling.rows", "skymill.tiling.settling", "skymill.tiling.form", TILE_FILE)
 PLAN = ("skymill.tiling.crowding",)
 PART = ("skymill.tiling.content",)
+IMAGE_PLAN = ("skymill.tiling.imaging",)
 SPILL_FORMAT = 2
 """Of what is kept of a part: raise it when `spill` comes to write other files."""
 NOT_OF_TILES = {"part_rows", "highest_order", "max_quarantined_share"}
@@ -59,6 +62,26 @@ def plan_name(run: RunConfig, survey: SurveyConfig, data: str) -> str:
     return short(digest({"data": data, "settings": plan_digest(run, survey)}))
 
 
+def image_plan_name(run: RunConfig, survey: Survey) -> str:
+    """Give the 12 digits that name the plan of a survey's image tiles."""
+    config = survey.config
+    assert config.images is not None
+    settings = {
+        "bands": config.bands,
+        "band_names": config.band_names,
+        "images": config.images.model_dump(mode="json"),
+        "group_order": run.tiling.group_order,
+        "algorithm": algorithm_digest(VERSION, image_plan_modules(config)),
+    }
+    return short(digest({"data": inventory_digest(survey), "settings": settings}))
+
+
+def image_plan_modules(survey: SurveyConfig) -> tuple[str, ...]:
+    """Name the modules that decide a plan of image tiles, the reader of the survey's layout among them."""
+    assert survey.images is not None
+    return (*IMAGE_PLAN, layout_module(survey.images))
+
+
 def part_key(part_digest: str, survey: SurveyConfig, tiling: TilingSettings) -> str:
     """Give the digest of everything that decides what is kept of a part."""
     return digest({"part": part_digest, **part_settings(survey, tiling)})
@@ -89,7 +112,7 @@ def column_map(survey: SurveyConfig) -> dict[str, Any]:
     if survey.format == "simulated":
         return {"format": survey.format}
     for_features = {name: {"softening"} for name, each in survey.photometry.items() if each.unit != "mag_asinh"}
-    elsewhere: dict[str, Any] = dict.fromkeys(("name", "path", "epoch", "simulation", "maps"), True)
+    elsewhere: dict[str, Any] = dict.fromkeys(("name", "path", "epoch", "simulation", "images", "maps"), True)
     others = {"extinction": {"coefficients"}, "photometry": for_features}
     return survey.model_dump(mode="json", exclude=elsewhere | others) | {
         "columns": [list(role) for role in source_roles(survey)]
@@ -100,6 +123,8 @@ def gate_modules(survey: SurveyConfig) -> tuple[str, ...]:
     """Name the modules that turn a survey's tables into sources: readers decide on nulls, masks and scaling."""
     if survey.format == "simulated":
         return (*GATE, "skymill.survey.embedded")
+    if survey.format == "images":
+        return (*GATE, "skymill.tiling.measured")
     reader = ("skymill.survey.readers.hats",) if survey.format == "hats" else ()
     return (*GATE, *reader, MODULES[survey.format])
 

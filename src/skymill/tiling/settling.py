@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skymill.store.accounting import Accounting
 from skymill.store.variable import CHUNK_ROWS
-from skymill.survey.flags import SOURCE_FLAGS
+from skymill.survey.flags import MEASURE_FLAGS, SOURCE_FLAGS
 from skymill.tiling.rows import Rows, same_as_before
 
 LEFT_OUT = np.dtype([("objectId", "<i8"), ("coord_ra", "<f8"), ("coord_dec", "<f8")])
@@ -38,7 +38,11 @@ class SettledRows:
             n_in=len(self.rows),
             n_ok=len(flags) - n_flagged,
             n_flagged=n_flagged,
-            flagged={flag.name: n for flag in SOURCE_FLAGS if (n := int(np.count_nonzero(flags & flag.mask)))},
+            flagged={
+                flag.name: n
+                for flag in (*SOURCE_FLAGS, *MEASURE_FLAGS)
+                if (n := int(np.count_nonzero(flags & flag.mask)))
+            },
             quarantined={CONFLICTING_ID: n} if (n := int(self.conflicting.sum())) else {},
             excluded={EXACT_DUPLICATE: n} if (n := int(self.copies.sum())) else {},
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from skymill.sky import Tile
 from skymill.sky.healpix import tile_range
 from skymill.store import Pool, TileEntry, TileFile, TileWriter, Variable, digest, receipt
+from skymill.store.manifest import AnyEntry
 from skymill.survey import SourceSchema
 from skymill.survey.ragged import Ragged, join, observation_dtype
 from skymill.tiling.form import observations, variables
@@ -40,7 +41,7 @@ class GroupWork:
 class TileResult(NamedTuple):
     """A finished tile, and the rows that were quarantined because of their id."""
 
-    entry: TileEntry
+    entry: AnyEntry
     quarantined: NDArray[np.void]
 
 

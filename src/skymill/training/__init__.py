@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lazy_loader import attach
 
 from skymill.training.identity import fit_digest
 from skymill.training.settings import labels_digest, set_settings_digest, shift_settings_digest
@@ -26,18 +27,14 @@ __all__ = [
     "shift_settings_digest",
     "weigh_rows",
 ]
-LATE = {
-    "Fit": "fitting",
-    "fit": "fitting",
-    "load_fit": "fitting",
-    "make_set": "training_set",
-    "measure_shift": "shift",
-    "weigh_rows": "weighting",
-}
 
-
-def __getattr__(name: str) -> Any:
-    """Import what works when it is used: the Snakefile only needs the digests."""
-    if name not in LATE:
-        raise AttributeError(f"module 'skymill.training' has no attribute '{name}'")
-    return getattr(import_module(f"skymill.training.{LATE[name]}"), name)
+# What works is imported when it is used: the Snakefile only needs the digests.
+__getattr__ = attach(
+    __name__,
+    submod_attrs={
+        "fitting": ["Fit", "fit", "load_fit"],
+        "shift": ["measure_shift"],
+        "training_set": ["make_set"],
+        "weighting": ["weigh_rows"],
+    },
+)[0]

@@ -48,6 +48,11 @@ class LabelledSet:
     def classes(self) -> list[str]:
         return list(self.metadata["classes"])
 
+    def object_ids(self) -> NDArray[np.int64]:
+        """Read the ids of all rows, (n,)."""
+        ids: NDArray[np.int64] = pq.read_table(self.path, columns=["objectId"])["objectId"].to_numpy()
+        return ids
+
     def rows(self, split: str) -> tuple[Rows, int]:
         """Read the rows of one split, and count those left out because nothing that matters was measured."""
         names = [feature["name"] for feature in self.features]
@@ -64,6 +69,18 @@ class LabelledSet:
         )
         self._check_classes(rows, split)
         return rows, int((~scorable).sum())
+
+    def seen_by(self, model: Any) -> LabelledSet:
+        """Give the rows as a fitted model is judged by: these."""
+        return self
+
+    def extra_files(self) -> dict[str, bytes]:
+        """Give what a fit keeps of the set besides itself: nothing."""
+        return {}
+
+    def described(self) -> dict[str, Any]:
+        """Say what a fit's manifest says of the rows besides their features: nothing."""
+        return {}
 
     def _check_classes(self, rows: Rows, split: str) -> None:
         counts = np.bincount(rows.labels, minlength=len(self.classes))

@@ -10,6 +10,7 @@ import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
+from skymill.features.pixels import pixels_digest
 from skymill.models import Examples, Fitted, Model, Place, find, read_settings
 from skymill.models.calibration import Calibration
 from skymill.models.conformal import ConformalSets
@@ -31,11 +33,12 @@ from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
 from skymill.training.conformal import fit_sets
 from skymill.training.distance import fit_distance
-from skymill.training.identity import identity
+from skymill.training.identity import STAMPS, identity
 from skymill.training.judging import judge
 from skymill.training.leaks import refuse_leaks
 
 if TYPE_CHECKING:
+    from skymill.features.stamps import SourceImages
     from skymill.training.weighting import Importance
 
 FORMAT = 1
@@ -75,6 +78,7 @@ def fit(
     threads: int = 1,
     members: Mapping[str, Path] | None = None,
     importance: Importance | None = None,
+    images: SourceImages | None = None,
 ) -> None:
     """Fit a model of the zoo and write everything about it.
 
@@ -99,6 +103,9 @@ def fit(
     importance : Importance, optional
         By `weigh_rows` of the same training set and model: how much each row of the train split counts in the loss.
         What decides when to stop, calibrates and judges stays as it is.
+    images : SourceImages, optional
+        Needed by a model that looks at stamps. What is settled and judged after its fit (calibration, distance,
+        importance, attributions) goes by the vectors that it makes of them.
 
     Raises
     ------
@@ -117,20 +124,26 @@ def fit(
             f"{'given' if importance else 'not given'}; get them of `weigh_rows`"
         )
     data = open_set(set_path, model.features)
+    if (model.stamps is not None) != (images is not None):
+        raise TrainingSetError(f"model '{model.name}': `images` are needed by a model with `stamps`, and by no other")
     refuse_leaks(
         data.metadata["suspects"],
-        [feature["name"] for feature in data.features],
+        [feature["name"] for feature in data.features] if model.stamps is None else [],
         model.allow_features,
         where=f"model '{model.name}'",
     )
     fits = {name: load_fit(path) for name, path in (members or {}).items()}
     names = [fitted.folder.name for fitted in fits.values()]
     survey = importance.survey if importance else ""
-    known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names, survey=survey)
+    pixels = pixels_digest(images.survey, images.digest(images.numbers(data.object_ids()).tolist())) if images else ""
+    known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names, survey=survey, images=pixels)
     taken = {name: _taken(fitted, known["training_set"]) for name, fitted in fits.items()}
     place = Place(folder / RESUME / short(digest(known)), device, threads, taken)
     place.workdir.mkdir(parents=True, exist_ok=True)
+    if images is not None and model.stamps is not None:
+        data = import_module(STAMPS).StampSet.of(data, images, model.stamps, place.workdir / "stamps")
     learned = _learn(data, model, known["settings"], importance, seed=seed, place=place)
+    data = learned.data
 
     judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, learned.background, seed=seed)
     metrics = judged.metrics | ({"importance_weighting": importance.as_dict()} if importance else {})
@@ -143,6 +156,7 @@ def fit(
         "task": model.task,
         "classes": data.classes,
         "features": data.features,
+        **data.described(),
         **known,
         "rows": learned.rows | {"test": judged.rows},
         "unscorable": learned.left_out | {"test": judged.left_out},
@@ -164,6 +178,7 @@ def fit(
         "history.csv": _csv(learned.model.history()),
         "card.json": _json(card),
         "card.md": card_markdown(card).encode(),
+        **data.extra_files(),
     }
     _write(folder, learned.model, files, manifest)
     shutil.rmtree(folder / RESUME)
@@ -183,6 +198,8 @@ def _taken(member: Fit, training_set: str) -> Fitted:
 class _Learned:
     """A model and its calibration, settled without a look at the test split."""
 
+    data: LabelledSet
+    """The training set as the fitted model is judged by it."""
     model: Model
     calibration: Calibration
     calibrations_tried: Mapping[str, Any]
@@ -220,6 +237,9 @@ def _learn(
         seed=seed,
         place=place,
     )
+    judged_by = data.seen_by(fitted)
+    if judged_by is not data:
+        train, validation = judged_by.rows("train")[0], judged_by.rows("validation")[0]
     given = fitted.predict_probabilities(validation.features)
     calibration, tried = fit_calibration(
         given, validation.labels, method=model.calibration, class_weights=class_weights, seed=seed
@@ -242,7 +262,7 @@ def _learn(
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
     left_out = {"train": train_left_out, "validation": validation_left_out}
     background = sample_background(train.features, seed=seed)
-    return _Learned(fitted, calibration, tried, sets, distance, told, background, rows, left_out)
+    return _Learned(judged_by, fitted, calibration, tried, sets, distance, told, background, rows, left_out)
 
 
 def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:

@@ -10,17 +10,25 @@ from skymill.models import read_settings
 from skymill.store.algorithm import algorithm_digest
 from skymill.store.keys import digest
 
+STAMPS = "skymill.training.stamp_set"
+"""What reads images. It is imported by this name, so that its code enters the fits of models of pixels alone."""
 VERSION = 1
 """Raise to fit everything again although no code has changed."""
 
 
 def identity(
-    model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = (), survey: str = ""
+    model: ModelConfig,
+    *,
+    set_sha256: str,
+    seed: int,
+    members: Sequence[str] = (),
+    survey: str = "",
+    images: str = "",
 ) -> dict[str, Any]:
     """Give everything that decides a fit, but the code.
 
     `members` are the names of the fits an ensemble is made of, `survey` is the version of the feature catalogue that
-    rows are weighed by, where they are.
+    rows are weighed by, where they are; `images` is the digest of the images that stamps of the rows are cut of.
 
     Raises
     ------
@@ -31,21 +39,22 @@ def identity(
     """
     settings = read_settings(model.kind, model.settings, source=model.where)
     return {
-        "model": model.model_dump(mode="json", exclude={"parity", "path", "catalogue", "settings"}),
+        "model": model.model_dump(mode="json", exclude={"parity", "path", "catalogue", "pin", "settings"}),
         "settings": settings.model_dump(mode="json"),
         "training_set": set_sha256,
         "seed": seed,
-    } | {name: value for name, value in (("members", list(members)), ("survey", survey)) if value}
+    } | {name: value for name, value in (("members", list(members)), ("survey", survey), ("images", images)) if value}
 
 
-def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = ()) -> str:
-    """Give the SHA-256 that names a fit: of its training set, settings, seed, members and the code of its kind."""
+def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = (), images: str = "") -> str:
+    """Give the SHA-256 that names a fit: of its training set, images, settings, seed, members and code of its kind."""
     code = algorithm_digest(VERSION, modules(model))
-    known = identity(model, set_sha256=set_sha256, seed=seed, members=members)
+    known = identity(model, set_sha256=set_sha256, seed=seed, members=members, images=images)
     return digest({"identity": known, "algorithm": code})
 
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide a fit."""
     weighting = ["skymill.training.weighting"] if model.importance_weighting else []
-    return ["skymill.training.fitting", f"skymill.models.{model.kind}", *weighting]
+    pixels = [STAMPS] if model.stamps is not None else []
+    return ["skymill.training.fitting", f"skymill.models.{model.kind}", *weighting, *pixels]

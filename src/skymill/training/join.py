@@ -53,7 +53,7 @@ class FeatureTiles:
         for path in manifests:
             pool = Pool(Path(path).parents[2])
             for entry in GroupManifest.read(path).tiles:
-                tiles.append((entry.tile, pool.path(entry.tile, entry.key)))
+                tiles.append((Tile(*entry.tile), pool.path(entry.tile, entry.key)))
                 n_rows += entry.n_rows
         if not tiles:
             raise TrainingSetError(f"{len(manifests)} feature manifests hold no tile: the survey has no usable sources")

@@ -65,7 +65,9 @@ def measure_shift(
     """
     fit_manifest, folder = Path(fit_manifest), Path(output_folder)
     manifest = json.loads(fit_manifest.read_text())
-    data = open_set(set_path, [feature["name"] for feature in manifest["features"]])
+    looks = "stamps" in manifest  # its vectors stand in no catalogue, so sky and rows are compared by what is measured
+    taken = [feature["name"] for feature in manifest["features"]]
+    data = open_set(set_path, manifest["model"]["features"] if looks else taken)
     catalogues = Path(run.output) / "catalogues"
     scored = open_catalogue(catalogues / manifest["name"])
     survey = draw_survey(

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,9 @@ from skymill.training.labels import OUTCOMES
 from skymill.training.leaks import find_suspects
 from skymill.training.split import GUARD, SPLITS, TEST, TRAIN, VALIDATION, split_of_positions
 from skymill.training.two_sample import tell_apart
+
+if TYPE_CHECKING:
+    from skymill.features.stamps import SourceImages
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -56,7 +59,14 @@ class Examples:
         return Examples(**{name: values[rows] for name, values in vars(self).items()})
 
 
-def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | Path], output: str | Path) -> Path:
+def make_set(
+    run: RunConfig,
+    survey: Survey,
+    feature_manifests: Sequence[str | Path],
+    output: str | Path,
+    *,
+    images: SourceImages | None = None,
+) -> Path:
     """Make the training set of a run.
 
     Parameters
@@ -68,6 +78,8 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
         The manifests of all groups of the feature catalogue.
     output : Path
         Folder of everything the run writes.
+    images : SourceImages, optional
+        Where a model looks at pixels: the digest of the images that the labelled sources lie on is then noted.
 
     Returns
     -------
@@ -124,6 +136,7 @@ def make_set(run: RunConfig, survey: Survey, feature_manifests: Sequence[str | P
             "unmeasured": int((~measured).sum()),
         },
         "audit": {**_audit(examples, tiles, run), "suspects": suspects, "explained": explained},
+        **({"images": images.digest(images.numbers(examples.object_id).tolist())} if images else {}),
         "inputs": {Path(manifest).stem: file_sha256(manifest) for manifest in feature_manifests},
     }
     target = output / "training" / "set.json"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skymill.config import ModelConfig
 from skymill.features import magnitude_feature
 from skymill.sky import at_order
-from skymill.store.catalogue import open_catalogue
+from skymill.store.opening import open_catalogue
 from skymill.training.arrays import open_set
 from skymill.training.choosing import TrainingSetError
 from skymill.training.survey_sample import draw_survey

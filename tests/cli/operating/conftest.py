@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from snakemake_run import Checkout, run
-from survey_files import write_survey
+from once import finished_run
+from snakemake_run import Checkout
 
 from skymill.cli.chain import Chain
 from skymill.cli.operating.jobs import Workflow
@@ -18,16 +18,13 @@ from skymill.config import read_yaml
 @pytest.fixture(scope="session")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """The code that made the run; a copy, so that a test may edit one of its own."""
-    return Checkout.copy(tmp_path_factory.mktemp("operating_code"))
+    return finished_run(tmp_path_factory)[1]
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, code: Checkout) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the workflow has run to its end."""
-    folder = tmp_path_factory.mktemp("operating")
-    write_survey(folder)
-    run(folder, checkout=code)
-    return folder
+    return finished_run(tmp_path_factory)[0]
 
 
 @pytest.fixture

@@ -13,12 +13,15 @@ import changes
 import pytest
 from snakemake_run import Checkout, environment, run
 
+from skymill.cli.operating.status import read_status
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 CHANGES: list[tuple[Callable[[Path], None], str, str]] = [
     (changes.nothing, "", ""),
     (changes.label, "training_set", "labels: labels.parquet has changed"),
+    (changes.pinned_label, "training_set", "labels: labels.parquet has changed"),
     (changes.input_file, "tiling_plan", "data: wrap.parquet has changed"),
     (changes.model, "training_fit forest", "model: settings.trees 10 is now 12"),
     (changes.baseline, "training_fit baseline", "missing: not made yet"),
@@ -37,9 +40,9 @@ CHANGES: list[tuple[Callable[[Path], None], str, str]] = [
 
 
 @pytest.mark.parametrize(("change", "where", "why"), CHANGES, ids=[change.__name__ for change, _, _ in CHANGES])
-def test_status_lists_what_snakemake_would_run_and_names_the_ingredient(folder, code, change, where, why):
+def test_status_lists_what_snakemake_would_run_and_names_the_ingredient(folder, code, workflow, change, where, why):
     change(folder)
-    status, planned = _status(folder, code), run(folder, "-n", checkout=code).jobs
+    status, planned = read_status(workflow()).as_dict(), run(folder, "-n", checkout=code).jobs
     assert Counter(status["listed"]) == planned
     assert status["done"] == (not planned)
     causes = {

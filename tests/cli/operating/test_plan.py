@@ -49,7 +49,7 @@ def test_rows_come_from_the_headers_and_tiles_are_said_to_be_estimated(fresh):
 def test_the_embedded_survey_is_counted_without_generating_it(monkeypatch, tmp_path):
     monkeypatch.chdir(REPOSITORY)
     monkeypatch.setattr("skymill.survey.embedded.blocks", None)
-    (tmp_path / "config.yaml").write_text(Path("config/config.yaml").read_text())
+    (tmp_path / "config.yaml").write_text(Path("config/catalogue.yaml").read_text())
     edit_yaml(tmp_path / "config.yaml", output=str(tmp_path / "results"))
     sky = count_sky(_workflow(tmp_path / "config.yaml"))
     assert sky.n_in == EMBEDDED_ROWS

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from skymill.cli.chain import Chain
+from skymill.cli.console import Console
 from skymill.config import read_yaml
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def plan(
         save(measure_stages(models, Console(stderr=True).print), cached)
     costs = estimate(workflow, read_rates(cached), cores=cores or len(os.sched_getaffinity(0)))
     if as_json:
-        typer.echo(json.dumps(costs.as_dict(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(costs.as_dict(), indent=1))
     else:
         show_costs(costs, Console())
 
@@ -65,7 +65,7 @@ def status(configfile: ConfigFile = DEFAULT, as_json: AsJson = False) -> None:
 
     found = read_status(_workflow(configfile))
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found.as_dict(), indent=1))
     else:
         show_status(found, Console())
     raise typer.Exit(0 if found.is_done else 3)
@@ -87,7 +87,7 @@ def why(
 
     found = explain(path, _workflow(configfile))
     if as_json:
-        typer.echo(json.dumps(found.as_dict(), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found.as_dict(), indent=1))
     else:
         show_explanation(found, Console(soft_wrap=True))
 

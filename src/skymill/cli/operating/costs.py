@@ -14,6 +14,8 @@ from skymill.cli.operating.rates import Rate, find_rates, row_bytes
 THREADS = 16
 """Cores of a job that spreads its tiles over workers, as the rules declare; the others take one."""
 SPREAD = ("tiling_plan", "tiling_partition", "features_compute", "inference_run")
+IMAGE_BYTES = 1.6e6
+"""Of a segmentation tile of 1024 x 1024 pixels and 1,700 sources."""
 TILE_RULES = ("tiling_partition", "features_compute", "inference_run")
 
 
@@ -109,7 +111,7 @@ def _stage(
         subject=subject,
         jobs=len(loads),
         tiles=tiles,
-        rows=0 if rate.unit in ("labels", "job") else sky.n_in if rule == "tiling_plan" else sky.n_rows,
+        rows=0 if rate.unit in ("labels", "job", "images") else sky.n_in if rule == "tiling_plan" else sky.n_rows,
         files=_files(rule, len(loads), sky),
         n_bytes=n_bytes,
         core_hours=core_s / 3600,
@@ -126,6 +128,8 @@ def _loads(rule: str, unit: str, sky: Sky) -> Iterator[float]:
     """Give the work of each job of a rule, in the unit of its rate."""
     if rule in TILE_RULES:
         yield from sky.groups.values()
+    elif unit == "images":
+        yield from sky.images.values()
     elif rule == "tiling_plan":
         yield sky.n_in
     else:
@@ -147,9 +151,11 @@ def _other_bytes(rule: str, sky: Sky, workflow: Workflow) -> float:
 
     if rule == "tiling_plan":  # sorted rows, and an index of 16 bytes each
         return sky.n_in * (workflow.chain.survey.schema.row_bytes + 16)
+    if rule == "features_measure":
+        return IMAGE_BYTES * sum(sky.images.values())
     if rule == "training_set":
         return sky.labels * (4 * 8 + 9 + 4 * len(names(workflow.chain.run, workflow.chain.survey.config)))
-    sizes = {"training_fit": 5e5, "export_onnx": 1e6, "training_shift": 4e4, "report_page": 2e6}
+    sizes = {"training_fit": 5e5, "export_onnx": 1e6, "training_shift": 4e4, "report_page": 2e6, "tiling_images": 1e4}
     return 150.0 * sky.n_tiles if rule == "release_seal" else sizes[rule]
 
 
@@ -159,11 +165,20 @@ def _files(rule: str, jobs: int, sky: Sky) -> int:
     if rule in TILE_RULES:
         locks = 2 if rule != "tiling_partition" else 3  # manifest, lock and, of the partition, the quarantined rows
         return sky.n_tiles + locks * jobs + beside
+    if rule == "features_measure":
+        return sum(sky.images.values()) + 2 * jobs + beside
     if rule == "tiling_plan":
         return 5 * sky.parts + len(sky.groups) + 4 + beside
     if rule == "release_seal":
         return 6 + sky.n_tiles + beside
-    few = {"training_set": 2, "training_fit": 9, "export_onnx": 3, "training_shift": 2, "report_page": 1}
+    few = {
+        "training_set": 2,
+        "training_fit": 9,
+        "export_onnx": 3,
+        "training_shift": 2,
+        "report_page": 1,
+        "tiling_images": 3,
+    }
     return few[rule] + beside
 
 

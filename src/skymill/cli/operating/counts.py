@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from skymill.cli.operating.jobs import Workflow
 from skymill.sky import Tile
@@ -34,6 +34,8 @@ class Sky:
         Whether rows, tiles and groups are those of a plan.
     how : str
         Where the numbers come from.
+    images : mapping
+        Image tiles of each group; none where the survey has tables.
     """
 
     n_in: int
@@ -44,19 +46,26 @@ class Sky:
     labels: int
     certain: bool
     how: str
+    images: Mapping[str, int] = field(default_factory=dict)
 
 
 def count_sky(workflow: Workflow) -> Sky:
-    """Count rows, tiles and groups."""
-    run, survey = workflow.chain.run, workflow.chain.survey
-    parts = survey.parts()
-    planned = workflow.groups
+    """Count rows, tiles and groups.
+
+    Raises
+    ------
+    TableError
+        If the survey has images that are not measured yet: nobody knows their sources.
+    """
+    run, survey, planned = workflow.chain.run, workflow.chain.survey, workflow.groups
+    parts = (survey if planned is None else workflow.chain.sources()).parts()
     if planned is not None:
         rows = {group: about["n_rows"] for group, about in planned.items()}
         n_tiles = sum(about["n_tiles"] for about in planned.values())
         n_in = sum(part.n_rows or 0 for part in parts)
         labels = _labels(workflow, n_in)
-        return Sky(n_in, sum(rows.values()), n_tiles, rows, len(parts), labels, True, "tiling/plan.json")
+        images = {group: about["n_tiles"] for group, about in workflow.image_groups.items()}
+        return Sky(n_in, sum(rows.values()), n_tiles, rows, len(parts), labels, True, "tiling/plan.json", images)
     n_rows = sum(part.n_rows or 0 for part in parts)
     native = survey.native_tiles()
     largest = max_rows(run.tiling, survey.schema.row_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
@@ -11,11 +12,12 @@ from typing import Any, NamedTuple
 from skymill import export
 from skymill.cli.chain import Chain
 from skymill.export import settings as export_settings
+from skymill.features import image_settings, pixels
 from skymill.features.plan import KERNEL, make_recipe
 from skymill.inference import settings as inference_settings
 from skymill.store import module_digests
 from skymill.survey import file_list
-from skymill.tiling.settings import plan_modules, tile_modules, tile_settings
+from skymill.tiling.settings import image_plan_modules, plan_modules, tile_modules, tile_settings
 from skymill.training.identity import identity, modules
 from skymill.training.settings import SET, SHIFT, set_settings, shift_settings
 
@@ -27,6 +29,26 @@ class Ingredients(NamedTuple):
     """Digests, as the workflow uses them in paths and `params`."""
     explains: Mapping[str, Any]
     """The same by ingredient, in full."""
+
+
+def tiling_images(chain: Chain) -> Ingredients:
+    """The images' bytes, what makes a tile of them, and the code that reads where it lies."""
+    config = chain.survey.config
+    images = config.images.model_dump(mode="json") if config.images else {}
+    return Ingredients(
+        {"name": chain.images_name},
+        {"data": file_list(chain.survey), "settings": {"images": images}, "code": _code(image_plan_modules(config))},
+    )
+
+
+def features_measure(chain: Chain) -> Ingredients:
+    """What the pixels mean, how sources are found (by which segmenter) and measured, and the code that does it."""
+    config = chain.survey.config
+    known = image_settings.ingredients(chain.run, config)
+    settings = {"images": known["images"], "measure": known["measure"]}
+    learned = {"segmenter": known["segmenter"]} if "segmenter" in known else {}
+    explains = {"settings": settings, **learned, "code": _code(image_settings.kernel(chain.run, config))}
+    return Ingredients({"settings": chain.segmentation_settings}, explains)
 
 
 def tiling_plan(chain: Chain) -> Ingredients:
@@ -70,19 +92,21 @@ def training_set(chain: Chain) -> Ingredients:
     )
 
 
-def training_fit(chain: Chain, model: str, set_sha256: str) -> Ingredients:
-    """The model's file, the seed, the training set and the code of its kind."""
-    config = chain.models[model]
-    members = [chain.fit_digest(member, set_sha256) for member in chain.members(model)]
-    known = identity(config, set_sha256=set_sha256, seed=chain.run.seed, members=members)
-    explains = {
+def training_fit(chain: Chain, model: str, training_set: Mapping[str, Any]) -> Ingredients:
+    """The model's file, the seed, the training set and the code of its kind; the images, where it looks at pixels."""
+    config, survey = chain.models[model], chain.survey.config
+    members = [chain.fit_digest(member, training_set) for member in chain.members(model)]
+    known = identity(config, set_sha256=training_set["sha256"], seed=chain.run.seed, members=members)
+    explains: dict[str, Any] = {
         "model": {**known["model"], "settings": known["settings"]},
         "settings": {"seed": known["seed"]},
-        "training set": set_sha256,
+        "training set": training_set["sha256"],
         "members": members,
-        "code": _code(modules(config)),
+        "code": _code([*modules(config), *(pixels.modules(survey) if config.stamps else [])]),
     }
-    return Ingredients({"fit": chain.fit_digest(model, set_sha256)}, explains)
+    if config.stamps:
+        explains |= {"images": training_set.get("images"), "reading": pixels.reading(survey)}
+    return Ingredients({"fit": chain.asked_fit(model, training_set)}, explains)
 
 
 def training_shift(chain: Chain) -> Ingredients:
@@ -103,14 +127,16 @@ def export_onnx(chain: Chain, model: str) -> Ingredients:
 
 
 def inference_run(chain: Chain, model: str, onnx: str) -> Ingredients:
-    """The ONNX file, how it is run, and the code that runs it."""
-    known = inference_settings.ingredients(onnx, chain.run.inference)
+    """The ONNX file, how it is run, what pixels mean where it looks at them, and the code that runs it."""
+    survey = chain.looked_at(model)
+    known = inference_settings.ingredients(onnx, chain.run.inference, survey)
+    images = {"images": known["reading"]["images"]} if survey else {}
     return Ingredients(
         {"settings": chain.inference_settings(model, onnx)},
         {
             "onnx": known["onnx"],
-            "settings": {"inference": known["settings"], "precision": known["precision"]},
-            "code": _code(inference_settings.KERNELS),
+            "settings": {"inference": known["settings"], "precision": known["precision"], **images},
+            "code": _code(inference_settings.modules(survey)),
         },
     )
 
@@ -124,6 +150,8 @@ def report_page(chain: Chain) -> Ingredients:
 NOTHING = Ingredients({}, {})
 """Of a rule that depends on its input files alone: `release_seal`."""
 SHARED: Mapping[str, Callable[[Chain], Ingredients]] = {
+    "tiling_images": tiling_images,
+    "features_measure": features_measure,
     "tiling_plan": tiling_plan,
     "tiling_partition": tiling_partition,
     "features_compute": features_compute,
@@ -139,7 +167,8 @@ def of_job(chain: Chain, rule: str, *, model: str, inputs: Mapping[str, str]) ->
     if rule in SHARED:
         return SHARED[rule](chain)
     if rule == "training_fit":
-        return training_fit(chain, model, next(iter(inputs.values())))
+        made = json.loads(Path(chain.output, "training", "set.json").read_bytes())
+        return training_fit(chain, model, {**made, "sha256": next(iter(inputs.values()))})
     if rule == "export_onnx":
         return export_onnx(chain, model)
     if rule == "inference_run":

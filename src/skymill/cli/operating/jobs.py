@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from skymill.cli.chain import RESERVED, Chain
+from skymill.cli.chain import SEGMENTATION, Chain
 from skymill.cli.operating.ingredients import (
     NOTHING,
     SHARED,
@@ -20,11 +20,14 @@ from skymill.cli.operating.ingredients import (
     training_fit,
 )
 from skymill.release.sealing import SEAL
-from skymill.report import PLOTS_OF_MODELS, PLOTS_OF_SKY
-from skymill.sky import Tile
+from skymill.report import IMAGES_NUMBERS, IMAGES_PAGE, PLOTS_OF_MODELS, PLOTS_OF_SKY
+from skymill.sky import AnyTile, ImageTile
+from skymill.tiling.files import TilingFiles
 
-PARTITION = {"sources": "tiling_partition", "features": "features_compute"}
+MADE_BY = {"sources": "tiling_partition", "features": "features_compute"}
 STAGES = {
+    "tiling_images": "tiling",
+    "features_measure": "features",
     "tiling_plan": "tiling",
     "tiling_partition": "tiling",
     "features_compute": "features",
@@ -37,7 +40,7 @@ STAGES = {
     "report_page": "report",
 }
 """The stage of each rule, in the order of the chain."""
-CHECKPOINTS = ("tiling_plan", "training_set", "export_onnx")
+CHECKPOINTS = ("tiling_images", "tiling_plan", "training_set", "export_onnx")
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,16 @@ class Workflow:
         return None if plan is None else dict(sorted(plan["groups"].items()))
 
     @cached_property
+    def image_groups(self) -> dict[str, dict[str, Any]]:
+        """The groups of image tiles; none before they are planned, or where the survey has tables."""
+        plan = _read(self.results / "tiling" / "images.json") if self.chain.has_images else None
+        return dict(sorted(plan["groups"].items())) if plan else {}
+
+    @cached_property
     def jobs(self) -> dict[str, Job]:
         """Every job by name, each after those it waits for."""
-        made = [*self._tiling(), *self._features(), *self._seals(RESERVED), *self._training()]
+        seals = self._seals(self.chain.own_catalogues)
+        made = [*self._images(), *self._tiling(), *self._features(), *seals, *self._training()]
         for model in self.chain.published:
             made += [self._export(model), *self._inference(model)]
         return {job.name: job for job in [*made, *self._seals(self.chain.published), *self._shifts(), self._report()]}
@@ -130,7 +140,12 @@ class Workflow:
     def manifests(self, catalogue: str) -> list[str]:
         """Give the manifests that the present settings ask for; none while it is not known which."""
         settings = self.settings(catalogue)
-        return [self.manifest(catalogue, settings, group) for group in self.groups or {}] if settings else []
+        groups = self._groups_of(catalogue)
+        return [self.manifest(catalogue, settings, group) for group in groups] if settings else []
+
+    def _groups_of(self, catalogue: str) -> Iterable[str]:
+        """Name the groups whose jobs make a catalogue, as far as they are planned."""
+        return self.image_groups if self.chain.is_of_images(catalogue) else self.groups or {}
 
     def settings(self, catalogue: str) -> str:
         """Give the settings12 that the present configuration asks for; empty while a model is not exported."""
@@ -138,6 +153,8 @@ class Workflow:
             return self.chain.sources_settings
         if catalogue == "features":
             return self.chain.features_settings
+        if self.chain.is_of_images(catalogue):
+            return self.chain.segmentation_settings
         onnx = self.onnx(catalogue)
         return self.chain.inference_settings(catalogue, onnx) if onnx else ""
 
@@ -146,8 +163,10 @@ class Workflow:
         manifest = _read(self.results / "models" / model / "manifest.json")
         return manifest["onnx"] if manifest else ""
 
-    def group_of(self, tile: Tile) -> str:
+    def group_of(self, tile: AnyTile) -> str:
         """Give the group that a tile belongs to; empty where the plan has none."""
+        if isinstance(tile, ImageTile):
+            return self._group_of_image.get(tile.name, "")
         for group in self.groups or {}:
             order, pixel = (int(number) for number in group[1:].split("p"))
             if tile.order >= order and tile.pixel >> 2 * (tile.order - order) == pixel:
@@ -155,13 +174,54 @@ class Workflow:
         return ""
 
     @cached_property
+    def _group_of_image(self) -> dict[str, str]:
+        """The group of each image tile."""
+        files = TilingFiles(self.results)
+        planned = {group: files.image_group(group, about["digest"]) for group, about in self.image_groups.items()}
+        return {
+            tile["name"]: group for group, path in planned.items() for tile in (_read(path) or {"tiles": []})["tiles"]
+        }
+
+    @cached_property
     def training_set(self) -> dict[str, Any] | None:
         """What the training set says of itself; None before it is made."""
         return _read(self.results / "training" / "set.json")
 
+    def _images(self) -> Iterator[Job]:
+        if not self.chain.has_images:
+            return
+        root, settings = self.root, self.chain.segmentation_settings
+        yield Job("tiling_images", output=f"{root}/tiling/images.json", ingredients=self._shared("tiling_images"))
+        for group in self.image_groups:
+            yield Job(
+                "features_measure",
+                SEGMENTATION,
+                group,
+                output=self.manifest(SEGMENTATION, settings, group),
+                inputs=(self._image_group(group),),
+                after=("tiling_images",),
+                ingredients=self._shared("features_measure"),
+            )
+
+    def _image_group(self, group: str) -> str:
+        return f"{self.root}/tiling/images/{group}-{self.image_groups[group]['digest'][:12]}.json"
+
+    def _pixels(self, needed: bool) -> tuple[str, ...]:
+        """Name the files by which a job finds the images that stamps are cut of, if it needs them."""
+        return tuple(map(self._image_group, sorted(self.image_groups))) if needed else ()
+
     def _tiling(self) -> Iterator[Job]:
-        root = self.root
-        yield Job("tiling_plan", output=f"{root}/tiling/plan.json", ingredients=self._shared("tiling_plan"))
+        root, images = self.root, self.image_groups
+        yield Job(
+            "tiling_plan",
+            output=f"{root}/tiling/plan.json",
+            inputs=tuple(self.manifest(SEGMENTATION, self.chain.segmentation_settings, group) for group in images),
+            after=(
+                *(("tiling_images",) if self.chain.has_images else ()),
+                *(f"features_measure {SEGMENTATION} {group}" for group in images),
+            ),
+            ingredients=self._shared("tiling_plan"),
+        )
         for group, about in (self.groups or {}).items():
             yield Job(
                 "tiling_partition",
@@ -192,11 +252,13 @@ class Workflow:
         yield Job(
             "training_set",
             output=f"{root}/set.json",
-            inputs=tuple(self.manifests("features")),
+            inputs=(*self.manifests("features"), *self._pixels(self.chain.looks_at_pixels)),
             after=("tiling_plan", *self._names("features")),
             ingredients=self._shared("training_set"),
         )
         for model in self.chain.trained_models:
+            if model in self.chain.pinned:
+                continue
             members = self.chain.members(model)
             fits = tuple(f"training_fit {member}" for member in members)
             weighs = self.chain.models[model].importance_weighting
@@ -208,19 +270,20 @@ class Workflow:
                 else Job(
                     "training_fit",
                     model,
-                    output=self._fit_manifest(model, made["sha256"]),
+                    output=self._fit_manifest(model, made),
                     inputs=(
                         f"{root}/{made['file']}",
-                        *(self._fit_manifest(member, made["sha256"]) for member in members),
+                        *(self._fit_manifest(member, made) for member in members),
                         *([f"{self.root}/catalogues/features/{SEAL}"] if weighs else []),
+                        *self._pixels(self.chain.models[model].stamps is not None),
                     ),
                     after=waiting.after,
-                    ingredients=training_fit(self.chain, model, made["sha256"]),
+                    ingredients=training_fit(self.chain, model, made),
                 )
             )
 
-    def _fit_manifest(self, model: str, set_sha256: str) -> str:
-        return f"{self.root}/training/{model}/{self.chain.fit_digest(model, set_sha256)}/manifest.json"
+    def _fit_manifest(self, model: str, training_set: Mapping[str, Any]) -> str:
+        return f"{self.root}/training/{model}/{self.chain.fit_digest(model, training_set)}/manifest.json"
 
     def _export(self, model: str) -> Job:
         made, trained = self.training_set, model in self.chain.trained_models
@@ -228,7 +291,7 @@ class Workflow:
             "export_onnx",
             model,
             output=f"{self.root}/models/{model}/manifest.json",
-            inputs=(self._fit_manifest(model, made["sha256"]),) if made and trained else (),
+            inputs=(self._fit_manifest(model, made),) if made and trained else (),
             after=("tiling_plan", "training_set", f"training_fit {model}") if trained else (),
             ingredients=export_onnx(self.chain, model),
         )
@@ -236,8 +299,10 @@ class Workflow:
     def _inference(self, model: str) -> Iterator[Job]:
         onnx, settings = self.onnx(model), self.settings(model)
         known = inference_run(self.chain, model, onnx) if onnx else NOTHING
+        looks = self.chain.looked_at(model) is not None
+        first = ("tiling_images",) if looks else ()
         for group in self.groups or {}:
-            after = ("tiling_plan", f"export_onnx {model}", f"features_compute features {group}")
+            after = (*first, "tiling_plan", f"export_onnx {model}", f"features_compute features {group}")
             features = self.manifest("features", self.chain.features_settings, group)
             yield (
                 Job("inference_run", model, group, after=after)
@@ -247,7 +312,7 @@ class Workflow:
                     model,
                     group,
                     output=self.manifest(model, settings, group),
-                    inputs=(features, f"{self.root}/models/{model}/{onnx}.onnx"),
+                    inputs=(features, f"{self.root}/models/{model}/{onnx}.onnx", *self._pixels(looks)),
                     after=after,
                     ingredients=known,
                 )
@@ -261,19 +326,20 @@ class Workflow:
             plan = f"{root}/tiling/plan-{self.chain.plan_name}.json"
             files = {*self.manifests(catalogue), *self.manifests("sources"), *features, plan, *model}
             export = [f"export_onnx {catalogue}"] if model else []
+            first = ["tiling_images"] if self.chain.is_of_images(catalogue) else []
             yield Job(
                 "release_seal",
                 catalogue,
                 output=f"{root}/catalogues/{catalogue}/{SEAL}",
                 inputs=tuple(sorted(files)),
-                after=("tiling_plan", *export, *self._names("sources"), *self._names(catalogue)),
+                after=(*first, "tiling_plan", *export, *self._names("sources"), *self._names(catalogue)),
             )
 
     def _shifts(self) -> Iterator[Job]:
         root, made = self.root, self.training_set
         for model in self.chain.trained_and_published:
             seals = [f"{root}/catalogues/{catalogue}/{SEAL}" for catalogue in ("features", model)]
-            learned = (self._fit_manifest(model, made["sha256"]), f"{root}/training/{made['file']}") if made else ()
+            learned = (self._fit_manifest(model, made), self.chain.learned_set(model, made)) if made else ()
             yield Job(
                 "training_shift",
                 model,
@@ -295,6 +361,7 @@ class Workflow:
             output=f"{root}/report/index.html",
             beside=(
                 *(f"{root}/report/model-{model}.html" for model in models),
+                *(f"{root}/report/{name}" for name in (IMAGES_PAGE, IMAGES_NUMBERS) if self.chain.has_images),
                 *(f"{root}/report/plots/{model}-{plot}.svg" for model in trained for plot in PLOTS_OF_MODELS),
                 *(f"{root}/report/plots/sky-{plot}.svg" for plot in PLOTS_OF_SKY if models),
             ),
@@ -302,7 +369,7 @@ class Workflow:
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
                 *(f"{root}/models/{model}/manifest.json" for model in models),
                 *(f"{root}/training/shift/{model}/{name}" for model in trained for name in ("shift.json", "card.md")),
-                *(self._fit_manifest(model, made["sha256"]) for model in compared if made),
+                *(self._fit_manifest(model, made) for model in compared if made),
             ),
             after=(
                 *(f"release_seal {name}" for name in catalogues),
@@ -314,8 +381,8 @@ class Workflow:
         )
 
     def _names(self, catalogue: str) -> Iterable[str]:
-        rule = PARTITION[catalogue] if catalogue in RESERVED else "inference_run"
-        return [f"{rule} {catalogue} {group}" for group in self.groups or {}]
+        rule = "features_measure" if self.chain.is_of_images(catalogue) else MADE_BY.get(catalogue, "inference_run")
+        return [f"{rule} {catalogue} {group}" for group in self._groups_of(catalogue)]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -17,8 +17,9 @@ from typing import Any
 import skymill
 from skymill.cli.operating.rates import DOCUMENTED, Rate
 from skymill.config import ModelConfig, RunConfig, SurveyConfig
-from skymill.store import GroupManifest, TileEntry, digest, group_file, short
+from skymill.store import GroupManifest, digest, group_file, short
 from skymill.store.durable import write_bytes
+from skymill.store.manifest import AnyEntry
 from skymill.survey import Survey
 
 ROWS = 100_000
@@ -111,7 +112,7 @@ class _Bench:
                 )
         plan(self.run, self.survey, self.output, workers=1)
         groups = [Group.read(path) for path in sorted((files.root / "groups").glob("*.json"))]
-        made: dict[str, list[TileEntry]] = {}
+        made: dict[str, list[AnyEntry]] = {}
         with self._timed("tiling_partition", ROWS):
             for group in groups:
                 pieces = spilled_pieces(group, self.run, self.survey, files, workers=1)
@@ -174,26 +175,26 @@ class _Bench:
             algorithm=algorithm(),
         )
 
-        def classify(entry: TileEntry, path: str) -> TileEntry:
+        def classify(entry: AnyEntry, path: str) -> AnyEntry:
             key = run.key(entry.sha256)
             return classify_tile(TileJob(entry.tile, path, entry.sha256, entry.n_rows, key), run=run)
 
         self._each_tile(f"inference_run {model.name}", "features", model.name, classify)
 
-    def _each_tile(self, key: str, read: str, written: str, make: Callable[[TileEntry, str], TileEntry]) -> None:
+    def _each_tile(self, key: str, read: str, written: str, make: Callable[[AnyEntry, str], AnyEntry]) -> None:
         from skymill.store import Pool
 
         pool = Pool(self._catalogue(read))
         before = [GroupManifest.read(path) for path in self.manifests[read]]
         entries = [entry for manifest in before for entry in manifest.tiles]
         make(entries[0], str(pool.path(entries[0].tile, entries[0].key)))  # imports and sessions are the job's start
-        made: dict[str, list[TileEntry]] = {}
+        made: dict[str, list[AnyEntry]] = {}
         with self._timed(key, ROWS - entries[0].n_rows):
             for manifest in before:
                 made[manifest.group] = [make(e, str(pool.path(e.tile, e.key))) for e in manifest.tiles]
         self._write(written, made)
 
-    def _write(self, catalogue: str, made: dict[str, list[TileEntry]]) -> None:
+    def _write(self, catalogue: str, made: dict[str, list[AnyEntry]]) -> None:
         self.manifests[catalogue] = []
         for group, entries in made.items():
             path = group_file(self._catalogue(catalogue), "measure", group)

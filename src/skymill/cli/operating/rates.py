@@ -46,6 +46,8 @@ class Rate:
 
 
 DOCUMENTED: Mapping[str, Rate] = {
+    "tiling_images": Rate("job", 1.0, 2.0, 300),
+    "features_measure": Rate("images", 0.25, 2.5, 900),
     "tiling_plan": Rate("rows", 4.4e5, 2.5, 570),
     "tiling_partition": Rate("rows", 6.0e5, 2.0, 570),
     "features_compute": Rate("rows", 5.4e5, 1.8, 440),
@@ -60,7 +62,7 @@ DOCUMENTED: Mapping[str, Rate] = {
 """Figures of docs/operating.md, where the machine is named; of fit, export and inference those of the slower model."""
 SIMULATED = 1.77e5
 """Rows of the embedded survey that a core generates and reads in a second."""
-ENOUGH: Mapping[str, int] = {"rows": 1_000_000, "labels": 5_000, "tiles": 50, "job": 1}
+ENOUGH: Mapping[str, int] = {"images": 4, "rows": 1_000_000, "labels": 5_000, "tiles": 50, "job": 1}
 """Units in all that benchmarks must have seen before a rate is taken from them."""
 TELLS = 0.6
 """Share of the time beyond starting that benchmarks must hold: small jobs say nothing of the work."""
@@ -143,6 +145,8 @@ def _made_all(log: Path) -> bool:
 def _units(job: Job, unit: str, workflow: Workflow) -> float:
     if unit == "job":
         return 1
+    if unit == "images":
+        return int(workflow.image_groups[job.group]["n_tiles"])
     if unit == "labels":
         made = workflow.training_set
         return made["sources"]["used"] if made else 0

@@ -9,8 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skymill.cli.operating.ingredients import NOTHING, training_fit
 from skymill.cli.operating.jobs import STAGES, Workflow
 from skymill.cli.operating.judge import Verdict, judge
+from skymill.cli.operating.receipts import Difference, Receipt, compare, receipt_path
+from skymill.sky import Tile
 from skymill.store.paths import CURRENT, MANIFEST, VERSIONS
 
 
@@ -64,12 +67,32 @@ class QuarantinedTile:
 
 
 @dataclass(frozen=True)
+class PinnedModel:
+    """A model that keeps to a fit."""
+
+    model: str
+    fit: str
+    asked: str
+    """The fit that data and settings ask for; empty while there is no training set."""
+    reasons: tuple[Difference, ...]
+    """What differs between the two."""
+
+    @property
+    def words(self) -> str:
+        """How the fit stands to what is asked for."""
+        if self.asked in ("", self.fit):
+            return "what is asked for" if self.asked else "no training set yet"
+        return "stale: " + ("; ".join(map(str, self.reasons)) or f"{self.asked} is asked for")
+
+
+@dataclass(frozen=True)
 class Status:
     """Everything that `skymill status` shows."""
 
     output: str
     stages: tuple[StageStatus, ...]
     catalogues: tuple[CatalogueStatus, ...]
+    pinned: tuple[PinnedModel, ...]
     quarantined: tuple[QuarantinedTile, ...]
     disk: Mapping[str, int]
     """Bytes by kind; `tiles` are those that the present manifests name."""
@@ -106,6 +129,7 @@ def read_status(workflow: Workflow) -> Status:
         output=str(workflow.results),
         stages=stages,
         catalogues=tuple(_catalogue(name, workflow, verdicts) for name in workflow.chain.catalogues),
+        pinned=tuple(_pinned(workflow)),
         quarantined=tuple(tile for found in counts.values() if found for tile in found.quarantined),
         disk=_disk(workflow.results, sum(stage.n_bytes for stage in stages)),
         listed={rule: listed[rule] for rule in STAGES if listed[rule]},
@@ -127,7 +151,7 @@ def read_counts(path: Path) -> GroupCounts:
             QuarantinedTile(
                 catalogue=manifest["catalogue"],
                 group=manifest["group"],
-                tile=f"Norder={tile['order']}/Npix={tile['pixel']}",
+                tile=tile_name(tile),
                 rows=tile["n_in"],
                 reason=tile["reason"],
             )
@@ -137,6 +161,11 @@ def read_counts(path: Path) -> GroupCounts:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected a group manifest, found {error!r}; delete it and run snakemake") from error
     return GroupCounts(len(tiles), rows, size, quarantined)
+
+
+def tile_name(entry: Mapping[str, Any]) -> str:
+    """Name the tile, of images or of the sky, that an entry of a manifest is about."""
+    return str(entry["image"] if "image" in entry else Tile(entry["order"], entry["pixel"]))
 
 
 def _counts(path: Path) -> GroupCounts | None:
@@ -180,6 +209,17 @@ def _catalogue(name: str, workflow: Workflow, verdicts: Mapping[str, Verdict]) -
         )
     content = json.loads(manifest.read_bytes())["content"]
     return CatalogueStatus(name, version, content["n_tiles"], content["n_rows"], verdict.state, verdict.words)
+
+
+def _pinned(workflow: Workflow) -> Iterator[PinnedModel]:
+    """Compare each fit that a model keeps to with the one that it would have."""
+    made = workflow.training_set
+    for model, fit in workflow.chain.pinned.items():
+        asked = training_fit(workflow.chain, model, made) if made else NOTHING
+        manifest = workflow.results / "training" / model / fit / MANIFEST
+        receipt = Receipt.read(receipt_path(workflow.results, manifest))
+        reasons = compare(receipt.explains, asked.explains) if receipt and asked.decides else []
+        yield PinnedModel(model, fit, asked.decides.get("fit", ""), tuple(reasons))
 
 
 def _disk(results: Path, tiles: int) -> dict[str, int]:

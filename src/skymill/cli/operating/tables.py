@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from skymill.cli.chain import RESERVED
+from skymill.cli.console import Console
 from skymill.cli.operating.costs import Costs, StageCost
 from skymill.cli.operating.status import QuarantinedTile, StageStatus, Status
 from skymill.cli.operating.why import Explanation
@@ -49,6 +49,8 @@ def show_status(status: Status, console: Console) -> None:
         why = f" ({escape(item.why)})" if item.state == "missing" else ""
         sealed = f"version {item.version}, {item.tiles:,} tiles, {item.rows:,} rows"
         console.print(f"[bold]{item.name}[/]: {sealed}, {VERDICTS[item.state]}{why}", highlight=False)
+    for pinned in status.pinned:
+        console.print(f"[bold]{pinned.model}[/]: pinned to fit {pinned.fit}, {escape(pinned.words)}", highlight=False)
     if status.quarantined:
         console.print(f"\n[red]{len(status.quarantined)} quarantined tiles[/]")
         _show_quarantined(status.quarantined, console)
@@ -84,7 +86,7 @@ def show_costs(costs: Costs, console: Console) -> None:
 def show_quarantined(manifests: Mapping[Any, Sequence[QuarantinedTile]], console: Console) -> None:
     """Print the tiles to try again, manifest by manifest."""
     for manifest, tiles in manifests.items():
-        console.print(f"{manifest}", highlight=False)
+        console.print(escape(str(manifest)), highlight=False)
         _show_quarantined(tiles, console)
 
 

@@ -13,12 +13,14 @@ from typing import Any
 from skymill.cli.operating.jobs import STAGES, Job, Workflow
 from skymill.cli.operating.judge import Verdict, followers, judge
 from skymill.cli.operating.receipts import FOLDER, Receipt, compare, receipt_path
+from skymill.cli.operating.status import tile_name
 from skymill.release.sealing import SEAL
-from skymill.sky import Tile
+from skymill.sky import AnyTile, ImageTile, Tile
 from skymill.store import StoreError
 from skymill.store.paths import CURRENT, GROUPS, SUFFIX, VERSIONS, version_file
 
-TILE = re.compile(r"catalogues/(?P<catalogue>\w+)/tiles/Norder=(?P<order>\d+)/Dir=\d+/Npix=(?P<pixel>\d+)/(?P<key>\w+)")
+TILE = re.compile(r"catalogues/(?P<catalogue>\w+)/tiles/(?P<place>[^/]+=.*)/(?P<key>\w+)[^/]*")
+PIXEL = re.compile(r"Norder=(?P<order>\d+)/Dir=\d+/Npix=(?P<pixel>\d+)")
 LOG_LINES = 5
 
 
@@ -76,9 +78,10 @@ def explain(path: str | Path, workflow: Workflow) -> Explanation:
     except ValueError:
         raise ValueError(f"{path}: not below {workflow.results}, the folder of this run; see --configfile") from None
     verdicts = judge(workflow)
-    found = TILE.match(str(inside))
+    found = TILE.fullmatch(str(inside))
     if found:
-        tile = Tile(int(found["order"]), int(found["pixel"]))
+        pixel = PIXEL.fullmatch(found["place"])
+        tile = Tile(int(pixel["order"]), int(pixel["pixel"])) if pixel else ImageTile(found["place"])
         return _explain_tile(workflow.results / inside, found["catalogue"], tile, found["key"], workflow, verdicts)
     verdict, note = _job_of(inside, workflow, verdicts)
     if verdict is None:
@@ -125,7 +128,7 @@ def _explain_former(path: Path, workflow: Workflow, note: str) -> Explanation:
 
 
 def _explain_tile(
-    path: Path, catalogue: str, tile: Tile, key: str, workflow: Workflow, verdicts: Mapping[str, Verdict]
+    path: Path, catalogue: str, tile: AnyTile, key: str, workflow: Workflow, verdicts: Mapping[str, Verdict]
 ) -> Explanation:
     group = workflow.group_of(tile)
     verdict = next((v for v in verdicts.values() if v.job.group == group and v.job.subject == catalogue), None)
@@ -133,7 +136,7 @@ def _explain_tile(
         known = ", ".join(workflow.chain.catalogues)
         raise ValueError(f"{path}: no catalogue '{catalogue}' or no group of {tile} in this run; catalogues: {known}")
     manifest = Path(verdict.job.output)
-    named_by = _named_by(path, tile, key, group)
+    named_by = _named_by(workflow.results / "catalogues" / catalogue, path.name, tile, key, group)
     here = str(manifest) in named_by
     notes = [f"named by {name}" for name in named_by]
     if path.exists():
@@ -160,7 +163,7 @@ def _tile_again(verdict: Verdict, here: bool) -> str:
     return f"{_again(verdict)}{kept}"
 
 
-def _missing_tile(verdict: Verdict, tile: Tile, key: str, named_by: list[str], notes: list[str]) -> str:
+def _missing_tile(verdict: Verdict, tile: AnyTile, key: str, named_by: list[str], notes: list[str]) -> str:
     """Say why a tile is not there."""
     manifest = Path(verdict.job.output)
     if str(manifest) in named_by:
@@ -172,11 +175,11 @@ def _missing_tile(verdict: Verdict, tile: Tile, key: str, named_by: list[str], n
         return _again(verdict)
     content = json.loads(manifest.read_bytes())
     for entry in content["quarantined"]:
-        if (entry["order"], entry["pixel"]) == tile:
+        if tile_name(entry) == str(tile):
             notes.append(f"quarantined: {entry['reason']}")
             return "not by itself: `skymill retry` has it tried again"
     for entry in content["tiles"]:
-        if (entry["order"], entry["pixel"]) == tile:
+        if tile_name(entry) == str(tile):
             return f"no: the tile of this place has key {entry['key'][:12]}, asked for was {key[:12]}"
     return f"no: the plan has no tile at {tile}"
 
@@ -239,18 +242,17 @@ def _twin(path: Path, receipt: Receipt, workflow: Workflow) -> Job | None:
     return next((j for j in jobs if (j.rule, j.subject, j.group) == (receipt.rule, subject, group)), None)
 
 
-def _named_by(path: Path, tile: Tile, key: str, group: str) -> list[str]:
-    """Name the manifests and versions that hold a tile of a key."""
-    root = path.parents[4]
+def _named_by(root: Path, file: str, tile: AnyTile, key: str, group: str) -> list[str]:
+    """Name the manifests and versions of a catalogue that hold a tile of a key."""
     found = []
     for manifest in sorted(root.glob(f"{GROUPS}/*/{group}.json")):
         entries = json.loads(manifest.read_bytes())["tiles"]
-        if any((e["order"], e["pixel"]) == tile and e["key"].startswith(key[:12]) for e in entries):
+        if any(tile_name(e) == str(tile) and e["key"].startswith(key[:12]) for e in entries):
             found.append(str(manifest))
     current = json.loads((root / CURRENT).read_bytes())["version"] if (root / CURRENT).is_file() else ""
     for folder in sorted((root / VERSIONS).glob("*")):
         link = folder / version_file(tile)
-        if link.is_symlink() and link.readlink().name == path.name:
+        if link.is_symlink() and link.readlink().name == file:
             found.append(f"version {folder.name}{' (current)' if folder.name == current else ''}")
     return found
 
@@ -272,7 +274,7 @@ def _quarantined(manifest: Path) -> list[str]:
     if not manifest.is_file():
         return []
     entries = json.loads(manifest.read_bytes())["quarantined"]
-    return [f"Norder={e['order']}/Npix={e['pixel']} ({e['n_in']:,} rows): {e['reason']}" for e in entries]
+    return [f"{tile_name(entry)} ({entry['n_in']:,} rows): {entry['reason']}" for entry in entries]
 
 
 def _made_of(receipt: Receipt | None) -> dict[str, Any]:

@@ -152,8 +152,12 @@ def magnitude_bin(magnitude: NDArray[np.floating]) -> NDArray[np.int64]:
 
 
 def _counts(first: NDArray[np.int64], second: NDArray[np.int64]) -> dict[tuple[int, int], int]:
-    values, counts = np.unique(np.stack([first, second]), axis=1, return_counts=True)
-    return {(one, other): n for one, other, n in zip(*values.tolist(), counts.tolist())}
+    """Count pairs of small numbers, none below -1; `numpy.unique` of pairs sorts them as structures, slowly."""
+    wide = int(second.max(initial=-1)) + 2
+    counts = np.bincount((first + 1) * wide + second + 1)
+    cells = np.flatnonzero(counts)
+    places = zip((cells // wide - 1).tolist(), (cells % wide - 1).tolist())
+    return dict(zip(places, counts[cells].tolist()))
 
 
 def _sums(key: NDArray[np.int64], **columns: NDArray[Any]) -> dict[tuple[int, str], Any]:

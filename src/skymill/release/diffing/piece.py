@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from skymill.release.diffing.delta import delta_schema, delta_table, write_delta
 from skymill.release.diffing.matching import match_ids, match_positions
+from skymill.release.diffing.motions import Motions
 from skymill.release.diffing.moved import Moved, Pairs
 from skymill.release.diffing.regions import Region, regions
 from skymill.release.diffing.rows import Rows, Version
-from skymill.sky import border_ranges
+from skymill.sky import border_ranges, tile_range
 from skymill.store import open_catalogue
 
 
@@ -37,6 +39,8 @@ class Comparison:
     radius_arcsec : float or None
         To match by position within; None = by id.
     folder : str
+    motions : Motions or None
+        Proper motions of the sources before, for matching by position.
     """
 
     before: str
@@ -49,6 +53,7 @@ class Comparison:
     least_change: float
     radius_arcsec: float | None
     folder: str
+    motions: Motions | None = None
 
     def versions(self) -> tuple[Version, Version]:
         """Open both."""
@@ -110,7 +115,7 @@ def compare_piece(piece: Piece, *, shared: Comparison) -> Found:
         if shared.radius_arcsec is None:
             mates = by_id(region, before, after)
         else:
-            mates = by_position(region, before, after, shared.radius_arcsec)
+            mates = by_position(region, before, after, shared.radius_arcsec, shared.motions)
         counts = (mates.n_before, mates.n_after, len(mates.removed), len(mates.added))
         found += Found(Moved.of(mates.pairs, shared.order), *counts)
         tables.append(delta_table(*mates[:3], classes=shared.classes, least_change=shared.least_change))
@@ -126,19 +131,27 @@ def by_id(region: Region, before: Version, after: Version) -> Mates:
     return Mates(pairs, here[matched.removed], there[matched.added], len(here), len(there))
 
 
-def by_position(region: Region, before: Version, after: Version, radius_arcsec: float) -> Mates:
-    """Match the sources of a region by position, with those around it in view.
+def by_position(
+    region: Region, before: Version, after: Version, radius_arcsec: float, motions: Motions | None = None
+) -> Mates:
+    """Match the sources of a region by position, at the epoch after, with those around it in view.
 
-    A pair belongs to the region of its source before. Who lies within two radii of a region decides about its pairs:
-    one radius off may be a mate, and one radius further what that mate is nearer to.
+    A pair belongs to the region of its source before. Who lies within two reaches of a region decides about its pairs:
+    one reach off (a radius, and what a source may have moved) may be a mate, and one further what that mate is nearer
+    to.
     """
-    ranges = border_ranges(region.tile, 2 * radius_arcsec / 3600)
+    reach = radius_arcsec + (motions.farthest_arcsec if motions else 0.0)
+    ranges = border_ranges(region.tile, 2 * reach / 3600)
     inside = (before.read(region.before), after.read(region.after))
     n, m = len(inside[0]), len(inside[1])
     here, there = (
         Rows.joined([own, version.near(ranges)]) for own, version in zip(inside, (before, after), strict=True)
     )
-    matched = match_positions((here.ra, here.dec), (there.ra, there.dec), radius_arcsec)
+    at = here.ra, here.dec
+    if motions is not None:
+        whole = np.array(sorted([*ranges.tolist(), list(tile_range(region.tile))]), np.int64)
+        at = motions.carry(whole, here.object_id, *at)
+    matched = match_positions(at, (there.ra, there.dec), radius_arcsec)
     own = matched.before < n
     pairs = Pairs.of(here[matched.before[own]], there[matched.after[own]])
     removed, added = matched.removed[matched.removed < n], matched.added[matched.added < m]

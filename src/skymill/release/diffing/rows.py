@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skymill.release.diffing.ranges import read_ranges
 from skymill.release.diffing.regions import Side
-from skymill.sky import ORDER, Tile
+from skymill.sky import Tile
 from skymill.store import Catalogue, StoreError
 
 NEEDED = ("objectId", "_healpix_29", "coord_ra", "coord_dec", "flags", "class", "probabilities")
@@ -87,34 +89,20 @@ class Version:
 
         Shared tiles are left out. Magnitudes are not looked up.
         """
-        parts = [_nothing(len(self.classes))]
-        starts, stops = ranges[:, 0], ranges[:, 1]
-        for tile in self._overlapping(ranges):
-            reader = self.catalogue.reader(*tile)
-            first = np.searchsorted(stops, reader.zones[:, 0], side="right")
-            reached = np.append(starts, np.iinfo(np.int64).max)[first] <= reader.zones[:, 1]
-            for chunk in np.flatnonzero(reached).tolist():
-                values = reader.rows(chunk * reader.chunk_rows, (chunk + 1) * reader.chunk_rows, NEEDED)
-                place = np.searchsorted(stops, values["_healpix_29"], side="right")
-                inside = np.append(starts, np.iinfo(np.int64).max)[place] <= values["_healpix_29"]
-                parts.append(self._rows(values)[np.flatnonzero(inside)])
-        return Rows.joined(parts)
-
-    def _overlapping(self, ranges: NDArray[np.int64]) -> list[Tile]:
-        orders, pixels = (self.catalogue.tiles[name].to_numpy(np.int64) for name in ("order", "pixel"))
-        shift = 2 * (ORDER - orders)
-        first = np.searchsorted(ranges[:, 1], pixels << shift, side="right")
-        reached = np.append(ranges[:, 0], np.iinfo(np.int64).max)[first] < (pixels + 1) << shift
-        found = [Tile(*place) for place in zip(orders[reached].tolist(), pixels[reached].tolist())]
-        return [tile for tile in found if tile not in self.shared]
+        found = read_ranges(self.catalogue, ranges, NEEDED, but=self.shared)
+        return Rows.joined([_nothing(len(self.classes)), *(self._rows(values) for values in found)])
 
     def _tile(self, side: Side) -> Rows:
         values = self.catalogue.reader(*side.tile).rows(columns=NEEDED)
         return replace(self._rows(values), magnitude=self._magnitudes(side, values))
 
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Where the version's classes stand among those of the comparison."""
+        return np.array([self.classes.index(name) for name in classes_of(self.catalogue)])
+
     def _rows(self, values: Mapping[str, NDArray[Any]]) -> Rows:
-        own = classes_of(self.catalogue)
-        places = np.array([self.classes.index(name) for name in own])
+        places = self._places
         probabilities = np.zeros((len(values["objectId"]), len(self.classes)), np.float32)
         probabilities[:, places] = values["probabilities"]
         scored = values["class"] >= 0
@@ -144,6 +132,8 @@ class Version:
         if self.magnitude not in columns:
             return found
         rows = reader.rows(columns=["objectId", "features"])
+        if np.array_equal(rows["objectId"], values["objectId"]):  # the catalogues of one run hold the same sources
+            return rows["features"][:, columns.index(self.magnitude)]
         order = np.argsort(rows["objectId"], kind="stable")
         ids = rows["objectId"][order]
         place = np.minimum(np.searchsorted(ids, values["objectId"]), max(len(ids) - 1, 0))
@@ -167,7 +157,7 @@ def classes_of(catalogue: Catalogue) -> tuple[str, ...]:
             f"{catalogue.location}: expected a classification catalogue, with 'probabilities', found "
             f"{', '.join(catalogue.columns)}"
         )
-    first = catalogue.reader(*catalogue.tiles[["order", "pixel"]].iloc[0].tolist())
+    first = catalogue.reader_of(catalogue.places[0])
     return tuple(first.arrays["probabilities"].attrs["columns"])  # type: ignore[arg-type]
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from skymill.compute import ComputeError, Task, run_tasks
 from skymill.config import ComputeSettings
+from skymill.release.diffing.motions import Motions
 from skymill.release.diffing.moved import Moved
 from skymill.release.diffing.piece import Comparison, Found, Piece, compare_piece
 from skymill.release.diffing.regions import PIECE_ROWS, Region, pieces, regions
@@ -40,6 +41,7 @@ def diff(
     features: tuple[str, str] = ("", ""),
     magnitude: str = "",
     radius_arcsec: float | None = None,
+    motions: Motions | None = None,
     least_change: float = LEAST_CHANGE,
     map_order: int = MAP_ORDER,
     compute: ComputeSettings | None = None,
@@ -61,6 +63,8 @@ def diff(
         Name of the feature to bin by.
     radius_arcsec : float, optional
         Match each other's nearest sources within this radius instead of equal ids.
+    motions : Motions, optional
+        Of the sources before, which are carried to the epoch after; needs `radius_arcsec`.
     least_change : float
         Of |Δp|, from which on a row is in the delta catalogue.
     map_order : int
@@ -75,11 +79,17 @@ def diff(
 
     Raises
     ------
+    ValueError
+        If motions are given without a radius.
     StoreError
         If one is no classification catalogue, or rows do not add up.
     ComputeError
         If a part of the sky cannot be compared.
     """
+    if motions is not None and radius_arcsec is None:
+        raise ValueError("diff: motions serve to match by position; give a radius too")
+    if motions is not None:
+        motions.check()
     opened = open_catalogue(before), open_catalogue(after)
     folder = Path(folder)
     shutil.rmtree(folder / DELTA, ignore_errors=True)
@@ -94,6 +104,7 @@ def diff(
         least_change=least_change,
         radius_arcsec=radius_arcsec,
         folder=str(folder),
+        motions=motions,
     )
     every = list(regions(opened[0].tiles, opened[1].tiles))
     found = _compare(
@@ -106,7 +117,7 @@ def diff(
         "skymill_format": FORMAT,
         "before": _version(opened[0]),
         "after": _version(opened[1]),
-        "matched_by": "objectId" if radius_arcsec is None else f"position, within {radius_arcsec:g} arcsec",
+        "matched_by": _matched_by(radius_arcsec, motions),
         "magnitude": magnitude,
         "least_change": least_change,
         "map_order": map_order,
@@ -166,6 +177,13 @@ def _tiles(every: Sequence[Region]) -> dict[str, int]:
         "after": sum(len(region.after) for region in every),
         "shared": sum(region.is_shared for region in every),
     }
+
+
+def _matched_by(radius_arcsec: float | None, motions: Motions | None) -> str:
+    if radius_arcsec is None:
+        return "objectId"
+    moved = f", proper motions of {motions.years:+g} yr applied" if motions else ""
+    return f"position, within {radius_arcsec:g} arcsec{moved}"
 
 
 def _version(catalogue: Catalogue) -> dict[str, str]:

@@ -12,7 +12,14 @@ from skymill.survey.simulated.cosmology import FAINTEST, arcsec_per_kpc, distanc
 
 CLASSES = ("GALAXY", "STAR", "QSO")
 """Class names; a source's `kind` is the index."""
-MAGNITUDES = np.arange(15.5, FAINTEST + 0.005, 0.01)
+
+
+def magnitude_grid(brightest: float, faintest: float) -> Array:
+    """Give the i magnitudes between which sources are drawn, in steps of 0.01."""
+    return np.arange(brightest, faintest + 0.005, 0.01)
+
+
+MAGNITUDES = magnitude_grid(15.5, FAINTEST)
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,28 @@ class Sources:
         return cls(**{f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(cls)})
 
 
-def _magnitudes_of_counts(rng: np.random.Generator, n: int, log_counts: Array) -> Array:
+def galaxy_log_counts(magnitudes: Array) -> Array:
+    """Give log10 of the galaxies per magnitude of i, up to a constant."""
+    x = magnitudes - 23
+    return 0.328 * x - 0.003 * x**2
+
+
+def star_log_counts(magnitudes: Array) -> Array:
+    """Give log10 of the stars per magnitude of i, up to a constant."""
+    return 0.13 * (magnitudes - 20)
+
+
+def _magnitudes_of_counts(rng: np.random.Generator, n: int, magnitudes: Array, log_counts: Array) -> Array:
     share = np.cumsum(10**log_counts)
-    return np.interp(rng.random(n), np.concatenate([[0.0], share / share[-1]])[:-1], MAGNITUDES)
+    return np.interp(rng.random(n), np.concatenate([[0.0], share / share[-1]])[:-1], magnitudes)
 
 
-def draw_galaxies(rng: np.random.Generator, n: int) -> Sources:
+def draw_galaxies(rng: np.random.Generator, n: int, *, magnitudes: Array = MAGNITUDES) -> Sources:
     """Draw galaxies: i from the counts, z given i, type given i and z, colours of the templates, sizes falling with i.
 
     Counts, redshifts and types follow the RAIL DC2 training sample (see docs/embedded_survey.md).
     """
-    x = MAGNITUDES - 23
-    i = _magnitudes_of_counts(rng, n, 0.328 * x - 0.003 * x**2)
+    i = _magnitudes_of_counts(rng, n, magnitudes, galaxy_log_counts(magnitudes))
     redshift = tables.galaxy_redshifts()(rng.random(n), i)
     kind = tables.galaxy_types()(rng.random(n), i, redshift)
     reddening = rng.normal(_mean_reddening(i - 23, redshift - 1, kind - 1.5), 0.12)
@@ -80,12 +97,12 @@ def _mean_reddening(magnitude: Array, redshift: Array, kind: Array) -> Array:
     return -0.104 - 0.009 * magnitude + 0.025 * kind + slope * redshift
 
 
-def draw_stars(rng: np.random.Generator, n: int) -> Sources:
+def draw_stars(rng: np.random.Generator, n: int, *, magnitudes: Array = MAGNITUDES) -> Sources:
     """Draw stars: counts rising by 0.13 dex a magnitude, colours on the stellar locus, 3 % hot stars as black bodies.
 
     The share of M dwarfs rises from 0.35 at i = 16 to 0.8 at i = 26, as disc dwarfs take over at depth.
     """
-    i = _magnitudes_of_counts(rng, n, 0.13 * (MAGNITUDES - 20))
+    i = _magnitudes_of_counts(rng, n, magnitudes, star_log_counts(magnitudes))
     cool = rng.random(n) < 0.35 + 0.045 * (i - 16)
     g_i = np.where(cool, rng.normal(2.35, 0.4, n), 0.35 + rng.gamma(1.8, 0.28, n))
     g_i = np.clip(g_i, 0.1, 3.8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelFileError
+from skymill.sessions.containment import check_self_contained
+from skymill.sessions.entry import ModelFileError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -38,9 +39,10 @@ def open_session(content: bytes, *, provider: str, source: str) -> Any:
     ProviderError
         If ONNX Runtime lacks the provider, or falls back to another one.
     ModelFileError
-        If the file is not a model that ONNX Runtime can run.
+        If the file is not a model that ONNX Runtime can run, or needs other files.
     """
     check_available(provider)
+    check_self_contained(content, source=source)
     onnxruntime = _onnxruntime()
     try:
         session = onnxruntime.InferenceSession(
@@ -79,43 +81,6 @@ def _onnxruntime() -> Any:
             "with CUDA"
         ) from error
     return onnxruntime
-
-
-def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None, source: str) -> None:
-    """Check that a session takes ``features`` float32 (n, f) and gives ``probabilities`` float32 (n, classes).
-
-    It may also give ``training_distance`` float32 (n,).
-
-    Raises
-    ------
-    ModelFileError
-        Naming every tensor that differs.
-    """
-    faults = []
-    for side, name, wanted, found in (
-        ("input", INPUT, n_features, session.get_inputs()),
-        ("output", OUTPUT, n_classes, session.get_outputs()),
-    ):
-        named = {tensor.name: tensor for tensor in found}
-        if name not in named or (side == "input" and len(found) > 1):
-            faults.append(f"expected the {side} '{name}', found {', '.join(named) or 'none'}")
-            continue
-        tensor = named[name]
-        shape_fits = len(tensor.shape) == 2 and not isinstance(tensor.shape[0], int)
-        width_fits = wanted is None or not isinstance(tensor.shape[-1], int) or tensor.shape[-1] == wanted
-        if tensor.type != "tensor(float)" or not shape_fits or not width_fits:
-            faults.append(
-                f"{side} '{name}': expected tensor(float) of shape (n, {wanted or 'any'}) with free n, "
-                f"found {tensor.type} {tuple(tensor.shape)}"
-            )
-    faults += [
-        f"output '{DISTANCE}': expected tensor(float) of shape (n,) with free n, found {tensor.type} {tensor.shape}"
-        for tensor in session.get_outputs()
-        if tensor.name == DISTANCE
-        and (tensor.type != "tensor(float)" or len(tensor.shape) != 1 or isinstance(tensor.shape[0], int))
-    ]
-    if faults:
-        raise ModelFileError(f"{source}: {'; '.join(faults)}; rename or reshape the graph's tensors")
 
 
 def refuse_fallback(used: list[str], provider: str) -> None:

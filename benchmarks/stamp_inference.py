@@ -1,0 +1,216 @@
+"""Models of stamps: stamps/s of the stage over stamps/s of the bare network on batches that are ready, in the same run.
+
+The stage opens and decodes FITS images of six bands, cuts, asks the network, keeps what it says and puts the tiles
+together. The bare loop does nothing but ask the same session about the same batch again and again. The network is a
+small dense one: a convolution of 4 x 4 pixels in steps of 4, two of 3 x 3, the mean, a matrix. One worker, which stands
+and is warm before anything is timed; per CPU-second of all processes, since the clock tells as much of who else was
+running.
+
+    python benchmarks/stamp_inference.py --images 3 --side 2048 --sources 8000
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from astropy.io import fits
+from astropy.wcs import WCS
+from inference_efficiency import standing
+from onnx import TensorProto, helper
+from processes import family_cpu_s
+
+from skymill import tiling
+from skymill.config import ComputeSettings, RunConfig, SurveyConfig
+from skymill.config.images import ImageFile, ImageSettings
+from skymill.config.model import StampSettings
+from skymill.config.run import InferenceSettings
+from skymill.export.graph import IR_VERSION, OPSET, constant, node, to_bytes
+from skymill.export.metadata import ModelSchema
+from skymill.features.stamps import SourceImages
+from skymill.inference.looks import batch_stamps
+from skymill.inference.session import load_session
+from skymill.inference.stage import run
+from skymill.sky import Tile, order29
+from skymill.store import (
+    Accounting,
+    GroupManifest,
+    Pool,
+    TileEntry,
+    Variable,
+    digest,
+    file_sha256,
+    group_file,
+    write_tile,
+)
+from skymill.survey import open_survey
+from skymill.tiling.image_group import LABEL_BITS, tile_number
+
+BANDS = "ugrizy"
+CLASSES = ("star", "galaxy", "quasar")
+SIZE, BLOCK_ROWS = 32, 2048
+SCALE_ARCSEC = 0.2
+IMAGE = helper.make_tensor_value_info
+
+
+def main() -> None:
+    """Measure and print one JSON line per repeat and one with the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=3)
+    parser.add_argument("--side", type=int, default=2048, help="of an image, pixels")
+    parser.add_argument("--sources", type=int, default=8000, help="of an image")
+    parser.add_argument("--channels", type=int, default=64, help="of the network")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the images are made; default a temporary folder")
+    arguments = parser.parse_args()
+    n = arguments.images * arguments.sources
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as name, standing(1) as (_, scheduler):
+        folder = Path(name)
+        images = write_images(folder, arguments.images, arguments.side)
+        features = write_sources(folder / "results", images, arguments.side, arguments.sources)
+        model = write_network(folder / "network.onnx", arguments.channels)
+        batches = -(-n // batch_stamps(n_bands=len(BANDS), size_px=SIZE, block_rows=BLOCK_ROWS, provider="cpu"))
+        stage(features, model, folder, images, scheduler)  # imports, sessions, page cache
+        found = []
+        for _ in range(arguments.repeats):
+            rates = {
+                "bare": n / bare(model, n, batches),
+                "stage": n / stage(features, model, folder, images, scheduler),
+            }
+            found.append(rates | {"ratio": rates["stage"] / rates["bare"]})
+            print(json.dumps(found[-1]), flush=True)
+    medians = {key: round(float(np.median([one[key] for one in found])), 3) for key in found[0]}
+    print(json.dumps({"stamps": n, **vars(arguments), "folder": None, **medians}))
+
+
+def bare(model: Path, n: int, batches: int) -> float:
+    """CPU-seconds of the network alone, on `n` stamps."""
+    session = load_session(str(model), file_sha256(model), "cpu")
+    shape = (-(-n // batches), len(BANDS), SIZE, SIZE)
+    flux = np.random.default_rng(0).normal(0, 10, shape).astype(np.float32)
+    weight = np.full(shape, 0.01, np.float32)
+    before = family_cpu_s()
+    for _ in range(batches):
+        session(flux, weight)
+    return family_cpu_s() - before
+
+
+def stage(features: Path, model: Path, folder: Path, images: SourceImages, scheduler: str) -> float:
+    """CPU-seconds of the stage."""
+    before = family_cpu_s()
+    run(
+        features,
+        model,
+        output=folder / "results",
+        model="network",
+        settings=InferenceSettings(block_rows=BLOCK_ROWS),
+        compute=ComputeSettings(scheduler=scheduler),
+        workers=1,
+        images=images,
+    )
+    seconds = family_cpu_s() - before
+    shutil.rmtree(folder / "results" / "catalogues" / "network")
+    return seconds
+
+
+def write_network(path: Path, channels: int) -> Path:
+    """Write the network with its metadata."""
+    bands, random = len(BANDS), np.random.default_rng(1)
+    sizes = {"stem": (2 * bands, 4), "first": (channels, 3), "second": (channels, 3)}
+    weights = [
+        constant(f"w_{name}", random.normal(0, (each * side * side) ** -0.5, (channels, each, side, side)))
+        for name, (each, side) in sizes.items()
+    ]
+    nodes = [
+        node("Sqrt", ["inverse_variance"], "root"),
+        node("Mul", ["flux", "root"], "significance"),
+        node("Concat", ["significance", "root"], "both", axis=1),
+        *layer("both", "stem", strides=[4, 4]),
+        *layer("stem", "first", pads=[1] * 4),
+        *layer("first", "second", pads=[1] * 4),
+        node("ReduceMean", ["second", "sides"], "vector", keepdims=0),
+        node("MatMul", ["vector", "w_head"], "logits"),
+        node("Softmax", ["logits"], "probabilities", axis=1),
+    ]
+    constants = [*weights, constant("sides", [2, 3], np.int64), constant("w_head", random.normal(size=(channels, 3)))]
+    inputs = [IMAGE(name, TensorProto.FLOAT, ["n", bands, SIZE, SIZE]) for name in ("flux", "inverse_variance")]
+    outputs = [IMAGE("probabilities", TensorProto.FLOAT, ["n", len(CLASSES)])]
+    graph = helper.make_graph(nodes, "network", inputs, outputs, constants)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    stamps = StampSettings(size_px=SIZE, pixel_scale_arcsec=SCALE_ARCSEC, bands=list(BANDS))
+    schema = ModelSchema("network", "onnx", "classification", (), CLASSES, None, {}, {}, stamps=stamps)
+    path.write_bytes(to_bytes(proto, schema.as_metadata()))
+    return path
+
+
+def layer(source: str, name: str, **attributes: Sequence[int]) -> Iterator[onnx.NodeProto]:
+    """A convolution with its weights, and what is positive of it."""
+    yield node("Conv", [source, f"w_{name}"], f"{name}_sums", **attributes)
+    yield node("Relu", [f"{name}_sums"], name)
+
+
+def write_images(folder: Path, n: int, side: int) -> SourceImages:
+    """Write images of noise in six bands, side by side, and plan them."""
+    (folder / "images").mkdir()
+    random = np.random.default_rng(2)
+    for number in range(n):
+        header = grid(number, side).to_header()
+        header["BUNIT"] = "nJy"
+        for band in BANDS:
+            pixels = random.normal(0, 10, (side, side)).astype(np.float32)
+            variance = np.full(pixels.shape, 100, np.float32)
+            hdus = [fits.ImageHDU(pixels, header, "IMAGE"), fits.ImageHDU(variance, header, "VARIANCE")]
+            fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(folder / "images" / f"{band}-{number}.fits")
+    files = {role: ImageFile(file="{band}-{tile}.fits", hdu=role.upper()) for role in ("image", "variance")}
+    images = ImageSettings(layout="fits", psf_fwhm_arcsec=0.8, **files)
+    survey = SurveyConfig(name="noise", format="images", path=str(folder / "images"), bands=list(BANDS), images=images)
+    opened = open_survey(survey)
+    tiling.plan_images(RunConfig(name="noise", survey="noise.yaml"), opened, folder / "results", workers=1)
+    return SourceImages.open(opened, (folder / "results" / "tiling" / "images").glob("*.json"))
+
+
+def grid(number: int, side: int) -> WCS:
+    """The grid of an image."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [150 + number * side * SCALE_ARCSEC / 3600, 0]
+    wcs.wcs.crpix = [(side + 1) / 2] * 2
+    wcs.wcs.cdelt = [-SCALE_ARCSEC / 3600, SCALE_ARCSEC / 3600]
+    return wcs
+
+
+def write_sources(results: Path, images: SourceImages, side: int, n: int) -> Path:
+    """Write one feature tile of sources anywhere on the images; a model of stamps asks for their ids and positions."""
+    random, ids, places = np.random.default_rng(3), [], []
+    for number in range(len(images.tiles)):
+        ids.append((tile_number("noise", f"tile={number}") << LABEL_BITS) + np.arange(1, n + 1))
+        places.append(grid(number, side).all_pix2world(random.uniform(0, side - 1, (n, 2)), 0).T)
+    ra, dec = np.concatenate(places, axis=1)
+    healpix29 = order29(ra, dec)
+    order = np.argsort(healpix29)
+    columns = {
+        "objectId": np.concatenate(ids)[order],
+        "_healpix_29": healpix29[order],
+        "coord_ra": np.ascontiguousarray(ra[order]),
+        "coord_dec": np.ascontiguousarray(dec[order]),
+    }
+    rows = {name: Variable(values) for name, values in columns.items()}
+    rows["flags"] = Variable(np.zeros(len(ra), np.int32), attrs={"flag_masks": [1], "flag_meanings": "odd"})
+    tile, key, root = Tile(0, 4), digest({"n": n}), results / "catalogues" / "features"
+    accounting = Accounting(len(ra), len(ra))
+    file = write_tile(Pool(root).path(tile, key), rows, receipt={"accounting": accounting.as_dict()})
+    path = group_file(root, key, "o0p4")
+    path.parent.mkdir(parents=True)
+    entry = TileEntry(*tile, key, file.sha256, file.n_bytes, len(ra), accounting)
+    GroupManifest("features", key[:12], "o0p4", {}, (entry,)).write(path)
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Stamps on which an exported model must agree with the fitted one: real ones, changed ones and hard ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.export.metadata import DISTANCE, FLUX, INVERSE_VARIANCE, OUTPUT
+from skymill.export.parity import Parity, compare
+from skymill.export.probe import Probe
+from skymill.training.stamp_set import HELD_OUT_STAMPS
+
+if TYPE_CHECKING:
+    from skymill.training.fitting import Fit
+
+SEED = 0
+MORE_NOISE = 0.5
+"""Noise added to a changed stamp, in units of its own."""
+HUGE, TINY = np.float32(1e30), np.float32(1e-12)
+
+
+def measure_stamp_parity(fit: Fit, session: Any, *, rows: int) -> Parity:
+    """Compare a fitted model with its ONNX file on stamps that it has not learned from.
+
+    The held-out stamps that the fit has kept, as they are and then again, turned and with more noise, until there are
+    `rows`; after them what a survey may hold: no weight at all, single bands, fluxes beyond all others, no light.
+    """
+    with np.load(fit.folder / HELD_OUT_STAMPS) as held_out:
+        stamps, labels = held_out["stamps"], held_out["labels"]
+    vectors, fitted, exported, distances, all_labels, origins = [], [], [], [], [], []
+    for origin, some, known in _rounds(stamps, labels, rows):
+        vector = fit.model.encode(some)  # type: ignore[attr-defined]  # of a model that looks at stamps
+        inputs = {FLUX: np.ascontiguousarray(some[:, 0]), INVERSE_VARIANCE: np.ascontiguousarray(some[:, 1])}
+        probabilities, distance = session.run([OUTPUT, DISTANCE], inputs)
+        vectors.append(vector)
+        fitted.append(fit.predict_probabilities(vector))
+        exported.append(probabilities)
+        distances.append((fit.distance(vector), distance))
+        all_labels.append(known)
+        origins.append(np.full(len(some), origin))
+    probe = Probe(np.concatenate(vectors), np.concatenate(all_labels), np.concatenate(origins))
+    sides = [np.concatenate(side) for side in zip(*distances)]
+    names = [feature["name"] for feature in fit.features]
+    return compare(
+        probe, np.concatenate(fitted), np.concatenate(exported), distances=(sides[0], sides[1]), features=names
+    )
+
+
+def _rounds(
+    stamps: NDArray[np.float32], labels: NDArray[np.int64], rows: int
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
+    """Give origin, stamps (m, 2, bands, k, k) and labels (-1: none) of each round."""
+    random = np.random.default_rng(SEED)
+    yield "held out", stamps, labels
+    unknown = np.full(len(labels), -1)
+    for turn in range(1, -(-rows // len(stamps))):
+        yield "changed", _changed(stamps, turn, random), unknown
+    for name, some in _hard(stamps).items():
+        yield name, some, unknown
+
+
+def _changed(stamps: NDArray[np.float32], turn: int, random: np.random.Generator) -> NDArray[np.float32]:
+    """Turn stamps by quarters, mirror every other four, add noise where they have weight."""
+    turned = np.rot90(stamps, turn % 4, axes=(-2, -1))
+    turned = turned[..., ::-1] if turn % 8 >= 4 else turned
+    flux, weight = turned[:, 0], turned[:, 1]
+    sigma = np.divide(1.0, np.sqrt(weight), out=np.zeros_like(weight), where=weight > 0)
+    noise = MORE_NOISE * sigma * random.normal(size=flux.shape).astype(np.float32)
+    return np.stack([flux + noise, weight / np.float32(1 + MORE_NOISE**2)], axis=1)
+
+
+def _hard(stamps: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    flux, weight = stamps[:, 0], stamps[:, 1]
+    one_band = np.zeros_like(weight)
+    bands = np.arange(len(stamps)) % weight.shape[1]
+    one_band[np.arange(len(stamps)), bands] = weight[np.arange(len(stamps)), bands]
+    nothing = np.zeros_like(weight)
+    cases = {
+        "no weight": (nothing, nothing),
+        "one band": (np.where(one_band > 0, flux, np.float32(0)), one_band),
+        "no light": (nothing, weight),
+        "negative": (-flux, weight),
+        "huge": (np.where(weight > 0, HUGE, np.float32(0)), weight),
+        "tiny": (flux * TINY, weight),
+    }
+    return {name: np.stack(case, axis=1) for name, case in cases.items()}

@@ -1,0 +1,100 @@
+"""The tensors of the convolutional network: from stamps to vectors, and from vectors to class probabilities."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Stretch(nn.Module):
+    """Flux (nJy) to numbers of order one: ``asinh(flux / noise)`` of each band (Lupton, Gunn & Szalay 1999, AJ 118,
+    1406), and beside it which pixels have a weight.
+
+    Parameters
+    ----------
+    noise : Tensor, (bands,)
+        Typical noise of a pixel, nJy; that of the images that the model learns from, so that depth is no label.
+    """
+
+    noise: Tensor
+
+    def __init__(self, noise: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("noise", noise.reshape(1, -1, 1, 1).clone())
+
+    def forward(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
+        """Give (n, 2 bands, k, k) of flux and inverse variance (n, bands, k, k)."""
+        seen = (inverse_variance > 0).to(flux.dtype)
+        return torch.cat([torch.asinh(flux * seen / self.noise), seen], dim=1)
+
+
+def block(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Give a dense convolution of 3 x 3 pixels, batch norm and ReLU: what CPUs do best."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
+    )
+
+
+class Encoder(nn.Module):
+    """Stamps to vectors.
+
+    A stem of patches of 2 x 2 pixels, stages of dense 3 x 3 convolutions, each at half the resolution and 1.5 times the
+    width of the one before, the mean over the stamp and its middle, and a linear map. The middle keeps its place: a
+    stamp shows one source there, and others around it.
+
+    Parameters
+    ----------
+    noise : Tensor, (bands,)
+        As `Stretch` has it.
+    width, stages, depth, vector : int
+        Channels of the first stage; stages; convolutions of each; length of a vector.
+    """
+
+    def __init__(self, noise: Tensor, *, width: int, stages: int, depth: int, vector: int) -> None:
+        super().__init__()
+        self.stretch = Stretch(noise)
+        widths = [round(width * 1.5**stage) for stage in range(stages)]
+        self.stem = nn.Sequential(nn.Conv2d(2 * len(noise), width, 2, stride=2, bias=False), nn.BatchNorm2d(width))
+        self.stages = nn.ModuleList()
+        before = width
+        for channels in widths:
+            self.stages.append(nn.Sequential(*(block(channels if n else before, channels) for n in range(depth))))
+            before = channels
+        self.pool = nn.MaxPool2d(2)
+        self.project = nn.Linear(2 * before, vector)
+
+    def forward(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
+        """Give vectors (n, vector) of flux (nJy) and inverse variance, (n, bands, k, k)."""
+        values = torch.relu(self.stem(self.stretch(flux, inverse_variance)))
+        for number, stage in enumerate(self.stages):
+            values = stage(self.pool(values) if number else values)
+        side = values.shape[-1]
+        first = (side - 1) // 2
+        middle = values[:, :, first : side // 2 + 1, first : side // 2 + 1].mean(dim=(2, 3))
+        vectors: Tensor = self.project(torch.cat([values.mean(dim=(2, 3)), middle], dim=1))
+        return vectors
+
+
+class Head(nn.Module):
+    """Vectors to class scores: a linear map of what is positive in them."""
+
+    def __init__(self, vector: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(vector, classes)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Give logits (n, classes) of vectors (n, vector)."""
+        logits: Tensor = self.linear(torch.relu(vectors))
+        return logits
+
+
+class Probabilities(nn.Module):
+    """The head as it is exported."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give probabilities (n, classes) of vectors (n, vector)."""
+        return torch.softmax(self.head(features), dim=1)

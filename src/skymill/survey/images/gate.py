@@ -1,0 +1,141 @@
+"""The gate for pixels: whatever a layout gives leaves it native-endian, C-ordered, float32, in nJy.
+
+ONNX Runtime and sep read big-endian arrays, as FITS has them, as garbage: nothing reaches them around this gate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skymill.survey.images.bands import BandSource, Description, Layout, NoiseRole
+from skymill.survey.images.limits import check_numbers
+from skymill.survey.images.mask_planes import CommonPlanes, as_bits
+from skymill.survey.images.tile import ImageError
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class BandPixels:
+    """A band on its own grid.
+
+    Attributes
+    ----------
+    pixels : ndarray of float32, (ny, nx)
+        nJy, NaN where there is no value.
+    inverse_variance : ndarray of float32, (ny, nx)
+        1 / nJy^2, or relative weights; 0 where a pixel is not to be used.
+    mask : ndarray of uint32, (ny, nx)
+    """
+
+    pixels: NDArray[np.float32]
+    inverse_variance: NDArray[np.float32]
+    mask: NDArray[np.uint32]
+
+
+def read_band(layout: Layout, source: BandSource, description: Description, planes: CommonPlanes) -> BandPixels:
+    """Decode a band and bring it through the gate.
+
+    Raises
+    ------
+    ImageError
+        If images differ in shape, or do not hold real numbers.
+    """
+    where, shape = description.grid.where, description.grid.shape
+    pixels = _numbers(layout.array(source, "image"), source, "image", where, shape)
+    if pixels is None:
+        raise ImageError(f"{where}: expected an image, found none; correct `hdu`")
+    noise = None
+    if description.noise is not None:
+        noise = _numbers(layout.array(source, description.noise), source, description.noise, where, shape)
+    mask = _numbers(layout.array(source, "mask"), source, "mask", where, shape)
+    bits = np.zeros(shape, dtype=np.uint32)
+    if mask is not None:
+        named = _named(source, "mask")
+        bits = planes.renumber(as_bits(mask, named), layout.planes(source), named)
+    values = in_nJy(pixels, description.nJy)
+    weights = inverse_variance(noise, description.noise, description.nJy, shape)
+    weights[np.isnan(values)] = 0.0
+    return BandPixels(values, weights, bits)
+
+
+def in_nJy(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    """Scale pixels of any number type to nJy.
+
+    Parameters
+    ----------
+    pixels : ndarray, (ny, nx)
+        Any byte order and stride; a masked array where pixels are empty.
+    factor : float
+        nJy of one unit.
+
+    Returns
+    -------
+    ndarray of float32, (ny, nx)
+        A new array; NaN where a value is empty, infinite, or too large for float32.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = np.ma.getdata(pixels)
+        scaled = stored if factor == 1.0 else np.multiply(stored, factor, dtype=np.float64)
+        values = scaled.astype(np.float32, order="C")
+    values[~np.isfinite(values) | np.ma.getmaskarray(pixels)] = np.nan
+    return values
+
+
+def inverse_variance(
+    noise: NDArray[Any] | None, role: NoiseRole | None, factor: float, shape: tuple[int, int]
+) -> NDArray[np.float32]:
+    """Turn what tells the noise into inverse variances, or relative weights.
+
+    Parameters
+    ----------
+    noise : ndarray, (ny, nx), or None
+        In the square of the pixels' unit, or 1 over it; weights have no unit.
+    role : str or None
+        What it is.
+    factor : float
+        nJy of one unit of the pixels.
+    shape : (int, int)
+
+    Returns
+    -------
+    ndarray of float32, (ny, nx)
+        0 where a variance is not finite or not positive, an inverse variance or weight negative or not finite; 1
+        where nothing is told. What is too large for float32 becomes the largest of its numbers.
+    """
+    if noise is None or role is None:
+        return np.ones(shape, dtype=np.float32)
+    told = np.array(np.ma.getdata(noise), dtype=np.float64, order="C")
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        usable = np.isfinite(told) & (told > 0) & ~np.ma.getmaskarray(noise)
+        if role == "variance":
+            np.divide(factor**-2, told, out=told)
+        elif role == "inverse_variance":
+            told *= factor**-2
+        told[~usable] = 0.0
+    return np.minimum(told, LARGEST, out=told).astype(np.float32)
+
+
+def _numbers(
+    array: NDArray[Any] | None, source: BandSource, role: str, where: str, shape: tuple[int, int]
+) -> NDArray[Any] | None:
+    """Refuse an image of another shape or of what are not real numbers."""
+    if array is None:
+        return None
+    named = _named(source, role)
+    check_numbers(array.dtype, named)
+    if array.shape != shape:
+        raise ImageError(
+            f"{named}: expected the shape of {where}, {shape[0]} x {shape[1]}, found "
+            f"{' x '.join(map(str, array.shape))}; correct the pattern or `hdu`, or fetch both files again"
+        )
+    return array
+
+
+def _named(source: BandSource, role: str) -> str:
+    """Name the file of a role for messages, and what is read of it."""
+    return f"{source.paths.get(role, source.paths['image'])} ({role.replace('_', ' ')} of band '{source.band}')"

@@ -1,0 +1,111 @@
+"""What the commands know of the catalogue of image tiles, before and after its tiles are planned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import image_files
+import pytest
+from stamp_models import write_stamp_model
+from survey_files import edit_yaml, write_yaml
+
+from skymill import export, tiling
+from skymill.cli.chain import Chain
+from skymill.cli.gc import asked_for
+from skymill.cli.operating.jobs import Workflow
+from skymill.cli.operating.retry import retries
+from skymill.cli.operating.why import explain
+from skymill.cli.where import what_stands
+from skymill.config import read_yaml
+from skymill.sky import ImageTile
+from skymill.store import GroupManifest
+from skymill.store.manifest import ImageQuarantined
+
+
+@pytest.fixture
+def workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Workflow]:
+    """The jobs of a survey of images whose folder is the working directory, as it stands when asked."""
+    image_files.write_images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return lambda: Workflow(Chain.from_config(read_yaml("config.yaml"), ["config.yaml"]))
+
+
+def plan_images(workflow: Workflow) -> str:
+    """Plan the image tiles; give the one group's manifest."""
+    chain = workflow.chain
+    tiling.plan_images(chain.run, chain.survey, chain.output, workers=1)
+    [group] = Workflow(chain).image_groups
+    return workflow.manifest("segmentation", chain.segmentation_settings, group)
+
+
+def test_the_catalogue_is_sealed_from_the_manifests_of_image_groups(workflow):
+    chain = workflow().chain
+    assert chain.catalogues == ["sources", "features", "segmentation", "forest"]
+    assert chain.catalogue_settings("segmentation") == chain.segmentation_settings
+    before = workflow()
+    assert before.manifests("segmentation") == []
+    assert "tiling_images" in before.jobs["release_seal segmentation"].after
+    manifest = plan_images(before)
+    seal = workflow().jobs["release_seal segmentation"]
+    assert manifest in seal.inputs and f"features_measure segmentation {Path(manifest).stem}" in seal.after
+    assert seal.output == "results/catalogues/segmentation/seal.json"
+    assert "release_seal segmentation" in workflow().jobs["report_page"].after
+    assert not [name for name in workflow().jobs if name.startswith("inference_run segmentation")]
+
+
+def test_garbage_collection_asks_for_its_manifests_once_they_are_planned(workflow):
+    assert asked_for(workflow().chain).groups["segmentation"] is None
+    manifest = Path(plan_images(workflow()))
+    asked = {str(manifest.relative_to("results/catalogues/segmentation"))}
+    assert asked_for(workflow().chain).groups["segmentation"] == asked
+
+
+def test_an_image_tile_belongs_to_the_group_that_measures_it(workflow):
+    assert workflow().group_of(ImageTile("tile=01")) == ""
+    manifest = plan_images(workflow())
+    assert workflow().group_of(ImageTile("tile=01")) == Path(manifest).stem
+    assert workflow().group_of(ImageTile("tile=99")) == ""
+
+
+def test_a_failed_image_tile_is_named_and_tried_again(workflow):
+    path = Path(plan_images(workflow()))
+    path.parent.mkdir(parents=True)
+    failed = ImageQuarantined("tile=01", "f" * 64, "r-01.fits is cut off")
+    settings = workflow().chain.segmentation_settings
+    GroupManifest("segmentation", settings, path.stem, quarantined=(failed,)).write(path)
+    [(manifest, [tile])] = retries(workflow()).items()
+    assert manifest == path and (tile.tile, tile.rows) == ("tile=01", 0) and "cut off" in tile.reason
+    told = explain(f"results/catalogues/segmentation/tiles/tile=01/{'f' * 12}.zarr.zip", workflow())
+    assert told.kind == f"tile tile=01 of catalogue segmentation, group {path.stem}" and not told.exists
+    assert "quarantined: r-01.fits is cut off" in told.notes and "skymill retry" in told.again
+
+
+def test_a_person_is_shown_the_answers_and_not_the_images(tmp_path):
+    for name in ("features", "forest", "segmentation", "sources"):
+        (tmp_path / "catalogues" / name).mkdir(parents=True)
+        (tmp_path / "catalogues" / name / "current.json").touch()
+    told = "\n".join(what_stands(tmp_path))
+    assert f"  {tmp_path}/catalogues/segmentation\n" in told
+    assert f'open_catalogue("{tmp_path}/catalogues/forest")' in told
+
+
+def test_a_model_of_stamps_reads_the_plans_of_all_images(workflow):
+    """Said by the file itself, once it is exported; its catalogue depends on what the pixels mean."""
+    path = write_stamp_model(Path("colour.onnx"))
+    write_yaml(Path("colour.yaml"), {"name": "colour", "kind": "onnx", "path": str(path)})
+    edit_yaml(Path("config.yaml"), models=["colour.yaml"])
+    plan_images(workflow())
+    chain = workflow().chain
+    assert chain.looked_at("colour") is None
+    export.to_onnx(None, output=chain.output, model=chain.models["colour"])
+    assert chain.looked_at("colour") is chain.survey.config
+    planned = Path("results/tiling/plan.json")
+    planned.write_text(json.dumps({"groups": {"o0p6": {"digest": "a" * 64, "n_rows": 1, "n_tiles": 1}}}))
+    job = workflow().jobs["inference_run colour o0p6"]
+    assert {str(file) for file in Path("results/tiling/images").glob("*.json")} < set(job.inputs)
+    assert "tiling_images" in job.after and job.ingredients.explains["settings"]["images"]["layout"] == "fits"
+    before = chain.inference_settings("colour", workflow().onnx("colour"))
+    edit_yaml(Path("survey.yaml"), images=image_files.configuration()["survey"]["images"] | {"psf_fwhm_arcsec": 0.9})
+    assert workflow().chain.inference_settings("colour", workflow().onnx("colour")) != before

@@ -1,0 +1,97 @@
+"""The real workflow with models of stamps: one from elsewhere, and one that is fitted here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import image_files
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.spatial import cKDTree
+from snakemake_run import run
+from stamp_models import CLASSES, SIZE, write_stamp_model
+from survey_files import edit_yaml, write_yaml
+
+import skymill.store as store
+from skymill.cli.chain import Chain
+from skymill.cli.operating.jobs import Workflow
+from skymill.cli.operating.status import read_status
+from skymill.config import read_yaml
+from skymill.release.explaining import explain_source
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+SIDE = 12
+"""Of the stamps that the network is fitted on, px."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run with both."""
+    folder = tmp_path_factory.mktemp("stamps")
+    image_files.write_images(folder)
+    write_stamp_model(folder / "colour.onnx")
+    write_yaml(folder / "colour.yaml", {"name": "colour", "kind": "onnx", "path": "colour.onnx"})
+    stamps = {"size_px": SIDE, "pixel_scale_arcsec": image_files.SCALE_ARCSEC}
+    settings = {"width": 16, "stages": 2, "depth": 1, "epochs": 40, "batch_size": 32, "band_dropout": 0.0}
+    write_yaml(folder / "cnn.yaml", {"name": "cnn", "kind": "cnn", "stamps": stamps, "settings": settings})
+    split = {"order": 13, "guard_arcsec": SIDE * image_files.SCALE_ARCSEC}
+    edit_yaml(folder / "config.yaml", models=["colour.yaml", "cnn.yaml"], split=split)
+    assert run(folder).jobs["inference_run"] == 2
+    return folder
+
+
+def rows_of(folder: Path, name: str) -> xr.Dataset:
+    """A catalogue's rows."""
+    return store.open_catalogue(folder / "results" / "catalogues" / name).to_xarray().compute()
+
+
+def document(folder: Path, name: str) -> dict[str, Any]:
+    """A file of the run."""
+    content: dict[str, Any] = json.loads((folder / "results" / name).read_text())
+    return content
+
+
+def test_every_source_is_looked_at(folder: Path) -> None:
+    sources = rows_of(folder, "sources")
+    for name in ("colour", "cnn"):
+        rows = rows_of(folder, name)
+        np.testing.assert_array_equal(rows["objectId"], sources["objectId"])
+        assert (rows["class"] >= 0).all()
+        assert rows["coverage_frac"].max() == 1
+    assert rows_of(folder, "colour")["coverage_frac"].min() < 1  # its stamps are large enough to leave an image
+
+
+def test_the_network_tells_stars_from_galaxies(folder: Path) -> None:
+    rows, truth = rows_of(folder, "cnn"), image_files.sources()
+    places = (np.column_stack(pair) for pair in ((truth["ra"], truth["dec"]), (rows["coord_ra"], rows["coord_dec"])))
+    near = cKDTree(next(places)).query(next(places))[1]
+    star, galaxy = (image_files.CLASSES.index(name) for name in ("STAR", "GALAXY"))
+    assert np.mean(rows["class"].to_numpy() == np.where(truth["star"][near], star, galaxy)) > 0.9
+
+
+def test_its_file_is_held_against_the_fitted_network_on_real_changed_and_hard_stamps(folder: Path) -> None:
+    parity = document(folder, "models/cnn/parity.json")
+    assert parity["rows"] >= 10_000
+    assert parity["max_probability_difference"] < 1e-4
+    assert {"held out", "changed", "no weight", "huge"} <= set(parity["rows_by_origin"])
+
+
+def test_nothing_is_left_to_do_and_the_status_agrees(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(folder, "-n").jobs == {}
+    monkeypatch.chdir(folder)
+    assert read_status(Workflow(Chain.from_config(read_yaml("config.yaml"), ["config.yaml"]))).is_done
+
+
+def test_a_source_is_explained_and_the_receipt_names_the_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    source = int(rows_of(folder, "colour")["objectId"][0])
+    told = explain_source(Path("results"), source, models=["colour"])["models"]["colour"]
+    assert told["answer"]["class"] in CLASSES
+    assert told["recomputed"] is None and "looks at pixels" in told["note"]
+    receipt = json.loads(next((folder / "results/receipts/catalogues/colour/groups").glob("*/*.json")).read_text())
+    assert receipt["explains"]["settings"]["images"]["layout"] == "fits"
+    assert sum("tiling/images/" in path for path in receipt["inputs"]) == 1
+    assert document(folder, "models/colour/manifest.json")["schema"]["stamps"]["size_px"] == SIZE
