@@ -93,7 +93,7 @@ class Cnn:
         found = np.empty((len(stamps), self.shape["vector"]), np.float32)
         with torch.inference_mode():
             for start in range(0, len(stamps), BLOCK_STAMPS):
-                some = torch.from_numpy(np.ascontiguousarray(stamps[start : start + BLOCK_STAMPS], dtype=np.float32))
+                some = torch.from_numpy(np.array(stamps[start : start + BLOCK_STAMPS], dtype=np.float32))
                 found[start : start + BLOCK_STAMPS] = self.encoder(some[:, 0], some[:, 1]).numpy()
         return found
 

@@ -256,7 +256,7 @@ def _learn(
     distance, told = fit_distance(
         train.features,
         validation.features,
-        indicator=np.array([feature["indicator"] for feature in data.features]),
+        indicator=np.array([feature["indicator"] for feature in judged_by.features]),
         quantile=model.training_distance.quantile,
     )
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
