@@ -13,16 +13,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from drawn_stamps import NOISE, SIZE, draw
 
 from skymill.config.model import StampSettings
-from skymill.export import cnn as export_cnn
+from skymill.export import stamp_network as export_cnn
 from skymill.models import Cnn, Examples, Place
+from skymill.models.augmenting import augmented
 from skymill.models.cnn import CnnSettings
 from skymill.models.cnn_network import Stretch
-from skymill.models.cnn_training import augmented, typical_noise
+from skymill.models.stamp_training import typical_noise
 
 SMALL = CnnSettings(width=8, stages=2, depth=1, vector=8, epochs=12, batch_size=25, averaging=0.9)
-SIZE, NOISE = 16, 2.0
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -33,22 +34,6 @@ settings, folder, data = CnnSettings.model_validate_json(sys.argv[1]), Path(sys.
 examples = [Examples(data[f"x{k}"], data[f"y{k}"], np.ones(len(data[f"y{k}"]), np.float32), 2) for k in range(2)]
 Cnn.fit(*examples, settings, seed=5, place=Place(folder, "cpu")).save(folder)
 """
-
-
-def draw(n: int, seed: int) -> Examples:
-    """Points and discs of the same flux in two bands, some pixels and some whole bands without weight."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 2, n)
-    y, x = np.mgrid[:SIZE, :SIZE] - (SIZE - 1) / 2
-    sigma = np.where(labels == 0, 1.2, 2.2)[:, None, None]
-    light = np.exp(-(x**2 + y**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
-    flux = (random.uniform(200, 800, (n, 1, 1, 1)) * light[:, None]).repeat(2, axis=1)
-    flux = flux + NOISE * random.normal(size=flux.shape)
-    weight = np.full(flux.shape, NOISE**-2)
-    weight[random.random(flux.shape) < 0.02] = 0
-    weight[np.arange(0, n, 20), 0] = 0
-    stamps = np.stack([flux * (weight > 0), weight], axis=1).astype(np.float32)
-    return Examples(stamps, labels.astype(np.int64), np.ones(n, np.float32), 2)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +134,7 @@ EXPORT = """
 import hashlib, sys
 from pathlib import Path
 from skymill.config.model import StampSettings
-from skymill.export import cnn as export_cnn
+from skymill.export import stamp_network as export_cnn
 from skymill.models import Cnn
 cnn = Cnn.load(Path(sys.argv[1]))
 graph = export_cnn.prepend_encoder(cnn, export_cnn.convert(cnn), StampSettings(size_px=16, bands=["g", "r"]))

@@ -7,11 +7,11 @@ from typing import Any
 
 import onnx
 
-from skymill.export import boosting, cnn, ensemble, forest, knn, linear_cut, mlp, oblivious, svm
+from skymill.export import boosting, ensemble, forest, knn, linear_cut, mlp, oblivious, stamp_network, svm
+from skymill.models import LOOK
 
 CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
     "boosting": boosting.convert,
-    "cnn": cnn.convert,
     "ensemble": ensemble.convert,
     "forest": forest.convert,
     "knn": knn.convert,
@@ -19,4 +19,5 @@ CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
     "mlp": mlp.convert,
     "oblivious": oblivious.convert,
     "svm": svm.convert,
+    **dict.fromkeys(LOOK, stamp_network.convert),
 }

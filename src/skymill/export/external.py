@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from skymill.config import ModelConfig
 from skymill.config.base import Settings
 from skymill.config.errors import explain
 from skymill.config.model import StampSettings
-from skymill.export.metadata import FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelInput, ModelSchema
+from skymill.export.metadata import EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelInput, ModelSchema
 from skymill.export.tensors import check_stamp_tensors, check_tensors
 from skymill.sessions.containment import refuse_external
 from skymill.sessions.entry import ENTRY, ModelFileError
@@ -68,8 +69,11 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     elif not schema.stamps.bands:
         raise ModelFileError(f"{path}: looks at stamps of no band; name them in `stamps.bands`, in the graph's order")
     else:
-        check_stamp_tensors(session, schema.stamps, n_classes=len(schema.classes), source=str(path))
-        _probe(session, _stamps(schema.stamps), schema, path)
+        stamps, schema = schema.stamps, replace(schema, embedding=_embedding_length(session))
+        check_stamp_tensors(
+            session, stamps, n_classes=len(schema.classes), embedding=schema.embedding, source=str(path)
+        )
+        _probe(session, _stamps(stamps), schema, path)
     return proto, schema
 
 
@@ -126,6 +130,12 @@ def _declared_stamps(model: ModelConfig, stamps: StampSettings, settings: Extern
         )
     classes = tuple(settings.classes)
     return ModelSchema(model.name, "onnx", model.task, (), classes, None, {}, {}, stamps=stamps)
+
+
+def _embedding_length(session: Any) -> int:
+    """Give the length of the vectors that a graph gives of stamps; 0 where it gives none, or does not say."""
+    shapes = [output.shape for output in session.get_outputs() if output.name == EMBEDDING]
+    return next((shape[1] for shape in shapes if len(shape) == 2 and isinstance(shape[1], int)), 0)
 
 
 def _brief(stamps: StampSettings | None) -> str:

@@ -14,7 +14,7 @@ from skymill.features import deciding
 from skymill.models.conformal import ConformalSets
 from skymill.sessions.entry import ENTRY, FORMAT, ModelFileError, read_entry
 
-INPUT, OUTPUT, DISTANCE = "features", "probabilities", "training_distance"
+INPUT, OUTPUT, DISTANCE, EMBEDDING = "features", "probabilities", "training_distance", "embedding"
 FLUX, INVERSE_VARIANCE = "flux", "inverse_variance"
 """Inputs of a model that looks at stamps, in place of `INPUT`: float32 (n, bands, size, size), nJy and 1 / nJy^2."""
 
@@ -51,7 +51,9 @@ class ModelSchema:
     """What the distances of held-out rows are; None where the graph has no such output."""
     stamps: StampSettings | None = None
     """For a model that looks at stamps: their size and their bands. Its `inputs` are then the numbers that its network
-    makes of a stamp, which never leave the graph."""
+    makes of a stamp."""
+    embedding: int = 0
+    """Length of the vector, itself of length 1, that it gives of each stamp; 0 where it gives none."""
 
     @property
     def deciding(self) -> list[int]:
@@ -67,6 +69,8 @@ class ModelSchema:
             optional["training_distance"] = dict(self.training_distance)
         if self.stamps is not None:
             optional["stamps"] = self.stamps.model_dump(mode="json")
+        if self.embedding:
+            optional["embedding"] = self.embedding
         return {
             "format": FORMAT,
             "task": self.task,
@@ -85,6 +89,8 @@ class ModelSchema:
         outputs = {OUTPUT: "calibrated class probabilities"}
         if self.training_distance is not None:
             outputs[DISTANCE] = "how far outside the training rows; above 1 is outside"
+        if self.embedding:
+            outputs[EMBEDDING] = "vector of length 1 that lies near those of stamps that look alike"
         return [
             {"name": name, "dtype": "float32", "unit": "", "definition": definition}
             for name, definition in outputs.items()
@@ -128,6 +134,7 @@ class ModelSchema:
                 conformal=_conformal(content),
                 training_distance=content.get("training_distance"),
                 stamps=StampSettings(**content["stamps"]) if "stamps" in content else None,
+                embedding=content.get("embedding", 0),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(

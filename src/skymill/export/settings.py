@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from skymill.config import ModelConfig
+from skymill.models import LOOK
 from skymill.store import algorithm_digest, digest, file_sha256, short
 
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
-STAMP_PARITY = "skymill.export.stamp_parity"
-"""What compares models of pixels. It is imported by this name, so that its code enters their exports alone."""
+STAMP_NETWORK, STAMP_PARITY = "skymill.export.stamp_network", "skymill.export.stamp_parity"
+"""What converts and what compares models of pixels. They are imported by these names, so that their code enters the
+exports of such models alone."""
 VERSION = 1
 """Raise it to export all models again although no code of these modules or of a kind's own changed."""
 
@@ -33,5 +35,5 @@ def ingredients(model: ModelConfig) -> dict[str, Any]:
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
     converter = "external" if model.kind == "onnx" else model.kind
-    pixels = [STAMP_PARITY] if model.stamps is not None else []
-    return [*KERNELS, f"skymill.export.{converter}", *pixels]
+    own = STAMP_NETWORK if model.kind in LOOK else f"skymill.export.{converter}"
+    return [*KERNELS, own, *([STAMP_PARITY] if model.stamps is not None else [])]

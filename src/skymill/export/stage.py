@@ -23,9 +23,10 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.settings import STAMP_PARITY
+from skymill.export.settings import STAMP_NETWORK, STAMP_PARITY
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
+from skymill.models import EMBED
 from skymill.sessions.runtime import open_session
 from skymill.store import short
 from skymill.store.document import to_document
@@ -113,7 +114,8 @@ def convert(fit: Fit, schema: ModelSchema) -> bytes:
     calibrated = append_calibration(_graph(fit), fit.calibration)
     graph = append_distance(calibrated, fit.distance)
     if schema.stamps is not None:
-        graph = import_module(f"skymill.export.{fit.manifest['kind']}").prepend_encoder(fit.model, graph, schema.stamps)
+        prepend = import_module(STAMP_NETWORK).prepend_encoder
+        graph = prepend(fit.model, graph, schema.stamps, embedding=schema.embedding > 0)
     return to_bytes(graph, schema.as_metadata())
 
 
@@ -164,6 +166,7 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
         },
         training_distance=fit.manifest["training_distance"],
         stamps=StampSettings(**fit.manifest["stamps"]) if "stamps" in fit.manifest else None,
+        embedding=len(fit.features) if model.kind in EMBED else 0,
     )
 
 

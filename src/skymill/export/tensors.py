@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skymill.config.model import StampSettings
-from skymill.export.metadata import DISTANCE, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
+from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
 from skymill.sessions.entry import ModelFileError
 
 Shape = tuple[int | None, ...]
@@ -23,13 +23,15 @@ def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None
     ModelFileError
         Naming every tensor that differs.
     """
-    _check(session, {INPUT: (n_features,)}, n_classes, source)
+    _check(session, {INPUT: (n_features,)}, {OUTPUT: (n_classes,)}, source)
 
 
-def check_stamp_tensors(session: Any, stamps: StampSettings, *, n_classes: int | None, source: str) -> None:
+def check_stamp_tensors(
+    session: Any, stamps: StampSettings, *, n_classes: int | None, embedding: int = 0, source: str
+) -> None:
     """Check that a session takes ``flux`` and ``inverse_variance``, both float32 (n, bands, size, size).
 
-    It gives what `check_tensors` says.
+    It gives what `check_tensors` says and, where the file says so, ``embedding`` float32 (n, embedding).
 
     Raises
     ------
@@ -37,12 +39,15 @@ def check_stamp_tensors(session: Any, stamps: StampSettings, *, n_classes: int |
         Naming every tensor that differs.
     """
     shape = (len(stamps.bands) or None, stamps.size_px, stamps.size_px)
-    _check(session, {FLUX: shape, INVERSE_VARIANCE: shape}, n_classes, source)
+    outputs: dict[str, Shape] = {OUTPUT: (n_classes,)}
+    if embedding:
+        outputs[EMBEDDING] = (embedding,)
+    _check(session, {FLUX: shape, INVERSE_VARIANCE: shape}, outputs, source)
 
 
-def _check(session: Any, inputs: Mapping[str, Shape], n_classes: int | None, source: str) -> None:
+def _check(session: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], source: str) -> None:
     taken, given = session.get_inputs(), session.get_outputs()
-    faults = [*_faults("input", inputs, taken, only=True), *_faults("output", {OUTPUT: (n_classes,)}, given)]
+    faults = [*_faults("input", inputs, taken, only=True), *_faults("output", outputs, given)]
     if any(tensor.name == DISTANCE for tensor in given):
         faults += _faults("output", {DISTANCE: ()}, given)
     if faults:

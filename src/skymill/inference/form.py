@@ -12,8 +12,8 @@ from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, STAMP_FLAGS, Sco
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
-DISTANCE = "training_distance"
-"""Name of the column, as of the graph's output."""
+DISTANCE, EMBEDDING = "training_distance", "embedding"
+"""Names of the columns, as of the graph's outputs."""
 COVERAGE, MASKED, BANDS_MISSING = "coverage_frac", "masked_frac", "bands_missing"
 """Columns of a model that looks at pixels."""
 
@@ -33,6 +33,7 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
         "entropy": scores.entropy,
         **({} if scores.conformal_set is None else {"conformal_set": scores.conformal_set}),
         **({} if scores.distance is None else {DISTANCE: scores.distance}),
+        **({} if scores.embedding is None else {EMBEDDING: scores.embedding}),
     }
 
 
@@ -42,12 +43,23 @@ def tile_form(
     coverage: float | None = None,
     *,
     distance: bool = False,
+    embedding: int = 0,
     bands: tuple[str, ...] = (),
 ) -> dict[str, Variable]:
     """Describe the arrays of a tile; ids and positions are described as in the feature tile.
 
-    `coverage` is that of the conformal sets, None where the model has none; `distance` is whether the model tells how
-    far a row is from the training rows; `bands` are those of the stamps that it looks at, none for a model of features.
+    Parameters
+    ----------
+    identity : mapping of str to Variable
+    classes : tuple of str
+    coverage : float, optional
+        Of the conformal sets; None where the model has none.
+    distance : bool
+        Whether the model tells how far a row is from the training rows.
+    embedding : int
+        Length of the vectors that the model gives; 0 where it gives none.
+    bands : tuple of str
+        Of the stamps that it looks at; none for a model of features.
     """
     probabilities = Variable.of_rows(
         np.float32,
@@ -77,6 +89,14 @@ def tile_form(
             units="1",
             long_name="distance from the rows the model learned from; above 1 is outside, infinite where no such row "
             "has the same features measured",
+        )
+    if embedding:
+        scores[EMBEDDING] = Variable.of_rows(
+            np.float16,
+            dim=EMBEDDING,
+            size=embedding,
+            units="1",
+            long_name="vector of length 1 that lies near those of sources that look alike",
         )
     if bands:
         scores |= _pixels(bands)

@@ -12,7 +12,9 @@ from skymill.survey.flags import Flag
 
 UNSCORABLE = Flag(20, "unscorable", "nothing is measured that the model could judge by, so it was not asked")
 MODEL_FAILED = Flag(
-    21, "model_failed", "the model gave no probabilities: a NaN, a negative number, or a sum other than 1"
+    21,
+    "model_failed",
+    "the model gave no probabilities (a NaN, a negative number, a sum other than 1), or no vector of length 1",
 )
 OUTSIDE_TRAINING = Flag(
     22, "outside_training", "out of the range of the training rows, or measured in other features than any of them"
@@ -24,6 +26,7 @@ STAMP_FLAGS = (*INFERENCE_FLAGS, NO_PIXELS)
 """Of a model that looks at pixels."""
 NO_CLASS = -1
 SUM_TOLERANCE = 1e-3
+LENGTH_TOLERANCE = 1e-2
 SMALLEST = np.finfo(np.float32).tiny
 """Keeps the logarithm finite where a class has no probability; p log p is 0 there."""
 LIMIT = 1.0
@@ -37,6 +40,8 @@ class Answer(NamedTuple):
     """(m, classes)."""
     distance: NDArray[np.float32] | None = None
     """(m,), from the training rows; None where the model does not tell."""
+    embedding: NDArray[np.floating[Any]] | None = None
+    """(m, d), of length 1; None where the model gives none."""
 
 
 Model = Callable[..., Answer]
@@ -58,6 +63,8 @@ class Scores(NamedTuple):
     """(n,), a bit for each class that cannot be excluded; 0 where not scored. None for a model without thresholds."""
     distance: NDArray[np.float16] | None = None
     """(n,), from the training rows; NaN where not scored, None where the model does not tell."""
+    embedding: NDArray[np.float16] | None = None
+    """(n, d), of length 1; NaN where not scored, None where the model gives none."""
 
 
 def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -123,10 +130,11 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
     -------
     Scores
     """
-    probabilities, distance = answer
+    probabilities, distance, embedding = answer
     by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        failed = ~((np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0))
+        sound = (np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0)
+        failed = ~(sound & _of_length_one(embedding))
         entropy = -(by_class * np.log(np.maximum(by_class, SMALLEST))).sum(axis=0)
     best = by_class.argmax(axis=0).astype(np.int8)
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
@@ -140,10 +148,11 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
         by_class[:, lost] = np.nan
-        if distance is not None:
-            distance[lost] = np.nan
+        for told in (distance, embedding):
+            if told is not None:
+                told[lost] = np.nan
     sets = None if thresholds is None else conformal_sets(by_class, thresholds)
-    return Scores(probabilities, best, entropy, flags, sets, None if distance is None else _half(distance))
+    return Scores(probabilities, best, entropy, flags, sets, _half(distance), _half(embedding))
 
 
 def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:
@@ -176,9 +185,17 @@ def predict(model: Model, features: NDArray[np.float32], *, n_classes: int, bloc
     return Answer(probabilities, np.concatenate(distances) if distances else None)
 
 
-def _half(distance: NDArray[np.float32]) -> NDArray[np.float16]:
+def _half(told: NDArray[np.floating[Any]] | None) -> NDArray[np.float16] | None:
     with np.errstate(over="ignore"):  # what is too far for float16 is infinitely far
-        return distance.astype(np.float16)
+        return None if told is None else told.astype(np.float16)
+
+
+def _of_length_one(embedding: NDArray[np.floating[Any]] | None) -> NDArray[np.bool_] | np.bool_:
+    """Tell which rows (n,) are unit vectors, to what float16 keeps; all where there are none."""
+    if embedding is None:
+        return np.True_
+    length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding, dtype=np.float32))
+    return np.asarray(np.abs(length - 1) <= LENGTH_TOLERANCE)
 
 
 def has_measurement(features: NDArray[np.float32], deciding: Sequence[int]) -> NDArray[np.bool_]:

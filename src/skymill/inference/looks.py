@@ -27,6 +27,8 @@ class Looks(NamedTuple):
     """(n, classes); NaN where the model was not asked."""
     distance: NDArray[np.float32]
     """(n,), from the training rows; NaN where it was not asked or does not tell."""
+    embedding: NDArray[np.float16]
+    """(n, d), of length 1; NaN where the model was not asked; d is 0 where it gives none."""
     coverage_frac: NDArray[np.float16]
     """(n,): share of a stamp's pixels that have weight, mean over bands."""
     masked_frac: NDArray[np.float16]
@@ -35,11 +37,12 @@ class Looks(NamedTuple):
     """(n,), a bit for each band in which no pixel has weight, the first band as bit 0."""
 
     @classmethod
-    def none(cls, n: int, *, n_classes: int, n_bands: int) -> Looks:
+    def none(cls, n: int, *, n_classes: int, n_bands: int, embedding: int = 0) -> Looks:
         """Give those at sources that nobody has looked at: NaN, and all bands missing."""
         probabilities, distance = np.full((n, n_classes), np.nan, np.float32), np.full(n, np.nan, np.float32)
-        coverage, masked = np.full((2, n), np.nan, np.float16)
-        return cls(probabilities, distance, coverage, masked, np.full(n, (1 << n_bands) - 1, set_dtype(n_bands)))
+        vectors, (coverage, masked) = np.full((n, embedding), np.nan, np.float16), np.full((2, n), np.nan, np.float16)
+        missing = np.full(n, (1 << n_bands) - 1, set_dtype(n_bands))
+        return cls(probabilities, distance, vectors, coverage, masked, missing)
 
     def rows(self, start: int, stop: int) -> Looks:
         """Give those at some of the sources, views of these."""
@@ -47,7 +50,14 @@ class Looks(NamedTuple):
 
 
 def look(
-    model: Model, batches: Iterable[StampBatch], n: int, *, n_classes: int, n_bands: int, pad_to: int = 0
+    model: Model,
+    batches: Iterable[StampBatch],
+    n: int,
+    *,
+    n_classes: int,
+    n_bands: int,
+    embedding: int = 0,
+    pad_to: int = 0,
 ) -> Looks:
     """Ask a model about stamps, batch by batch; the next one is cut while it thinks.
 
@@ -59,7 +69,8 @@ def look(
         Takes flux and inverse variance, float32 (m, bands, size, size), and gives an `Answer`.
     batches : iterable of StampBatch
         Of n sources together.
-    n, n_classes, n_bands : int
+    n, n_classes, n_bands, embedding : int
+        Of sources, classes and bands; length of the vectors that the model gives, 0 where it gives none.
     pad_to : int
         Fill batches up to so many stamps, for devices that compile a shape.
 
@@ -68,7 +79,7 @@ def look(
     Looks
         The distance from the training rows is NaN where the model does not tell it.
     """
-    found = Looks.none(n, n_classes=n_classes, n_bands=n_bands)
+    found = Looks.none(n, n_classes=n_classes, n_bands=n_bands, embedding=embedding)
     for batch in ahead(batches):
         rows = batch.sources
         missing = batch.coverage_frac == 0  # (k, bands)
@@ -82,6 +93,8 @@ def look(
         found.probabilities[rows][asked] = answer.probabilities[: len(asked)]
         if answer.distance is not None:
             found.distance[rows][asked] = answer.distance[: len(asked)]
+        if answer.embedding is not None:
+            found.embedding[rows][asked] = answer.embedding[: len(asked)]
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import DISTANCE, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelSchema
+from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelSchema
 from skymill.export.tensors import check_stamp_tensors, check_tensors
 from skymill.inference.kernel import Answer
 from skymill.sessions.entry import ModelFileError
@@ -44,7 +44,9 @@ class Session:
         if stamps is None:
             check_tensors(self._session, n_features=len(self.schema.inputs), n_classes=n_classes, source=source)
         else:
-            check_stamp_tensors(self._session, stamps, n_classes=n_classes, source=source)
+            check_stamp_tensors(
+                self._session, stamps, n_classes=n_classes, embedding=self.schema.embedding, source=source
+            )
         self._inputs = [INPUT] if stamps is None else [FLUX, INVERSE_VARIANCE]
         sets = self.schema.conformal
         self.thresholds = np.array(sets.thresholds, np.float32) if sets else None
@@ -56,9 +58,11 @@ class Session:
 
     def __call__(self, *inputs: NDArray[np.float32]) -> Answer:
         """Judge features (n, f), or flux and inverse variance of stamps; native float32 and C-contiguous."""
-        outputs = [OUTPUT, DISTANCE] if self.gives_distance else [OUTPUT]
+        told = {DISTANCE: self.gives_distance, EMBEDDING: self.schema.embedding > 0}
+        outputs = [OUTPUT, *(name for name, tells in told.items() if tells)]
         given = dict(zip(self._inputs, inputs, strict=True))
-        return Answer(*map(np.asarray, self._session.run(outputs, given)))
+        found = dict(zip(outputs, map(np.asarray, self._session.run(outputs, given))))
+        return Answer(found[OUTPUT], found.get(DISTANCE), found.get(EMBEDDING))
 
 
 @lru_cache(maxsize=MODELS_KEPT)

@@ -81,6 +81,7 @@ def _look_at_part(part: Part, job: ImageJob, pixels: TilePixels, session: Sessio
         len(rows),
         n_classes=len(session.schema.classes),
         n_bands=n_bands,
+        embedding=session.schema.embedding,
         pad_to=batch if session.pads_blocks else 0,
     )
     Spill(rows, looks).write(Path(part.spill))

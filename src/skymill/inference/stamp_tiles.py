@@ -83,7 +83,8 @@ def gather_tile(job: StampJob, *, run: ModelRun, unread: frozenset[int]) -> AnyE
     if sum(place.n_rows for place in job.places.values()) != source.n_rows:
         raise ValueError(f"{job.path}: could not be read when the images of its sources were looked for; run again")
     bands = tuple(session.schema.stamps.bands or run.reading["bands"])
-    looks = Looks.none(source.n_rows, n_classes=len(session.schema.classes), n_bands=len(bands))
+    schema = session.schema
+    looks = Looks.none(source.n_rows, n_classes=len(schema.classes), n_bands=len(bands), embedding=schema.embedding)
     for number, place in job.places.items():
         if number not in unread:
             Spill.read(Path(place.spill)).fill(looks)
@@ -96,7 +97,11 @@ def _rows(source: TileReader, looks: Looks, session: Session) -> Iterator[dict[s
     for block in source.blocks(list(IDENTITY)):
         stop = start + len(block["flags"])
         here, start = looks.rows(start, stop), stop
-        answer = Answer(here.probabilities, here.distance if session.gives_distance else None)
+        answer = Answer(
+            here.probabilities,
+            here.distance if session.gives_distance else None,
+            here.embedding if session.schema.embedding else None,
+        )
         yield {
             **tile_rows(block, judge(answer, _lacking(here), thresholds=session.thresholds)),
             COVERAGE: here.coverage_frac,

@@ -118,6 +118,7 @@ def write_rows(
         session.schema.classes,
         sets.coverage if sets else None,
         distance=session.gives_distance,
+        embedding=session.schema.embedding,
         bands=bands,
     )
     tally = FlagTally(form["flags"].attrs)

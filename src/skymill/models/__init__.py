@@ -1,8 +1,10 @@
 """The model zoo, one file a model."""
 
+from skymill.models.autoencoder import Autoencoder
 from skymill.models.boosting import Boosting
 from skymill.models.calibration import FLOOR, Calibration
 from skymill.models.cnn import Cnn
+from skymill.models.contrastive import Contrastive
 from skymill.models.ensemble import Ensemble, members_of
 from skymill.models.forest import Forest
 from skymill.models.knn import Knn
@@ -11,14 +13,20 @@ from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
 from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, find, read_settings, register
 from skymill.models.svm import Svm
+from skymill.models.vae import Vae
 
-LOOK = ("cnn",)
+EMBED = ("autoencoder", "contrastive", "vae")
+"""Kinds that give an embedding of each stamp, learned without labels."""
+LOOK = ("cnn", *EMBED)
 """Kinds whose features are made of stamps of the survey's images."""
 
 __all__ = [
+    "Autoencoder",
     "Boosting",
     "Calibration",
     "Cnn",
+    "Contrastive",
+    "EMBED",
     "Ensemble",
     "Examples",
     "FLOOR",
@@ -33,6 +41,7 @@ __all__ = [
     "Oblivious",
     "Place",
     "Svm",
+    "Vae",
     "find",
     "members_of",
     "read_settings",

@@ -91,7 +91,7 @@ class Head(nn.Module):
 class Probabilities(nn.Module):
     """The head as it is exported."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: nn.Module) -> None:
         super().__init__()
         self.head = head
 

@@ -1,4 +1,4 @@
-"""The convolutional network as ONNX graphs: its head, which calibration and distance follow, and its encoder."""
+"""A network on stamps as ONNX graphs: its head, which calibration and distance follow, and its encoder."""
 
 from __future__ import annotations
 
@@ -7,45 +7,49 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import TensorProto, helper
 
-from skymill.export.graph import new_model, set_apart
-from skymill.export.metadata import FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
+from skymill.export.graph import new_model, node, set_apart
+from skymill.export.metadata import EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
 from skymill.export.torch_graph import torch_graph
 
 if TYPE_CHECKING:
     from skymill.config.model import StampSettings
-    from skymill.models import Cnn
+    from skymill.models.stamp_network import StampNetwork
 
 
-def convert(cnn: Cnn) -> onnx.ModelProto:
+def convert(network: StampNetwork) -> onnx.ModelProto:
     """Convert the head of a fitted network: ``features`` (its vectors) -> ``probabilities``, not calibrated."""
     import torch
 
     from skymill.models.cnn_network import Probabilities
 
-    length = cnn.shape["vector"]
+    length = network.shape["vector"]
     nodes, constants = torch_graph(
-        Probabilities(cnn.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], output=OUTPUT
+        Probabilities(network.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], output=OUTPUT
     )
-    return new_model(nodes, constants, n_features=length, n_classes=cnn.shape["classes"])
+    return new_model(nodes, constants, n_features=length, n_classes=network.shape["classes"])
 
 
-def prepend_encoder(cnn: Cnn, model: onnx.ModelProto, stamps: StampSettings) -> onnx.ModelProto:
+def prepend_encoder(
+    network: StampNetwork, model: onnx.ModelProto, stamps: StampSettings, *, embedding: bool = False
+) -> onnx.ModelProto:
     """Give a copy of a head's graph that takes ``flux`` and ``inverse_variance`` in place of ``features``.
 
     Parameters
     ----------
-    cnn : Cnn
+    network : StampNetwork
     model : onnx.ModelProto
         Of the network's head, with whatever was appended to it.
     stamps : StampSettings
         Size and bands of the stamps, (n, bands, size, size).
+    embedding : bool
+        Whether the vectors are an output too, ``embedding``.
     """
     import torch
 
     shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
     examples = [torch.zeros(2, *shape), torch.ones(2, *shape)]
     names = (FLUX, INVERSE_VARIANCE)
-    nodes, constants = torch_graph(cnn.encoder, examples, inputs=names, output=INPUT)
+    nodes, constants = torch_graph(network.encoder, examples, inputs=names, output=INPUT)
     set_apart(nodes, constants, prefix="encode_", shared=(*names, INPUT))
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
@@ -56,4 +60,7 @@ def prepend_encoder(cnn: Cnn, model: onnx.ModelProto, stamps: StampSettings) -> 
     graph.node.extend([*nodes, *later])
     graph.initializer.extend([*constants, *fixed])
     graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name in names)
+    if embedding:
+        graph.node.append(node("Identity", [INPUT], EMBEDDING))
+        graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", network.shape["vector"]]))
     return whole

@@ -1,0 +1,54 @@
+"""The tensors of networks that learn without labels: vectors of length 1, and what is only there while they learn."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from skymill.models.cnn_network import Encoder, block
+
+
+class UnitEncoder(Encoder):
+    """Stamps to vectors of length 1."""
+
+    def raw(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
+        """Give vectors (n, vector) of any length."""
+        return super().forward(flux, inverse_variance)
+
+    def forward(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
+        """Give vectors (n, vector) of length 1 of flux (nJy) and inverse variance, (n, bands, k, k)."""
+        return functional.normalize(self.raw(flux, inverse_variance), dim=1)
+
+
+def projection(vector: int) -> nn.Sequential:
+    """Give what contrastive learning compares vectors through (Chen et al. 2020, section 4.2)."""
+    return nn.Sequential(
+        nn.Linear(vector, vector, bias=False), nn.BatchNorm1d(vector), nn.ReLU(), nn.Linear(vector, vector)
+    )
+
+
+class Decoder(nn.Module):
+    """Vectors to stretched stamps.
+
+    Parameters
+    ----------
+    vector, bands, size : int
+        Length of a vector; bands and side of a stamp.
+    width : int
+        Channels.
+    """
+
+    def __init__(self, *, vector: int, bands: int, size: int, width: int) -> None:
+        super().__init__()
+        self.size, self.coarse = size, -(-size // 4)
+        self.spread = nn.Linear(vector, 2 * width * self.coarse**2)
+        self.first, self.second = block(2 * width, width), block(width, width)
+        self.last = nn.Conv2d(width, bands, 3, padding=1)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Give asinh(flux / noise), (n, bands, size, size), of vectors (n, vector)."""
+        values = torch.relu(self.spread(vectors)).view(len(vectors), -1, self.coarse, self.coarse)
+        values = self.first(functional.interpolate(values, scale_factor=2))
+        found: Tensor = self.last(self.second(functional.interpolate(values, size=(self.size, self.size))))
+        return found

@@ -1,0 +1,93 @@
+"""What all networks on stamps have in common once they are fitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FILE = "checkpoint.pt"
+BLOCK_STAMPS = 256
+
+
+class StampNetwork:
+    """A fitted network. Its `features` are the vectors that `encode` makes of stamps.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        Flux and inverse variance, (n, bands, k, k), to vectors (n, vector).
+    head : nn.Module
+        Vectors to class scores (n, classes).
+    shape : dict
+        Settings of the encoder, and the number of classes.
+    epochs : list of dict
+        Of each epoch its number and its losses.
+    """
+
+    LOSSES: ClassVar[tuple[str, ...]]
+    """Names of the losses of an epoch."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, shape: dict[str, int], epochs: list[dict[str, float]]):
+        self.encoder = encoder.eval()
+        self.head = head.eval()
+        self.shape = shape
+        self._epochs = epochs
+
+    @classmethod
+    def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of a shape, not trained; `noise` as `cnn_network.Stretch` has it."""
+        raise NotImplementedError
+
+    def encode(self, stamps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the vectors, float32 (n, vector), of stamps (n, 2, bands, k, k)."""
+        import torch
+
+        found = np.empty((len(stamps), self.shape["vector"]), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(stamps), BLOCK_STAMPS):
+                some = torch.from_numpy(np.array(stamps[start : start + BLOCK_STAMPS], dtype=np.float32))
+                found[start : start + BLOCK_STAMPS] = self.encoder(some[:, 0], some[:, 1]).numpy()
+        return found
+
+    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give probabilities, float32 (n, classes), of vectors (n, vector)."""
+        import torch
+
+        with torch.inference_mode():
+            vectors = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
+            return torch.softmax(self.head(vectors), dim=1).numpy()
+
+    def save(self, folder: Path) -> list[str]:
+        """Write tensors and shape, readable by `torch.load(weights_only=True)`."""
+        import torch
+
+        content: dict[str, Any] = {
+            "encoder": {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()},
+            "head": {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
+            "shape": self.shape,
+            "epochs": torch.tensor([list(row.values()) for row in self._epochs], dtype=torch.float64),
+        }
+        torch.save(content, folder / FILE)
+        return [FILE]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        from skymill.models.torch_file import load_tensors
+
+        content = load_tensors(folder / FILE)
+        encoder, head = cls.networks(content["encoder"]["stretch.noise"].flatten(), content["shape"])
+        encoder.load_state_dict(content["encoder"])
+        head.load_state_dict(content["head"])
+        epochs = [{"epoch": int(row[0]), **dict(zip(cls.LOSSES, row[1:]))} for row in content["epochs"].tolist()]
+        return cls(encoder, head, content["shape"], epochs)
+
+    def history(self) -> list[dict[str, float]]:
+        """Per epoch: number and losses."""
+        return self._epochs
