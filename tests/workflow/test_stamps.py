@@ -1,4 +1,4 @@
-"""The real workflow with models of stamps: one from elsewhere, and one that is fitted here."""
+"""The real workflow with models of stamps: one from elsewhere, and two that are fitted here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SIDE = 12
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with both."""
+    """A finished run with all of them."""
     folder = tmp_path_factory.mktemp("stamps")
     image_files.write_images(folder)
     write_stamp_model(folder / "colour.onnx")
@@ -37,9 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     stamps = {"size_px": SIDE, "pixel_scale_arcsec": image_files.SCALE_ARCSEC}
     settings = {"width": 16, "stages": 2, "depth": 1, "epochs": 40, "batch_size": 32, "band_dropout": 0.0}
     write_yaml(folder / "cnn.yaml", {"name": "cnn", "kind": "cnn", "stamps": stamps, "settings": settings})
+    alike = {"vector": 16, "blur_px": 0.2, "noise": 0.1, **settings, "epochs": 15}
+    write_yaml(folder / "alike.yaml", {"name": "alike", "kind": "contrastive", "stamps": stamps, "settings": alike})
     split = {"order": 13, "guard_arcsec": SIDE * image_files.SCALE_ARCSEC}
-    edit_yaml(folder / "config.yaml", models=["colour.yaml", "cnn.yaml"], split=split)
-    assert run(folder).jobs["inference_run"] == 2
+    edit_yaml(folder / "config.yaml", models=["colour.yaml", "cnn.yaml", "alike.yaml"], split=split)
+    assert run(folder).jobs["inference_run"] == 3
     return folder
 
 
@@ -56,12 +58,27 @@ def document(folder: Path, name: str) -> dict[str, Any]:
 
 def test_every_source_is_looked_at(folder: Path) -> None:
     sources = rows_of(folder, "sources")
-    for name in ("colour", "cnn"):
+    for name in ("colour", "cnn", "alike"):
         rows = rows_of(folder, name)
         np.testing.assert_array_equal(rows["objectId"], sources["objectId"])
         assert (rows["class"] >= 0).all()
         assert rows["coverage_frac"].max() == 1
     assert rows_of(folder, "colour")["coverage_frac"].min() < 1  # its stamps are large enough to leave an image
+
+
+def test_sources_that_look_alike_have_vectors_that_lie_near(folder: Path) -> None:
+    catalogue, truth = store.open_catalogue(folder / "results" / "catalogues" / "alike"), image_files.sources()
+    rows = catalogue.to_xarray().compute()
+    np.testing.assert_allclose(np.linalg.norm(rows["embedding"].astype(float), axis=1), 1, atol=2e-3)
+    places = (np.column_stack(pair) for pair in ((truth["ra"], truth["dec"]), (rows["coord_ra"], rows["coord_dec"])))
+    star = truth["star"][cKDTree(next(places)).query(next(places))[1]]
+    ids, same = rows["objectId"].to_numpy(), []
+    is_star = dict(zip(ids.tolist(), star.tolist()))
+    for row in range(0, len(ids), 10):
+        found = catalogue.nearest(rows["embedding"].to_numpy()[row], 6, ["objectId"])["objectId"].to_numpy()
+        assert found[0] == ids[row]
+        same += [is_star[other] == is_star[found[0]] for other in found[1:].tolist()]
+    assert np.mean(same) > 0.75
 
 
 def test_the_network_tells_stars_from_galaxies(folder: Path) -> None:

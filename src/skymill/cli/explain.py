@@ -65,13 +65,13 @@ def _source(
     unknown = sorted(set(models or ()) - set(known))
     if unknown:
         raise ValueError(f"--model: expected one of {', '.join(known) or 'no model'}, found {', '.join(unknown)}")
-    circle = (*_position(near), radius_arcsec / 3600) if near else None
+    circle = (*position(near), radius_arcsec / 3600) if near else None
     return explain_source(
         run, object_id, models=models or known, release=release, near=circle, tables=input_tables(chain)
     )
 
 
-def _position(text: str) -> tuple[float, float]:
+def position(text: str) -> tuple[float, float]:
     try:
         ra, dec = (float(part) for part in text.split(","))
     except ValueError:

@@ -13,6 +13,7 @@ from skymill.cli import config, release, survey
 from skymill.cli.console import Console, say, terminal_handler
 from skymill.cli.explain import explain
 from skymill.cli.gc import gc
+from skymill.cli.neighbours import neighbours
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
 from skymill.compute import ComputeError, GroupLockedError
@@ -27,7 +28,7 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
 app.add_typer(release.app, name="release")
-for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, gc):
+for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, neighbours, gc):
     app.command()(command)
 console = Console(stderr=True)
 

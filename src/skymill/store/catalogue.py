@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
@@ -21,6 +22,7 @@ from skymill.store.errors import StoreError
 from skymill.store.keys import digest, short
 from skymill.store.kinds import kind_of
 from skymill.store.lazy import lazy_array
+from skymill.store.nearest import EMBEDDING, nearest, unit
 from skymill.store.paths import QUARANTINE_TABLE, TILE_TABLE, version_file
 from skymill.store.reader import TileReader
 from skymill.store.source import is_url, read_whole
@@ -53,7 +55,7 @@ class Catalogue:
         What has been read so far.
     """
 
-    _offers = ".tiles  .tile(order, pixel)  .cone(ra, dec, radius_deg)  .to_xarray(columns)"
+    _offers = ".tiles  .tile(order, pixel)  .cone(ra, dec, radius_deg)  .nearest(vector)  .to_xarray(columns)"
 
     def __init__(self, location: str, manifest: dict[str, Any]) -> None:
         self.location = location
@@ -228,6 +230,47 @@ class Catalogue:
             found = readers.map(lambda row: self._rows_of(row, cone, names), touched)
             parts = [first.rows(0, 0, names), *chain.from_iterable(found)]
         return self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
+
+    def nearest(
+        self, vector: Sequence[float] | NDArray[Any], k: int = 10, columns: Sequence[str] | None = None
+    ) -> xr.Dataset:
+        """Read the sources whose embeddings are most similar to a vector; the vectors of all sources are looked at.
+
+        Parameters
+        ----------
+        vector : sequence of float, (d,)
+            Of any length but 0: `embedding` of a source, or what the model's ONNX file makes of a stamp.
+        k : int
+            Sources to give.
+        columns : sequence of str, optional
+            Variables to read; default all.
+
+        Returns
+        -------
+        Dataset
+            In memory, the most similar first; `similarity` is the cosine of the angle between the two.
+
+        Raises
+        ------
+        ValueError
+            If the vector has not the length of those of the catalogue, or is 0 or not finite.
+        KeyError
+            If a column does not exist, or the catalogue has no `embedding`.
+        """
+        if EMBEDDING not in self.columns:
+            raise KeyError(f"{self.location}: expected a catalogue with '{EMBEDDING}', found {', '.join(self.columns)}")
+        if not len(self.tiles):
+            return self._nothing(columns)
+        names = self._first.select(columns)
+        threads = WEB_READERS if is_url(self.location) else len(os.sched_getaffinity(0))
+        found = nearest([self._open_tile(row) for row in range(len(self.tiles))], unit(vector), k, threads=threads)
+        rows = [
+            self._reader(tile).rows(row, row + 1, names) for tile, row in zip(found.tile.tolist(), found.row.tolist())
+        ]
+        parts = [self._first.rows(0, 0, names), *rows]
+        dataset = self._dataset({name: np.concatenate([part[name] for part in parts]) for name in names})
+        meaning = {"long_name": "cosine of the angle between the embeddings", "units": "1"}
+        return dataset.assign(similarity=(SOURCE, found.similarity, meaning))
 
     def _touched(self, cone: Cone) -> list[int]:
         """Give the rows of the table whose tiles may hold sources of a cone."""

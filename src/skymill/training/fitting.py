@@ -334,7 +334,8 @@ def _check_measured(data: LabelledSet, train: Rows) -> None:
 
 def _csv(history: list[dict[str, float]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["epoch", "train_loss", "validation_log_loss"], lineterminator="\n")
+    columns = list(history[0]) if history else ["epoch", "train_loss", "validation_log_loss"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue().encode()
