@@ -134,6 +134,10 @@ def survey_to_weigh_by(wildcards):
     return f"{CHAIN.output}/catalogues/features/seal.json" if weighs else []
 
 
+def fit_threads(wildcards):
+    return CHAIN.fit_threads(wildcards.model)
+
+
 def own_fit_manifest(wildcards):
     return (
         fit_manifest(wildcards.model) if wildcards.model in CHAIN.trained_models else []

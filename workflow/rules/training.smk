@@ -44,7 +44,7 @@ rule training_fit:
         "<benchmarks>/training_fit/{model}-{fit}.tsv"
     conda:
         "../../envs/cpu.yaml"
-    threads: 16
+    threads: fit_threads
     resources:
         mem_mb=memory,
         runtime=480,

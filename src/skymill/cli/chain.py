@@ -16,7 +16,7 @@ from skymill import export, features, inference, tiling, training
 from skymill.cli.check import RESERVED, SEGMENTATION, settings_faults
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig, check_run, read_yaml
 from skymill.features.pixels import pixels_digest
-from skymill.models import members_of
+from skymill.models import THREADED, members_of
 from skymill.store import short
 from skymill.survey import Survey, inventory_digest, maps_digest, open_survey
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NO_IMAGES = "0" * 12
 """Stands in the names of files that a survey of tables never asks for."""
+FIT_THREADS = 16
 COORDINATOR_MB = 1000
 """For the process of a job itself, beside its workers."""
 
@@ -77,6 +78,10 @@ class Chain:
     def job_memory_mb(self, threads: int) -> int:
         """What a job with so many workers needs, its coordinator included."""
         return COORDINATOR_MB + threads * self.run.compute.worker_bytes // 1_000_000
+
+    def fit_threads(self, model: str) -> int:
+        """CPU threads that the fit of a model has a use for."""
+        return FIT_THREADS if self.models[model].kind in THREADED else 1
 
     @property
     def inference_gpus(self) -> int:

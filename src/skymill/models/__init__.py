@@ -19,6 +19,8 @@ EMBED = ("autoencoder", "contrastive", "vae")
 """Kinds that give an embedding of each stamp, learned without labels."""
 LOOK = ("cnn", *EMBED)
 """Kinds whose features are made of stamps of the survey's images."""
+THREADED = ("boosting", "forest", "oblivious")
+"""Kinds whose fit can use more than one thread of the CPU."""
 
 __all__ = [
     "Autoencoder",
@@ -41,6 +43,7 @@ __all__ = [
     "Oblivious",
     "Place",
     "Svm",
+    "THREADED",
     "Vae",
     "find",
     "members_of",
