@@ -23,13 +23,16 @@ from skymill.models.augmenting import augmented, resampled
 from skymill.models.embedder import Embedder, fit_probe
 from skymill.models.embedder_training import contrast, divergence, misfit
 from skymill.models.stamp_settings import StampNetworkSettings
+from skymill.models.torch_file import load_tensors
 
 SMALL = {"width": 8, "stages": 2, "depth": 1, "vector": 8, "epochs": 8, "batch_size": 50, "averaging": 0.9}
 PROGRAM = """
 import sys
+from datetime import timedelta
 from pathlib import Path
 import numpy as np
-from skymill.models import Contrastive, Examples, Place
+from skymill.models import Contrastive, Examples, Place, torch_place
+torch_place.INTERVAL = timedelta(seconds=float(sys.argv[4]))
 settings, folder, data = Contrastive.Settings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), np.load(sys.argv[3])
 examples = [Examples(data[f"x{k}"], data[f"y{k}"], np.ones(len(data[f"y{k}"]), np.float32), 2) for k in range(2)]
 Contrastive.fit(*examples, settings, seed=5, place=Place(folder, "cpu")).save(folder)
@@ -97,25 +100,47 @@ def test_the_onnx_file_gives_vectors_and_probabilities(model: Embedder, validati
     np.testing.assert_allclose(probabilities, model.predict_probabilities(model.encode(stamps)), atol=1e-5)
 
 
-def test_a_killed_fit_goes_on_to_the_same_bytes(train: Examples, validation: Examples, tmp_path: Path) -> None:
+def test_a_fit_that_is_killed_amid_an_epoch_goes_on_to_the_same_bytes(
+    train: Examples, validation: Examples, tmp_path: Path
+) -> None:
+    """Of the killed one every step is kept, of the other one whole epochs."""
     stored, whole, killed = tmp_path / "examples.npz", tmp_path / "whole", tmp_path / "killed"
     np.savez(stored, x0=train.features, y0=train.labels, x1=validation.features, y1=validation.labels)
-    settings = KINDS["contrastive"].Settings.model_validate(SMALL).model_dump_json()
+    settings = KINDS["contrastive"].Settings.model_validate({**SMALL, "batch_size": 10, "epochs": 3}).model_dump_json()
 
-    def start(folder: Path) -> subprocess.Popen[bytes]:
+    def start(folder: Path, interval_s: int) -> subprocess.Popen[bytes]:
         folder.mkdir(exist_ok=True)
-        return subprocess.Popen([sys.executable, "-c", PROGRAM, settings, str(folder), str(stored)])
+        return subprocess.Popen([sys.executable, "-c", PROGRAM, settings, str(folder), str(stored), str(interval_s)])
 
-    process = start(killed)
-    while not (killed / "last.ckpt").exists():
+    process, last = start(killed, 0), killed / "last.ckpt"
+    while not last.exists() or steps_kept(last) % 40 in (0, 39):
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    assert 0 < steps_kept(last) % 40 < 40
     assert not (killed / "checkpoint.pt").exists()
-    assert start(killed).wait() == 0
-    assert start(whole).wait() == 0
+    assert start(killed, 600).wait() == 0
+    assert start(whole, 600).wait() == 0
     assert (killed / "checkpoint.pt").read_bytes() == (whole / "checkpoint.pt").read_bytes()
+
+
+def steps_kept(last: Path) -> int:
+    """Steps that were made before a checkpoint was."""
+    return int(load_tensors(last)["global_step"])
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 half of one"])
+def test_a_checkpoint_that_cannot_be_read_is_told_and_the_fit_starts_anew(
+    content: bytes, train: Examples, validation: Examples, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kind = KINDS["contrastive"]
+    settings = kind.Settings.model_validate({**SMALL, "epochs": 1})
+    (tmp_path / "last.ckpt").write_bytes(content)
+    model = kind.fit(train, validation, settings, seed=5, place=Place(tmp_path, "cpu"))
+    assert "last.ckpt: cannot be read, so the training starts anew" in caplog.text
+    other = kind.fit(train, validation, settings, seed=5, place=Place(tmp_path / "other", "cpu"))
+    np.testing.assert_array_equal(model.encode(train.features), other.encode(train.features))
 
 
 def test_the_contrast_is_that_of_the_paper() -> None:

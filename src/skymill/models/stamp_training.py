@@ -84,6 +84,8 @@ class StampTraining(LightningModule):
         self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         self.best: dict[str, Tensor] = {}
         self.epochs: list[dict[str, float]] = []
+        self.loss_sum = torch.zeros(())
+        self._batches: tuple[int, list[NDArray[np.intp]]] = (-1, [])
 
     def losses(self, rows: NDArray[np.intp], generator: torch.Generator) -> Tensor:
         """Give the loss of each of some training rows, (m,)."""
@@ -106,15 +108,21 @@ class StampTraining(LightningModule):
         return DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
 
     def on_train_epoch_start(self) -> None:
-        random = np.random.default_rng([self.seed, self.current_epoch])
-        self.batches = np.array_split(random.permutation(len(self.train_examples.labels)), self.n_batches)
+        """Begin an epoch; not called where a killed fit goes on amid one."""
         self.loss_sum = torch.zeros((), device=self.device)
 
+    def batches(self, epoch: int) -> list[NDArray[np.intp]]:
+        """Give the rows of each step of an epoch."""
+        if epoch != self._batches[0]:
+            rows = np.random.default_rng([self.seed, epoch]).permutation(len(self.train_examples.labels))
+            self._batches = epoch, np.array_split(rows, self.n_batches)
+        return self._batches[1]
+
     def training_step(self, batch: Tensor, step: int) -> Tensor:
-        rows = np.sort(self.batches[step])  # in the order of the disk
+        rows = np.sort(self.batches(self.current_epoch)[step])  # in the order of the disk
         generator = torch.Generator(device=self.device).manual_seed((self.seed << 31) + self.global_step)
         loss = self.losses(rows, generator).mean()
-        self.loss_sum += loss.detach().float()
+        self.loss_sum = self.loss_sum.to(self.device) + loss.detach().float()
         return loss
 
     def stamps(self, examples: Examples, rows: NDArray[np.intp] | slice) -> tuple[Tensor, Tensor]:
@@ -122,9 +130,12 @@ class StampTraining(LightningModule):
         found = torch.from_numpy(np.array(examples.features[rows])).to(self.device)
         return found[:, 0], found[:, 1]
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Average the weights; early on over few steps, so that the first ones are forgotten."""
-        keep = min(self.settings.averaging, (1 + self.global_step) / (10 + self.global_step))
+    def optimizer_step(self, *arguments: Any, **options: Any) -> None:
+        """Make a step and average the weights, before anything is kept of it; early on over few steps, so that the
+        first ones are forgotten."""
+        steps = self.global_step + 1
+        super().optimizer_step(*arguments, **options)
+        keep = min(self.settings.averaging, (1 + steps) / (10 + steps))
         for name, tensor in self.network.state_dict().items():
             average = self.average[name] = self.average[name].to(tensor.device)
             if tensor.is_floating_point():
@@ -157,7 +168,8 @@ class StampTraining(LightningModule):
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["progress"] = {"best": self.best, "average": self.average, "epochs": self.epochs}
+        kept = ("best", "average", "epochs", "loss_sum")
+        checkpoint["progress"] = {name: getattr(self, name) for name in kept}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["progress"].items():

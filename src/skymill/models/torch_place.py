@@ -6,6 +6,9 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from pickle import UnpicklingError  # noqa: TID251 (what torch raises)
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -13,9 +16,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from skymill.models.registry import Place
+from skymill.models.torch_file import load_tensors
 
 Module = TypeVar("Module", bound=LightningModule)
 LAST = "last.ckpt"
+INTERVAL = timedelta(minutes=5)
+"""How often the state of a training is kept, besides after every epoch."""
+logger = logging.getLogger(__name__)
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 
@@ -60,7 +67,8 @@ def train(
             max_epochs=epochs,
             precision="32-true" if precision == "32" else precision,
             callbacks=[
-                ModelCheckpoint(place.workdir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+                ModelCheckpoint(place.workdir, "last", enable_version_counter=False, **when)
+                for when in ({"save_on_train_epoch_end": True}, {"train_time_interval": INTERVAL})
             ],
             default_root_dir=place.workdir,
             deterministic=True,
@@ -70,9 +78,8 @@ def train(
             num_sanity_val_steps=0,
             **options,
         )
-        last = place.workdir / LAST
         try:
-            trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
+            trainer.fit(module, ckpt_path=_kept(place.workdir / LAST), weights_only=True)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -80,6 +87,19 @@ def train(
     if trainer.interrupted:
         raise KeyboardInterrupt
     return module
+
+
+def _kept(last: Path) -> Path | None:
+    """Give the file that a killed training goes on from; one that cannot be read goes, and the training starts anew."""
+    if not last.exists():
+        return None
+    try:
+        load_tensors(last)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        logger.warning("%s: cannot be read, so the training starts anew: %s", last, error)
+        last.unlink()
+        return None
+    return last
 
 
 def one_cycle(
