@@ -11,6 +11,7 @@ def main(snakemake):
         snakemake.input.get("fit"),
         output=chain.output,
         model=chain.models[snakemake.wildcards.model],
+        provider=chain.run.inference.provider,
         recipe=features.make_recipe(chain.survey.config, chain.run.features),
     )
     finish_job(snakemake, chain)

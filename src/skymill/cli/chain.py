@@ -242,7 +242,7 @@ class Chain:
 
     def export_settings(self, model: str) -> str:
         """Digest of what decides the export of a model, besides its fit."""
-        return export.settings_digest(self.models[model])
+        return export.settings_digest(self.models[model], provider=self.run.inference.provider)
 
     def inference_settings(self, model: str, onnx: str) -> str:
         """The `settings12` of a model's catalogue."""

@@ -25,6 +25,20 @@ class ParitySettings(Settings):
     """Largest difference of any row's distance from the training rows, in parts of that distance or, below 1, of 1."""
 
 
+class ExportSettings(Settings):
+    """In which precision a model of pixels is exported, and what it may cost against float32."""
+
+    precision: Literal["auto", "fp32", "fp16", "int8"] = "auto"
+    """`auto` takes the fastest for `inference.provider` that stays below the limits: int8 on a CPU, fp16 on a GPU, else
+    fp32."""
+    max_flip_rate: float = Field(5e-3, ge=0)
+    """Share of the stamps whose class may differ."""
+    max_ece_shift: float = Field(5e-3, ge=0)
+    """Change of the expected calibration error on stamps of the test split."""
+    min_cosine: float = Field(0.99, le=1)
+    """Least mean cosine of the embeddings."""
+
+
 class TrainingDistanceSettings(Settings):
     """When a source counts as outside the range of the training rows."""
 
@@ -70,6 +84,7 @@ class ModelConfig(FileSettings):
     """Least share of the sources of each class whose conformal set holds it; a catalogue has such a set per source."""
     training_distance: TrainingDistanceSettings = TrainingDistanceSettings()
     parity: ParitySettings = ParitySettings()
+    export: ExportSettings = ExportSettings()
     path: str | None = None
     """For kind `onnx`: the file."""
     catalogue: bool = True
@@ -103,5 +118,14 @@ class ModelConfig(FileSettings):
             raise ValueError(
                 f"`importance_weighting`: kind '{self.kind}' learns from no rows of its own; "
                 + ("weigh those of its members" if self.kind == "ensemble" else "take it out")
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _precision_of_pixels(self) -> ModelConfig:
+        if self.export.precision in ("fp16", "int8") and (self.stamps is None or self.kind == "onnx"):
+            raise ValueError(
+                f"`export.precision`: '{self.export.precision}' is for models of pixels that are fitted here; take "
+                "'auto' or 'fp32'"
             )
         return self

@@ -15,9 +15,14 @@ __all__ = ["settings_digest", "to_onnx"]
 
 
 def to_onnx(
-    fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig, recipe: Recipe | None = None
+    fit_manifest: str | Path | None,
+    *,
+    output: str | Path,
+    model: ModelConfig,
+    recipe: Recipe | None = None,
+    provider: str = "cpu",
 ) -> Path:
     """Export a model; see `skymill.export.stage.to_onnx`, which is imported late since it needs onnx and pyarrow."""
     from skymill.export import stage
 
-    return stage.to_onnx(fit_manifest, output=output, model=model, recipe=recipe)
+    return stage.to_onnx(fit_manifest, output=output, model=model, recipe=recipe, provider=provider)

@@ -52,6 +52,8 @@ class ModelSchema:
     stamps: StampSettings | None = None
     """For a model that looks at stamps: their size and their bands. Its `inputs` are then the numbers that its network
     makes of a stamp."""
+    precision: str = "fp32"
+    """Of the encoder of a model that looks at stamps: `fp32`, `fp16` or `int8`."""
     embedding: int = 0
     """Length of the vector, itself of length 1, that it gives of each stamp; 0 where it gives none."""
 
@@ -69,6 +71,8 @@ class ModelSchema:
             optional["training_distance"] = dict(self.training_distance)
         if self.stamps is not None:
             optional["stamps"] = self.stamps.model_dump(mode="json")
+        if self.precision != "fp32":
+            optional["precision"] = self.precision
         if self.embedding:
             optional["embedding"] = self.embedding
         return {
@@ -134,6 +138,7 @@ class ModelSchema:
                 conformal=_conformal(content),
                 training_distance=content.get("training_distance"),
                 stamps=StampSettings(**content["stamps"]) if "stamps" in content else None,
+                precision=content.get("precision", "fp32"),
                 embedding=content.get("embedding", 0),
             )
         except (KeyError, TypeError, ValidationError) as error:

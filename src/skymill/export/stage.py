@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -23,10 +23,10 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.settings import STAMP_NETWORK, STAMP_PARITY
+from skymill.export.settings import PRECISIONS, STAMP_NETWORK, STAMP_PARITY
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
-from skymill.models import EMBED
+from skymill.models import EMBED, LOOK
 from skymill.sessions.runtime import open_session
 from skymill.store import short
 from skymill.store.document import to_document
@@ -43,7 +43,12 @@ NEGATIVE_ROWS = 500
 
 
 def to_onnx(
-    fit_manifest: str | Path | None, *, output: str | Path, model: ModelConfig, recipe: Recipe | None = None
+    fit_manifest: str | Path | None,
+    *,
+    output: str | Path,
+    model: ModelConfig,
+    recipe: Recipe | None = None,
+    provider: str = "cpu",
 ) -> Path:
     """Export a model, hold it against what was fitted, and write it.
 
@@ -56,11 +61,14 @@ def to_onnx(
     model : ModelConfig
     recipe : Recipe, optional
         What the features are made of, for rows of negative flux; needed unless the model is of kind `onnx`.
+    provider : {"cpu", "cuda", "tensorrt"}
+        What it will be run on: with `export.precision: auto` a model of pixels is exported in what is fastest there.
 
     Returns
     -------
     Path
-        ``models/{model}/manifest.json``, which names ``{onnx12}.onnx`` beside it; a fitted model has `parity.json` too.
+        ``models/{model}/manifest.json``, which names ``{onnx12}.onnx`` beside it; a fitted model has `parity.json`
+        too, one of pixels `precision.json`.
 
     Raises
     ------
@@ -72,41 +80,64 @@ def to_onnx(
         If a fitted model comes without its recipe.
     """
     folder = Path(output) / "models" / model.name
-    if not fit_manifest:
-        graph, schema = describe_external(model)
-        content, parity = to_bytes(graph, schema.as_metadata()), None
-    elif recipe is None:
-        raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
-    else:
-        fit = load_fit(Path(fit_manifest).parent)
-        schema = _schema(fit, model)
-        content = convert(fit, schema)
-        parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, Path(output)))
-        parity.check(model.parity, model=model.name)
-        logger.info(
-            "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
-        )
-    sha256 = hashlib.sha256(content).hexdigest()
+    made = _from_fit(Path(fit_manifest), Path(output), model, recipe, provider) if fit_manifest else _external(model)
+    sha256 = hashlib.sha256(made.content).hexdigest()
     file = folder / f"{short(sha256)}.onnx"
     if not file.exists():
-        write_bytes(file, content)
+        write_bytes(file, made.content)
     files = {file.name: sha256}
-    if parity:
-        told = _json({"limits": model.parity.model_dump(), **parity.as_dict()})
-        write_bytes(folder / "parity.json", told)
-        files["parity.json"] = hashlib.sha256(told).hexdigest()
+    for name, text in made.told.items():
+        write_bytes(folder / name, text)
+        files[name] = hashlib.sha256(text).hexdigest()
     manifest = {
         "format": FORMAT,
         "onnx": short(sha256),
         "sha256": sha256,
-        "n_bytes": len(content),
+        "n_bytes": len(made.content),
         "fit": Path(fit_manifest).parent.name if fit_manifest else None,
-        "parity": parity.summary() if parity else None,
-        "schema": schema.as_metadata(),
+        "parity": made.parity.summary() if made.parity else None,
+        "schema": made.schema.as_metadata(),
         "files": files,
     }
     write_bytes(folder / "manifest.json", to_document(manifest))
     return folder / "manifest.json"
+
+
+class _Made(NamedTuple):
+    """An ONNX file before it is written."""
+
+    content: bytes
+    schema: ModelSchema
+    parity: Parity | None
+    told: dict[str, bytes]
+    """What stands beside it, by the name of the file."""
+
+
+def _external(model: ModelConfig) -> _Made:
+    graph, schema = describe_external(model)
+    return _Made(to_bytes(graph, schema.as_metadata()), schema, None, {})
+
+
+def _from_fit(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe | None, provider: str) -> _Made:
+    """Convert a fitted model, hold it against its fit and, where it looks at pixels, put it into fewer bits."""
+    if recipe is None:
+        raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
+    fit = load_fit(manifest.parent)
+    schema = _schema(fit, model)
+    content = convert(fit, schema)
+    parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, output))
+    parity.check(model.parity, model=model.name)
+    logger.info(
+        "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
+    )
+    told = {"parity.json": _json({"limits": model.parity.model_dump(), **parity.as_dict()})}
+    if model.kind in LOOK:
+        precisions = import_module(PRECISIONS)
+        content, schema, bills = precisions.choose_precision(
+            fit, content, schema, model.export, provider=provider, rows=model.parity.rows
+        )
+        told["precision.json"] = _json(precisions.as_document(bills, schema.precision, model.export))
+    return _Made(content, schema, parity, told)
 
 
 def convert(fit: Fit, schema: ModelSchema) -> bytes:

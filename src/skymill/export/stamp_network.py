@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from skymill.config.model import StampSettings
     from skymill.models.stamp_network import StampNetwork
 
+ENCODER = "encode_"
+"""Begins the names of the encoder's nodes."""
+
 
 def convert(network: StampNetwork) -> onnx.ModelProto:
     """Convert the head of a fitted network: ``features`` (its vectors) -> ``probabilities``, not calibrated."""
@@ -50,7 +53,7 @@ def prepend_encoder(
     examples = [torch.zeros(2, *shape), torch.ones(2, *shape)]
     names = (FLUX, INVERSE_VARIANCE)
     nodes, constants = torch_graph(network.encoder, examples, inputs=names, output=INPUT)
-    set_apart(nodes, constants, prefix="encode_", shared=(*names, INPUT))
+    set_apart(nodes, constants, prefix=ENCODER, shared=(*names, INPUT))
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skymill.export.metadata import DISTANCE, FLUX, INVERSE_VARIANCE, OUTPUT
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import Probe
-from skymill.training.stamp_set import HELD_OUT_STAMPS
+from skymill.training.stamp_set import held_out_stamps
 
 if TYPE_CHECKING:
     from skymill.training.fitting import Fit
@@ -28,10 +28,9 @@ def measure_stamp_parity(fit: Fit, session: Any, *, rows: int) -> Parity:
     The held-out stamps that the fit has kept, as they are and then again, turned and with more noise, until there are
     `rows`; after them what a survey may hold: no weight at all, single bands, fluxes beyond all others, no light.
     """
-    with np.load(fit.folder / HELD_OUT_STAMPS) as held_out:
-        stamps, labels = held_out["stamps"], held_out["labels"]
+    stamps, labels, _ = held_out_stamps(fit.folder)
     vectors, fitted, exported, distances, all_labels, origins = [], [], [], [], [], []
-    for origin, some, known in _rounds(stamps, labels, rows):
+    for origin, some, known in rounds(stamps, labels, rows):
         vector = fit.model.encode(some)  # type: ignore[attr-defined]  # of a model that looks at stamps
         inputs = {FLUX: np.ascontiguousarray(some[:, 0]), INVERSE_VARIANCE: np.ascontiguousarray(some[:, 1])}
         probabilities, distance = session.run([OUTPUT, DISTANCE], inputs)
@@ -49,10 +48,14 @@ def measure_stamp_parity(fit: Fit, session: Any, *, rows: int) -> Parity:
     )
 
 
-def _rounds(
+def rounds(
     stamps: NDArray[np.float32], labels: NDArray[np.int64], rows: int
 ) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
-    """Give origin, stamps (m, 2, bands, k, k) and labels (-1: none) of each round."""
+    """Give origin, stamps (m, 2, bands, k, k) and labels (-1: none) of each round.
+
+    First the stamps as they are (`held out`), then changed ones until there are `rows` together (`changed`), then hard
+    ones, by what is hard about them.
+    """
     random = np.random.default_rng(SEED)
     yield "held out", stamps, labels
     unknown = np.full(len(labels), -1)

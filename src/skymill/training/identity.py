@@ -39,7 +39,7 @@ def identity(
     """
     settings = read_settings(model.kind, model.settings, source=model.where)
     return {
-        "model": model.model_dump(mode="json", exclude={"parity", "path", "catalogue", "pin", "settings"}),
+        "model": model.model_dump(mode="json", exclude={"parity", "export", "path", "catalogue", "pin", "settings"}),
         "settings": settings.model_dump(mode="json"),
         "training_set": set_sha256,
         "seed": seed,

@@ -135,6 +135,7 @@ class VectorSet(LabelledSet):
             buffer,
             stamps=np.concatenate([rows.features[some] for rows, some in zip(held_out, chosen)]),
             labels=np.concatenate([rows.labels[some] for rows, some in zip(held_out, chosen)]),
+            is_test=np.repeat([False, True], [len(some) for some in chosen]),
         )
         return {HELD_OUT_STAMPS: buffer.getvalue()}
 
@@ -147,6 +148,15 @@ class VectorSet(LabelledSet):
         """Read one split, and count rows without a pixel that can be used."""
         rows, left_out = self.source.rows(split)
         return replace(rows, features=self.model.encode(rows.features)), left_out
+
+
+def held_out_stamps(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.bool_]]:
+    """Read the stamps (n, 2, bands, k, k) that a fit has kept, their labels (n,), and which are of the test split (n,).
+
+    The others are of the validation split.
+    """
+    with np.load(folder / HELD_OUT_STAMPS) as kept:
+        return kept["stamps"], kept["labels"], kept["is_test"]
 
 
 def describe_vector(length: int) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from skymill import export
 from skymill.cli.chain import Chain
 from skymill.export import settings as export_settings
 from skymill.features import image_settings, pixels
@@ -119,9 +118,9 @@ def training_shift(chain: Chain) -> Ingredients:
 
 def export_onnx(chain: Chain, model: str) -> Ingredients:
     """The limits of the parity gate, the code of the export and, for kind `onnx`, the file."""
-    known = export_settings.ingredients(chain.models[model])
+    known = export_settings.ingredients(chain.models[model], provider=chain.run.inference.provider)
     return Ingredients(
-        {"settings": export.settings_digest(chain.models[model])},
+        {"settings": chain.export_settings(model)},
         {"model": known, "code": _code(export_settings.modules(chain.models[model]))},
     )
 

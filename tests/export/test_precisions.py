@@ -1,0 +1,149 @@
+"""Networks in fewer bits: what is compared, by hand; what is taken; and the bytes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import onnx
+import pytest
+from drawn_stamps import SIZE, draw
+
+from skymill.config.model import ExportSettings, ModelConfig, StampSettings
+from skymill.export import precisions, stamp_network
+from skymill.export.graph import to_bytes
+from skymill.export.metadata import EMBEDDING, OUTPUT, ModelInput, ModelSchema
+from skymill.export.parity import ParityError
+from skymill.export.precisions import Bill, Cost, _Answer, choose_precision, compare, convert_precision, inputs, measure
+from skymill.models import KINDS, Place
+from skymill.sessions.runtime import open_session
+from skymill.training.stamp_set import HELD_OUT_STAMPS
+
+ROWS = 400
+ANY = ExportSettings(max_flip_rate=1.0, max_ece_shift=1.0, min_cosine=-1.0)
+
+
+@pytest.fixture(scope="module")
+def fit(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A small network, its file in full precision, and the stamps that its fit would have kept."""
+    folder, kind = tmp_path_factory.mktemp("fit"), KINDS["contrastive"]
+    train, held_out = draw(400, seed=1), draw(120, seed=2)
+    small = {"width": 8, "stages": 2, "depth": 1, "vector": 8, "epochs": 4, "batch_size": 50}
+    model = kind.fit(train, held_out, kind.Settings.model_validate(small), seed=5, place=Place(folder, "cpu"))
+    is_test = np.arange(120) >= 60
+    np.savez(folder / HELD_OUT_STAMPS, stamps=held_out.features, labels=held_out.labels, is_test=is_test)
+    form = StampSettings(size_px=SIZE, bands=["g", "r"])
+    columns = tuple(ModelInput(f"vector_{number:03d}", "1", "a number") for number in range(8))
+    schema = ModelSchema("alike", "contrastive", "classification", columns, ("A", "B"), None, {}, {}, stamps=form)
+    schema = replace(schema, embedding=8)
+    graph = stamp_network.prepend_encoder(model, stamp_network.convert(model), form, embedding=True)
+    return SimpleNamespace(
+        folder=folder, full=to_bytes(graph, schema.as_metadata()), schema=schema, stamps=held_out.features
+    )
+
+
+def test_the_cost_of_a_precision_is_counted_by_hand() -> None:
+    full = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    other = np.array([[0.8, 0.2], [0.55, 0.45], [0.2, 0.8], [np.nan, np.nan]])
+    vectors = np.eye(4)
+    turned = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0.6, 0.8], [0, 0, 0, 1.0]])
+    halves = [
+        (_Answer(full[some], vectors[some]), _Answer(other[some], turned[some])) for some in (slice(2), slice(2, 4))
+    ]
+    cost = compare(halves)
+    assert (cost.stamps, cost.flip_rate, cost.max_probability_difference) == (4, 0.5, np.inf)
+    assert (cost.min_cosine, cost.mean_cosine) == (0.6, 0.9)
+    plain = compare([(_Answer(full[:2], None), _Answer(other[:2], None))])
+    assert plain.mean_probability_difference == pytest.approx(0.125)
+    assert plain.min_cosine is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, []),
+        ({"real": {"flip_rate": 0.02}}, ["2.00% of the real stamps have another class"]),
+        ({"changed": {"flip_rate": 0.02}}, ["2.00% of the changed stamps have another class"]),
+        ({"real": {"mean_cosine": 0.98}}, ["the embeddings of real stamps have a mean cosine of 0.9800"]),
+        ({"hard": {"max_probability_difference": np.inf}}, ["some hard stamps have no answer"]),
+        ({"hard": {"flip_rate": 0.5, "mean_cosine": 0.1}}, []),
+        ({"ece": 0.03}, ["the calibration error goes from 0.0100 to 0.0300"]),
+        ({"real": {"flip_rate": np.nan}}, ["nan% of the real stamps have another class"]),
+    ],
+)
+def test_what_is_over_the_limits_is_named(changes: dict, told: list[str]) -> None:
+    sound = Cost(100, 0.0, 0.01, 0.001, 0.99, 0.999)
+    bill = Bill("int8", sound, sound, sound, 0.01, 0.011)
+    for name, value in changes.items():
+        bill = replace(bill, **{name: replace(sound, **value) if isinstance(value, dict) else value})
+    assert bill.over(ExportSettings()) == told
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_precision_gives_nearly_the_same_and_the_same_bytes_each_time(fit: SimpleNamespace, precision: str) -> None:
+    schema = replace(fit.schema, precision=precision)
+    made = convert_precision(fit, fit.full, schema)
+    assert made == convert_precision(fit, fit.full, schema)
+    sessions = [open_session(content, provider="cpu", source="test") for content in (fit.full, made)]
+    full, other = (session.run([OUTPUT, EMBEDDING], inputs(fit.stamps)) for session in sessions)
+    assert not np.array_equal(full[0], other[0])
+    assert np.mean(full[0].argmax(axis=1) == other[0].argmax(axis=1)) > 0.95
+    np.testing.assert_allclose(np.linalg.norm(other[1], axis=1), 1, atol=1e-5)
+    assert (full[1] * other[1]).sum(axis=1).mean() > 0.99
+    assert ModelSchema.from_properties(sessions[1].get_modelmeta().custom_metadata_map, source="test") == schema
+
+
+def test_integers_are_inside_and_half_precision_is(fit: SimpleNamespace) -> None:
+    halved, quantised = (
+        onnx.load_from_string(convert_precision(fit, fit.full, replace(fit.schema, precision=name)))
+        for name in ("fp16", "int8")
+    )
+    weights = {tensor.name: tensor.data_type for tensor in halved.graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in weights.values()
+    assert weights["encode_stretch.noise"] == onnx.TensorProto.FLOAT
+    assert "QuantizeLinear" in {node.op_type for node in quantised.graph.node}
+    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in quantised.graph.initializer}
+
+
+def test_the_bill_is_that_of_test_stamps_and_of_changed_ones_up_to_the_rows(fit: SimpleNamespace) -> None:
+    same = measure(fit, fit.full, fit.full, "fp32", rows=ROWS)
+    assert (same.real.stamps, same.changed.stamps) == (60, ROWS // 60 * 60)
+    assert same.hard.stamps == 6 * 60
+    for cost in (same.real, same.changed, same.hard):
+        assert (cost.flip_rate, cost.max_probability_difference) == (0, 0)
+        assert cost.min_cosine == pytest.approx(1, abs=1e-5)
+    assert same.ece == same.ece_full
+
+
+def test_the_fastest_that_passes_is_taken(fit: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    content, schema, bills = choose_precision(fit, fit.full, fit.schema, ANY, provider="cpu", rows=ROWS)
+    assert (schema.precision, [bill.precision for bill in bills]) == ("int8", ["int8"])
+    assert b"QuantizeLinear" in content
+    assert "times as fast on this CPU; within the limits" in caplog.text
+    _, schema, _ = choose_precision(fit, fit.full, fit.schema, ANY, provider="cuda", rows=ROWS)
+    assert schema.precision == "fp16"
+
+
+def test_one_that_fails_is_told_and_full_precision_taken(fit: SimpleNamespace) -> None:
+    strict = ANY.model_copy(update={"min_cosine": 1.0})
+    content, schema, bills = choose_precision(fit, fit.full, fit.schema, strict, provider="cpu", rows=ROWS)
+    assert content == fit.full
+    assert schema == fit.schema
+    told = json.loads(json.dumps(precisions.as_document(bills, schema.precision, strict)))
+    assert (told["taken"], told["bills"][0]["precision"], told["bills"][0]["real"]["stamps"]) == ("fp32", "int8", 60)
+
+
+def test_one_that_was_asked_for_by_name_and_fails_is_an_error(fit: SimpleNamespace) -> None:
+    strict = ANY.model_copy(update={"min_cosine": 1.0, "precision": "int8"})
+    with pytest.raises(ParityError, match="model 'alike' in int8: the embeddings of real stamps"):
+        choose_precision(fit, fit.full, fit.schema, strict, provider="cpu", rows=ROWS)
+
+
+def test_a_model_of_features_has_one_precision(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'int8' is for models of pixels that are fitted here"):
+        ModelConfig(name="forest", kind="forest", export={"precision": "int8"})
