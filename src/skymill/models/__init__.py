@@ -9,7 +9,7 @@ from skymill.models.knn import Knn
 from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
-from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, find, read_settings, register
+from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, Watch, find, read_settings, register
 from skymill.models.svm import Svm
 
 LOOK = ("cnn",)
@@ -33,6 +33,7 @@ __all__ = [
     "Oblivious",
     "Place",
     "Svm",
+    "Watch",
     "find",
     "members_of",
     "read_settings",

@@ -41,6 +41,19 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How people follow a fit; no result depends on it."""
+
+    logs: Path | None = None
+    """Folder that gets the logs of a training with epochs; without, they stay in the fit's own, which goes with it."""
+    progress: Callable[[Mapping[str, float], int], None] | None = None
+    """Is told each epoch (number, training loss, log-loss on validation) and how many there are at most.
+
+    What it raises ends the fit.
+    """
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a fit runs."""
 
@@ -52,6 +65,7 @@ class Place:
     """CPU threads; the result does not depend on them."""
     members: Mapping[str, Fitted] = field(default_factory=dict)
     """By name: the finished fits that an ensemble is made of; none for other kinds."""
+    watch: Watch = Watch()
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from skymill.models.registry import Place
+from skymill.models.torch_logs import Watching, open_logs
 
 Module = TypeVar("Module", bound=LightningModule)
 LAST = "last.ckpt"
@@ -52,6 +53,7 @@ def train(
         If a batch does not fit; the message says what to set.
     """
     accelerator = accelerator_for(place.device, precision)
+    last = place.workdir / LAST
     with reproducible(seed):
         module = make()
         trainer = Trainer(
@@ -60,17 +62,17 @@ def train(
             max_epochs=epochs,
             precision="32-true" if precision == "32" else precision,
             callbacks=[
-                ModelCheckpoint(place.workdir, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+                ModelCheckpoint(place.workdir, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+                Watching(place, epochs),
             ],
             default_root_dir=place.workdir,
             deterministic=True,
-            logger=False,
+            logger=open_logs(place, last),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             **options,
         )
-        last = place.workdir / LAST
         try:
             trainer.fit(module, ckpt_path=last if last.exists() else None, weights_only=True)
         except (RuntimeError, MemoryError) as error:

@@ -19,9 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package."""
 TILE_FILE = "skymill.store.encode"
 """What turns arrays into the bytes of a tile file: a part of every stage that writes tiles."""
-UNCOUNTED = {"skymill.config.run", "skymill.config.model", "skymill.store.durable", "skymill.store.trouble"}
-"""The first two say which settings there are: the values decide, and each stage's settings digest holds them. The last
-two bring bytes to the disk, whatever these are. Were they counted, a new key would fit every model again."""
+UNCOUNTED = {
+    "skymill.config.run",
+    "skymill.config.model",
+    "skymill.models.torch_logs",
+    "skymill.store.durable",
+    "skymill.store.trouble",
+}
+"""The first two say which settings there are: the values decide, and each stage's settings digest holds them. The third
+tells people how a training goes; the last two bring bytes to the disk, whatever these are. Were they counted, a new key
+would fit every model again."""
 UNSPELT = {"kind", "type_comment", "ctx"}
 """Fields of the syntax tree that follow from the others or do not matter."""
 

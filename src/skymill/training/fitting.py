@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
 from skymill.features.pixels import pixels_digest
-from skymill.models import Examples, Fitted, Model, Place, find, read_settings
+from skymill.models import Examples, Fitted, Model, Place, Watch, find, read_settings
 from skymill.models.calibration import Calibration
 from skymill.models.conformal import ConformalSets
 from skymill.models.distance import TrainingDistance
@@ -79,6 +79,7 @@ def fit(
     members: Mapping[str, Path] | None = None,
     importance: Importance | None = None,
     images: SourceImages | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Fit a model of the zoo and write everything about it.
 
@@ -106,6 +107,8 @@ def fit(
     images : SourceImages, optional
         Needed by a model that looks at stamps. What is settled and judged after its fit (calibration, distance,
         importance, attributions) goes by the vectors that it makes of them.
+    watch : Watch, optional
+        Where a training logs, and whom it tells of its epochs.
 
     Raises
     ------
@@ -138,7 +141,7 @@ def fit(
     pixels = pixels_digest(images.survey, images.digest(images.numbers(data.object_ids()).tolist())) if images else ""
     known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names, survey=survey, images=pixels)
     taken = {name: _taken(fitted, known["training_set"]) for name, fitted in fits.items()}
-    place = Place(folder / RESUME / short(digest(known)), device, threads, taken)
+    place = Place(folder / RESUME / short(digest(known)), device, threads, taken, watch or Watch())
     place.workdir.mkdir(parents=True, exist_ok=True)
     if images is not None and model.stamps is not None:
         data = import_module(STAMPS).StampSet.of(data, images, model.stamps, place.workdir / "stamps")
