@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tensorboardX.proto.event_pb2 import Event
 
 from skymill.models import Examples, Mlp, Place, Watch
 from skymill.models.mlp import MlpSettings
+from skymill.models.torch_place import one_cycle
 
 SETTINGS = MlpSettings(members=1, width=8, depth=1, epochs=4, batch_size=50, learning_rate=0.01, patience=99)
 STEPS = 4
@@ -62,6 +64,18 @@ def killed_in(epoch: int) -> object:
             raise Killed
 
     return progress
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 9, 10, 11, 40])
+def test_the_rate_rises_and_falls_over_any_number_of_steps(steps: int) -> None:
+    made = one_cycle([torch.nn.Parameter(torch.zeros(1))], learning_rate=0.1, weight_decay=0, steps=steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(made["optimizer"].param_groups[0]["lr"])
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert all(0 < rate <= 0.1 for rate in rates)
+    assert steps < 10 or (max(rates) > 0.09 and rates[-1] < 0.01)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,8 @@ from skymill.cli.explain import explain
 from skymill.cli.gc import gc
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
+from skymill.cli.workbench.sweep import sweep
+from skymill.cli.workbench.train import train
 from skymill.compute import ComputeError, GroupLockedError
 
 app = typer.Typer(
@@ -27,7 +29,7 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
 app.add_typer(release.app, name="release")
-for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, gc):
+for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, gc, train, sweep):
     app.command()(command)
 console = Console(stderr=True)
 

@@ -90,7 +90,9 @@ def one_cycle(
     """Give AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), its learning rate rising to the highest over a tenth of
     the steps and then falling to nothing along a cosine, as Lightning's `configure_optimizers` gives them."""
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=WARM_UP)
+    steps = max(2, steps)
+    warm_up = max(WARM_UP, 1.5 / steps)  # torch divides by the steps of the rise less one
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warm_up)
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

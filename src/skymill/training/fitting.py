@@ -145,7 +145,7 @@ def fit(
     place.workdir.mkdir(parents=True, exist_ok=True)
     if images is not None and model.stamps is not None:
         data = import_module(STAMPS).StampSet.of(data, images, model.stamps, place.workdir / "stamps")
-    learned = _learn(data, model, known["settings"], importance, seed=seed, place=place)
+    learned = learn(data, model, known["settings"], importance, seed=seed, place=place)
     data = learned.data
 
     judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, learned.background, seed=seed)
@@ -218,7 +218,7 @@ class _Learned:
         return self.calibration.apply(self.model.predict_probabilities(features))
 
 
-def _learn(
+def learn(
     data: LabelledSet,
     model: ModelConfig,
     settings: dict[str, Any],
