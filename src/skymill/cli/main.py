@@ -15,6 +15,7 @@ from skymill.cli.explain import explain
 from skymill.cli.gc import gc
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
+from skymill.cli.workbench.new_model import new_model
 from skymill.cli.workbench.sweep import sweep
 from skymill.cli.workbench.train import train
 from skymill.compute import ComputeError, GroupLockedError
@@ -29,7 +30,18 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
 app.add_typer(release.app, name="release")
-for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, gc, train, sweep):
+for command in (
+    commands.plan,
+    commands.status,
+    commands.why,
+    commands.retry,
+    release.diff,
+    explain,
+    gc,
+    train,
+    sweep,
+    new_model,
+):
     app.command()(command)
 console = Console(stderr=True)
 

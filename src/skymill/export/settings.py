@@ -7,6 +7,7 @@ from typing import Any
 
 from skymill.config import ModelConfig
 from skymill.store import algorithm_digest, digest, file_sha256, short
+from skymill.store.algorithm import code_sha256, modules_of_file
 
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
 STAMP_PARITY = "skymill.export.stamp_parity"
@@ -27,11 +28,14 @@ def ingredients(model: ModelConfig) -> dict[str, Any]:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
         stamps = {"stamps": model.stamps.model_dump()} if model.stamps else {}
         external = {"file": found, "features": model.features, "settings": model.settings, **stamps}
-    return {"parity": model.parity.model_dump(), **external}
+    own = {"code": code_sha256(model.code)} if model.code else {}
+    return {"parity": model.parity.model_dump(), **external, **own}
 
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
-    converter = "external" if model.kind == "onnx" else model.kind
+    converter = ["skymill.export." + ("external" if model.kind == "onnx" else model.kind)]
+    if model.code:
+        converter = modules_of_file(model.code)
     pixels = [STAMP_PARITY] if model.stamps is not None else []
-    return [*KERNELS, f"skymill.export.{converter}", *pixels]
+    return [*KERNELS, *converter, *pixels]

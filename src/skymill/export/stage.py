@@ -139,6 +139,8 @@ def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe,
 
 def _graph(fit: Fit) -> onnx.ModelProto:
     kind = fit.manifest["kind"]
+    if hasattr(fit.model, "to_onnx"):  # of a kind of one's own
+        return fit.model.to_onnx()
     if kind not in CONVERTERS:
         raise ValueError(f"{fit.folder}: no conversion of kind '{kind}' to ONNX; known: {', '.join(CONVERTERS)}")
     return CONVERTERS[kind](fit.model)

@@ -9,11 +9,18 @@ from skymill.models.knn import Knn
 from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
-from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, Watch, find, read_settings, register
+from skymill.models.own import own_class, register_own
+from skymill.models.registry import KINDS, OWN, Examples, Fitted, Model, Place, Watch, find, read_settings, register
 from skymill.models.svm import Svm
 
 LOOK = ("cnn",)
 """Kinds whose features are made of stamps of the survey's images."""
+
+
+def looks_at_pixels(kind: str) -> bool:
+    """Say whether a kind's features are made of stamps; one of one's own says so by `looks = True`."""
+    return kind in LOOK or bool(getattr(OWN.get(kind), "looks", False))
+
 
 __all__ = [
     "Boosting",
@@ -35,7 +42,10 @@ __all__ = [
     "Svm",
     "Watch",
     "find",
+    "looks_at_pixels",
     "members_of",
+    "own_class",
     "read_settings",
     "register",
+    "register_own",
 ]

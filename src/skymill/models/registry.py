@@ -104,6 +104,8 @@ class Fitted:
 
 
 KINDS: dict[str, type[Model]] = {}
+OWN: dict[str, type[Model]] = {}
+"""Kinds that the run's model files bring with them (`own.register_own`); never one of the zoo's names."""
 AnyModel = TypeVar("AnyModel", bound=type[Model])
 
 
@@ -128,9 +130,9 @@ def find(kind: str) -> type[Model]:
     ValueError
         If the zoo has no such kind; the message lists those it has.
     """
-    if kind not in KINDS:
+    if kind not in KINDS and kind not in OWN:
         raise ValueError(f"kind '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}")
-    return KINDS[kind]
+    return KINDS.get(kind) or OWN[kind]
 
 
 def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Settings:
@@ -141,11 +143,12 @@ def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Set
     ConfigError
         Naming `source`, the key, the value and the mend.
     """
-    if kind not in KINDS:
+    if kind not in KINDS and kind not in OWN:
         raise ConfigError(
-            f"{source}: kind: value '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}, onnx"
+            f"{source}: kind: value '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}, onnx; for one "
+            "of your own name its file by `code`"
         )
-    model = KINDS[kind].Settings
+    model = find(kind).Settings
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -79,6 +79,22 @@ def module_digests(modules: Iterable[str], *, root: Path = ROOT) -> dict[str, st
     return found
 
 
+def code_sha256(path: str | Path) -> str:
+    """Give the digest of the code of one file, without comments, docstrings and layout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    """
+    return _read(Path(path), Path(path).stat().st_mtime_ns).sha256
+
+
+def modules_of_file(path: str | Path, *, root: Path = ROOT) -> list[str]:
+    """Name the modules of skymill that a file outside the package takes anything from."""
+    return sorted(set(_taken(_read(Path(path), Path(path).stat().st_mtime_ns), "", root)))
+
+
 class _Parsed:
     """What matters of a source file."""
 
@@ -107,7 +123,10 @@ def _imports(module: str, root: Path) -> Iterator[str]:
     """Name the modules of skymill that a module takes anything from."""
     path = _path(module, root)
     assert path is not None
-    parsed = _read(path, path.stat().st_mtime_ns)
+    return _taken(_read(path, path.stat().st_mtime_ns), module, root)
+
+
+def _taken(parsed: _Parsed, module: str, root: Path) -> Iterator[str]:
     for node in parsed.imports:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
 from skymill.features.pixels import pixels_digest
-from skymill.models import Examples, Fitted, Model, Place, Watch, find, read_settings
+from skymill.models import Examples, Fitted, Model, Place, Watch, find, own, own_class, read_settings
 from skymill.models.calibration import Calibration
 from skymill.models.conformal import ConformalSets
 from skymill.models.distance import TrainingDistance
@@ -182,6 +182,7 @@ def fit(
         "card.json": _json(card),
         "card.md": card_markdown(card).encode(),
         **data.extra_files(),
+        **({own.FILE: Path(model.code).read_bytes()} if model.code else {}),
     }
     _write(folder, learned.model, files, manifest)
     shutil.rmtree(folder / RESUME)
@@ -298,7 +299,9 @@ def load_fit(folder: str | Path) -> Fit:
     settled = json.loads((folder / "calibration.json").read_text())
     sets = ConformalSets.from_dict(settled["conformal"], manifest["classes"]) if "conformal" in settled else None
     distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
-    return Fit(folder, find(manifest["kind"]).load(folder), Calibration.from_dict(settled), sets, distance, manifest)
+    kind = manifest["kind"]
+    model = own_class(kind, folder / own.FILE, source=str(folder)) if own.FILE in manifest["files"] else find(kind)
+    return Fit(folder, model.load(folder), Calibration.from_dict(settled), sets, distance, manifest)
 
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:

@@ -7,7 +7,7 @@ from typing import Any
 
 from skymill.config import ModelConfig
 from skymill.models import read_settings
-from skymill.store.algorithm import algorithm_digest
+from skymill.store.algorithm import algorithm_digest, code_sha256, modules_of_file
 from skymill.store.keys import digest
 
 STAMPS = "skymill.training.stamp_set"
@@ -39,11 +39,20 @@ def identity(
     """
     settings = read_settings(model.kind, model.settings, source=model.where)
     return {
-        "model": model.model_dump(mode="json", exclude={"parity", "path", "catalogue", "pin", "settings"}),
+        "model": model.model_dump(mode="json", exclude={"parity", "code", "path", "catalogue", "pin", "settings"}),
         "settings": settings.model_dump(mode="json"),
         "training_set": set_sha256,
         "seed": seed,
-    } | {name: value for name, value in (("members", list(members)), ("survey", survey), ("images", images)) if value}
+    } | {
+        name: value
+        for name, value in (
+            ("members", list(members)),
+            ("survey", survey),
+            ("images", images),
+            ("code", code_sha256(model.code) if model.code else ""),
+        )
+        if value
+    }
 
 
 def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = (), images: str = "") -> str:
@@ -57,4 +66,5 @@ def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide a fit."""
     weighting = ["skymill.training.weighting"] if model.importance_weighting else []
     pixels = [STAMPS] if model.stamps is not None else []
-    return ["skymill.training.fitting", f"skymill.models.{model.kind}", *weighting, *pixels]
+    kind = modules_of_file(model.code) if model.code else [f"skymill.models.{model.kind}"]
+    return ["skymill.training.fitting", *kind, *weighting, *pixels]
