@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx
@@ -47,6 +48,18 @@ def prepend_encoder(cnn: Cnn, model: onnx.ModelProto, stamps: StampSettings) -> 
     names = (FLUX, INVERSE_VARIANCE)
     nodes, constants = torch_graph(cnn.encoder, examples, inputs=names, output=INPUT)
     set_apart(nodes, constants, prefix="encode_", shared=(*names, INPUT))
+    return put_before(model, nodes, constants, stamps)
+
+
+def put_before(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    stamps: StampSettings,
+) -> onnx.ModelProto:
+    """Give a copy of a graph with nodes before it that make its ``features`` of ``flux`` and ``inverse_variance``."""
+    shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
+    names = (FLUX, INVERSE_VARIANCE)
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph

@@ -7,13 +7,14 @@ from typing import Any
 
 import onnx
 
-from skymill.export import boosting, cnn, ensemble, forest, knn, linear_cut, mlp, oblivious, svm
+from skymill.export import boosting, cnn, ensemble, forest, frozen, knn, linear_cut, mlp, oblivious, svm
 
 CONVERTERS: dict[str, Callable[[Any], onnx.ModelProto]] = {
     "boosting": boosting.convert,
     "cnn": cnn.convert,
     "ensemble": ensemble.convert,
     "forest": forest.convert,
+    "frozen": frozen.convert,
     "knn": knn.convert,
     "linear_cut": linear_cut.convert,
     "mlp": mlp.convert,

@@ -5,6 +5,7 @@ from skymill.models.calibration import FLOOR, Calibration
 from skymill.models.cnn import Cnn
 from skymill.models.ensemble import Ensemble, members_of
 from skymill.models.forest import Forest
+from skymill.models.frozen import Frozen
 from skymill.models.knn import Knn
 from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
@@ -13,7 +14,7 @@ from skymill.models.own import own_class, register_own
 from skymill.models.registry import KINDS, OWN, Examples, Fitted, Model, Place, Watch, find, read_settings, register
 from skymill.models.svm import Svm
 
-LOOK = ("cnn",)
+LOOK = ("cnn", "frozen")
 """Kinds whose features are made of stamps of the survey's images."""
 
 
@@ -31,6 +32,7 @@ __all__ = [
     "FLOOR",
     "Fitted",
     "Forest",
+    "Frozen",
     "KINDS",
     "Knn",
     "LOOK",

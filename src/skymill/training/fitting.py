@@ -144,6 +144,11 @@ def fit(
     place = Place(folder / RESUME / short(digest(known)), device, threads, taken, watch or Watch())
     place.workdir.mkdir(parents=True, exist_ok=True)
     if images is not None and model.stamps is not None:
+        check = getattr(find(model.kind), "check_stamps", None)
+        if check is not None:
+            bands = model.stamps.bands or list(images.tiles[next(iter(images.tiles))].bands)
+            settings = read_settings(model.kind, model.settings, source=model.where)
+            check(settings, model.stamps.model_copy(update={"bands": bands}), source=model.where)
         data = import_module(STAMPS).StampSet.of(data, images, model.stamps, place.workdir / "stamps")
     learned = learn(data, model, known["settings"], importance, seed=seed, place=place)
     data = learned.data

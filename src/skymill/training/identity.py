@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from skymill.config import ModelConfig
 from skymill.models import read_settings
 from skymill.store.algorithm import algorithm_digest, code_sha256, modules_of_file
-from skymill.store.keys import digest
+from skymill.store.keys import digest, file_sha256
 
 STAMPS = "skymill.training.stamp_set"
 """What reads images. It is imported by this name, so that its code enters the fits of models of pixels alone."""
@@ -38,6 +39,7 @@ def identity(
         If the model's settings are wrong.
     """
     settings = read_settings(model.kind, model.settings, source=model.where)
+    encoder = Path(getattr(settings, "encoder", ""))  # of kind `frozen`: its bytes decide too
     return {
         "model": model.model_dump(mode="json", exclude={"parity", "code", "path", "catalogue", "pin", "settings"}),
         "settings": settings.model_dump(mode="json"),
@@ -50,6 +52,7 @@ def identity(
             ("survey", survey),
             ("images", images),
             ("code", code_sha256(model.code) if model.code else ""),
+            ("encoder", file_sha256(encoder) if encoder.is_file() else ""),
         )
         if value
     }
