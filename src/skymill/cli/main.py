@@ -15,6 +15,7 @@ from skymill.cli.explain import explain
 from skymill.cli.gc import gc
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
+from skymill.cli.workbench.explain_model import explain_model
 from skymill.cli.workbench.new_model import new_model
 from skymill.cli.workbench.sweep import sweep
 from skymill.cli.workbench.train import train
@@ -41,6 +42,7 @@ for command in (
     train,
     sweep,
     new_model,
+    explain_model,
 ):
     app.command()(command)
 console = Console(stderr=True)

@@ -108,7 +108,7 @@ def _make(files: Iterable[Path], configfile: Path) -> None:
     missing = [str(file) for file in files if not file.exists()]
     if not missing:
         return
-    command = ["snakemake", "--cores", "all", "--configfile", str(configfile), *missing]
+    command = ["snakemake", *missing, "--cores", "all", "--configfile", str(configfile)]
     if subprocess.run([sys.executable, "-m", *command], check=False).returncode:
         raise FileNotFoundError(
             f"{', '.join(missing)}: not there, and the workflow could not make it; see what `{' '.join(command)}` "
