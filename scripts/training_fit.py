@@ -4,6 +4,7 @@ from pathlib import Path
 
 from skymill import training
 from skymill.cli.job import files_of, finish_job, start_job
+from skymill.models import Watch
 
 
 def main(snakemake):
@@ -27,6 +28,7 @@ def main(snakemake):
         members={member: Path(manifest).parent for member, manifest in manifests},
         importance=importance,
         images=chain.source_images(files_of(snakemake.input.images)),
+        watch=Watch(logs=Path(snakemake.log[0]).with_suffix("")),
     )
     finish_job(snakemake, chain)
 

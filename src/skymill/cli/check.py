@@ -12,7 +12,7 @@ from typing import Any
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
-from skymill.models import LOOK, members_of, read_settings
+from skymill.models import LOOK, looks_at_pixels, members_of, read_settings, register_own
 from skymill.store import short
 from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
@@ -33,9 +33,11 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
     except ValueError as error:
         return [*faults, f"{run.where}: {error}"]
     for model in models:
+        if model.code:
+            faults += _faults_of(register_own, model.kind, model.code, source=model.where)
         faults += [*_model(model, features, survey), *_stamps(model, run, survey)]
         faults += _pin(model, Path(run.output) / "training")
-    return [*faults, *_members(models)]
+    return [*faults, *_own_kinds(models), *_members(models)]
 
 
 def table_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
@@ -99,7 +101,7 @@ def _model(model: ModelConfig, features: list[dict[str, Any]], survey: SurveyCon
 
 def _stamps(model: ModelConfig, run: RunConfig, survey: SurveyConfig) -> Iterator[str]:
     """A model of pixels needs images on which skymill itself has found the sources."""
-    if model.kind != "onnx" and (model.kind in LOOK) != (model.stamps is not None):
+    if model.kind != "onnx" and looks_at_pixels(model.kind) != (model.stamps is not None):
         yield f"{model.where}: stamps: needed by kinds that look at pixels ({', '.join(LOOK)}), and by no other kind"
     if model.stamps is None:
         return
@@ -146,11 +148,20 @@ def _pin(model: ModelConfig, training: Path) -> Iterator[str]:
         yield f"{told}: the rows that it learned from, {learned}, are gone; restore them, or take the pin out"
 
 
+def _own_kinds(models: list[ModelConfig]) -> Iterator[str]:
+    """A kind is one class."""
+    for model in models:
+        for other in models[: models.index(model)]:
+            if model.code and other.kind == model.kind and other.code != model.code:
+                yield f"{model.where}: code: {model.code}: kind '{model.kind}' is {other.code} in {other.where}"
+
+
 def _members(models: list[ModelConfig]) -> Iterator[str]:
     """An ensemble is made of models that are fitted in the same run and are no ensembles themselves."""
     members = {model.name: members_of(model.kind, model.settings) for model in models if model.kind != "onnx"}
     single = [name for name, of in members.items() if not of]
     kinds = {model.name: model.kind for model in models}
+    own = {model.name for model in models if model.code}
     for model in models:
         for name in members.get(model.name, []):
             if name not in single:
@@ -158,7 +169,9 @@ def _members(models: list[ModelConfig]) -> Iterator[str]:
                     f"{model.where}: settings.members: '{name}' is no model fitted in this run, or an ensemble itself; "
                     f"choose from {', '.join(single)}, or add its file to `models`"
                 )
-            elif kinds[name] in LOOK:
+            elif name in own:
+                yield f"{model.where}: settings.members: '{name}' is of a kind of your own; take it out"
+            elif looks_at_pixels(kinds[name]):
                 yield f"{model.where}: settings.members: '{name}' looks at pixels, an ensemble at features; take it out"
 
 

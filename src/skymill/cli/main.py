@@ -16,6 +16,10 @@ from skymill.cli.gc import gc
 from skymill.cli.neighbours import neighbours
 from skymill.cli.operating import commands
 from skymill.cli.where import what_stands
+from skymill.cli.workbench.explain_model import explain_model
+from skymill.cli.workbench.new_model import new_model
+from skymill.cli.workbench.sweep import sweep
+from skymill.cli.workbench.train import train
 from skymill.compute import ComputeError, GroupLockedError
 
 app = typer.Typer(
@@ -28,7 +32,20 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(survey.app, name="survey")
 app.add_typer(release.app, name="release")
-for command in (commands.plan, commands.status, commands.why, commands.retry, release.diff, explain, neighbours, gc):
+for command in (
+    commands.plan,
+    commands.status,
+    commands.why,
+    commands.retry,
+    release.diff,
+    explain,
+    neighbours,
+    gc,
+    train,
+    sweep,
+    new_model,
+    explain_model,
+):
     app.command()(command)
 console = Console(stderr=True)
 

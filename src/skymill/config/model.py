@@ -85,6 +85,8 @@ class ModelConfig(FileSettings):
     training_distance: TrainingDistanceSettings = TrainingDistanceSettings()
     parity: ParitySettings = ParitySettings()
     export: ExportSettings = ExportSettings()
+    code: str | None = None
+    """A Python file with the class of `kind`, for a kind of your own (`skymill new-model` writes one)."""
     path: str | None = None
     """For kind `onnx`: the file."""
     catalogue: bool = True
@@ -98,6 +100,12 @@ class ModelConfig(FileSettings):
     def _path_of_onnx(self) -> ModelConfig:
         if (self.kind == "onnx") != (self.path is not None):
             raise ValueError("`path` is needed for kind 'onnx' and for no other")
+        return self
+
+    @model_validator(mode="after")
+    def _code_of_own_kind(self) -> ModelConfig:
+        if self.kind == "onnx" and self.code is not None:
+            raise ValueError("`code`: kind 'onnx' is a file made elsewhere, no code of yours; take one of the two out")
         return self
 
     @model_validator(mode="after")

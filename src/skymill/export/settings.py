@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from skymill.config import ModelConfig
-from skymill.models import LOOK
+from skymill.models import STAMP_NETWORKS
 from skymill.store import algorithm_digest, digest, file_sha256, short
+from skymill.store.algorithm import code_sha256, modules_of_file
 
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
-STAMP_NETWORK, STAMP_PARITY, PRECISIONS = (
-    f"skymill.export.{module}" for module in ("stamp_network", "stamp_parity", "precisions")
+STAMP_NETWORK, FROZEN, STAMP_PARITY, PRECISIONS = (
+    f"skymill.export.{module}" for module in ("stamp_network", "frozen", "stamp_parity", "precisions")
 )
 """What converts models of pixels, compares them, and puts them into fewer bits. They are imported by these names, so
 that their code enters the exports of such models alone."""
@@ -36,12 +37,20 @@ def ingredients(model: ModelConfig, *, provider: str) -> dict[str, Any]:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
         stamps = {"stamps": model.stamps.model_dump()} if model.stamps else {}
         external = {"file": found, "features": model.features, "settings": model.settings, **stamps}
-    precision = {"export": model.export.model_dump(), "provider": provider} if model.kind in LOOK else {}
-    return {"parity": model.parity.model_dump(), **external, **precision}
+    precision = {"export": model.export.model_dump(), "provider": provider} if model.kind in STAMP_NETWORKS else {}
+    own = {"code": code_sha256(model.code)} if model.code else {}
+    return {"parity": model.parity.model_dump(), **external, **precision, **own}
 
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
-    converter = "external" if model.kind == "onnx" else model.kind
-    own = STAMP_NETWORK if model.kind in LOOK else f"skymill.export.{converter}"
-    return [*KERNELS, own, *([STAMP_PARITY, PRECISIONS] if model.stamps is not None else [])]
+    pixels = [STAMP_NETWORK, STAMP_PARITY, PRECISIONS] if model.stamps is not None and model.kind != "onnx" else []
+    return [*KERNELS, *_converters(model), *pixels]
+
+
+def _converters(model: ModelConfig) -> list[str]:
+    if model.code:
+        return modules_of_file(model.code)
+    if model.kind in STAMP_NETWORKS:
+        return [STAMP_NETWORK]
+    return ["skymill.export." + ("external" if model.kind == "onnx" else model.kind)]

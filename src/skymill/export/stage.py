@@ -23,10 +23,10 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.settings import PRECISIONS, STAMP_NETWORK, STAMP_PARITY
+from skymill.export.settings import FROZEN, PRECISIONS, STAMP_NETWORK, STAMP_PARITY
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
-from skymill.models import EMBED, LOOK
+from skymill.models import EMBED, STAMP_NETWORKS
 from skymill.sessions.runtime import open_session
 from skymill.store import short
 from skymill.store.document import to_document
@@ -131,7 +131,7 @@ def _from_fit(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe |
         "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
     )
     told = {"parity.json": _json({"limits": model.parity.model_dump(), **parity.as_dict()})}
-    if model.kind in LOOK:
+    if model.kind in STAMP_NETWORKS:
         precisions = import_module(PRECISIONS)
         content, schema, bills = precisions.choose_precision(
             fit, content, schema, model.export, provider=provider, rows=model.parity.rows
@@ -145,8 +145,9 @@ def convert(fit: Fit, schema: ModelSchema) -> bytes:
     calibrated = append_calibration(_graph(fit), fit.calibration)
     graph = append_distance(calibrated, fit.distance)
     if schema.stamps is not None:
-        prepend = import_module(STAMP_NETWORK).prepend_encoder
-        graph = prepend(fit.model, graph, schema.stamps, embedding=schema.embedding > 0)
+        encoder = import_module(FROZEN if fit.manifest["kind"] == "frozen" else STAMP_NETWORK)
+        options = {"embedding": True} if schema.embedding else {}
+        graph = encoder.prepend_encoder(fit.model, graph, schema.stamps, **options)
     return to_bytes(graph, schema.as_metadata())
 
 
@@ -172,6 +173,8 @@ def measure_parity(fit: Fit, content: bytes, model: ModelConfig, recipe: Recipe,
 
 def _graph(fit: Fit) -> onnx.ModelProto:
     kind = fit.manifest["kind"]
+    if hasattr(fit.model, "to_onnx"):  # of a kind of one's own
+        return fit.model.to_onnx()
     if kind not in CONVERTERS:
         raise ValueError(f"{fit.folder}: no conversion of kind '{kind}' to ONNX; known: {', '.join(CONVERTERS)}")
     return CONVERTERS[kind](fit.model)

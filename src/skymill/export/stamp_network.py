@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx
@@ -54,6 +55,23 @@ def prepend_encoder(
     names = (FLUX, INVERSE_VARIANCE)
     nodes, constants = torch_graph(network.encoder, examples, inputs=names, output=INPUT)
     set_apart(nodes, constants, prefix=ENCODER, shared=(*names, INPUT))
+    whole = put_before(model, nodes, constants, stamps)
+    if embedding:
+        whole.graph.node.append(node("Identity", [INPUT], EMBEDDING))
+        length = network.shape["vector"]
+        whole.graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", length]))
+    return whole
+
+
+def put_before(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    stamps: StampSettings,
+) -> onnx.ModelProto:
+    """Give a copy of a graph with nodes before it that make its ``features`` of ``flux`` and ``inverse_variance``."""
+    shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
+    names = (FLUX, INVERSE_VARIANCE)
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph
@@ -63,7 +81,4 @@ def prepend_encoder(
     graph.node.extend([*nodes, *later])
     graph.initializer.extend([*constants, *fixed])
     graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name in names)
-    if embedding:
-        graph.node.append(node("Identity", [INPUT], EMBEDDING))
-        graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", network.shape["vector"]]))
     return whole

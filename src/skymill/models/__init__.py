@@ -7,20 +7,30 @@ from skymill.models.cnn import Cnn
 from skymill.models.contrastive import Contrastive
 from skymill.models.ensemble import Ensemble, members_of
 from skymill.models.forest import Forest
+from skymill.models.frozen import Frozen
 from skymill.models.knn import Knn
 from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
-from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, find, read_settings, register
+from skymill.models.own import own_class, register_own
+from skymill.models.registry import KINDS, OWN, Examples, Fitted, Model, Place, Watch, find, read_settings, register
 from skymill.models.svm import Svm
 from skymill.models.vae import Vae
 
 EMBED = ("autoencoder", "contrastive", "vae")
 """Kinds that give an embedding of each stamp, learned without labels."""
-LOOK = ("cnn", *EMBED)
+STAMP_NETWORKS = ("cnn", *EMBED)
+"""Kinds with a network of our own on stamps."""
+LOOK = (*STAMP_NETWORKS, "frozen")
 """Kinds whose features are made of stamps of the survey's images."""
 THREADED = ("boosting", "forest", "oblivious")
 """Kinds whose fit can use more than one thread of the CPU."""
+
+
+def looks_at_pixels(kind: str) -> bool:
+    """Say whether a kind's features are made of stamps; one of one's own says so by `looks = True`."""
+    return kind in LOOK or bool(getattr(OWN.get(kind), "looks", False))
+
 
 __all__ = [
     "Autoencoder",
@@ -34,6 +44,7 @@ __all__ = [
     "FLOOR",
     "Fitted",
     "Forest",
+    "Frozen",
     "KINDS",
     "Knn",
     "LOOK",
@@ -42,11 +53,16 @@ __all__ = [
     "Model",
     "Oblivious",
     "Place",
+    "STAMP_NETWORKS",
     "Svm",
     "THREADED",
     "Vae",
+    "Watch",
     "find",
+    "looks_at_pixels",
     "members_of",
+    "own_class",
     "read_settings",
     "register",
+    "register_own",
 ]

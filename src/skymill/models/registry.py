@@ -41,6 +41,19 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """How people follow a fit; no result depends on it."""
+
+    logs: Path | None = None
+    """Folder that gets the logs of a training with epochs; without, they stay in the fit's own, which goes with it."""
+    progress: Callable[[Mapping[str, float], int], None] | None = None
+    """Is told each epoch (number, training loss, log-loss on validation) and how many there are at most.
+
+    What it raises ends the fit.
+    """
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a fit runs."""
 
@@ -52,6 +65,7 @@ class Place:
     """CPU threads; the result does not depend on them."""
     members: Mapping[str, Fitted] = field(default_factory=dict)
     """By name: the finished fits that an ensemble is made of; none for other kinds."""
+    watch: Watch = Watch()
 
 
 @runtime_checkable
@@ -90,6 +104,8 @@ class Fitted:
 
 
 KINDS: dict[str, type[Model]] = {}
+OWN: dict[str, type[Model]] = {}
+"""Kinds that the run's model files bring with them (`own.register_own`); never one of the zoo's names."""
 AnyModel = TypeVar("AnyModel", bound=type[Model])
 
 
@@ -114,9 +130,9 @@ def find(kind: str) -> type[Model]:
     ValueError
         If the zoo has no such kind; the message lists those it has.
     """
-    if kind not in KINDS:
+    if kind not in KINDS and kind not in OWN:
         raise ValueError(f"kind '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}")
-    return KINDS[kind]
+    return KINDS.get(kind) or OWN[kind]
 
 
 def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Settings:
@@ -127,11 +143,12 @@ def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Set
     ConfigError
         Naming `source`, the key, the value and the mend.
     """
-    if kind not in KINDS:
+    if kind not in KINDS and kind not in OWN:
         raise ConfigError(
-            f"{source}: kind: value '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}, onnx"
+            f"{source}: kind: value '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}, onnx; for one "
+            "of your own name its file by `code`"
         )
-    model = KINDS[kind].Settings
+    model = find(kind).Settings
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from skymill.models.registry import Place
 from skymill.models.torch_file import load_tensors
+from skymill.models.torch_logs import Watching, open_logs
 
 Module = TypeVar("Module", bound=LightningModule)
 LAST = "last.ckpt"
@@ -59,6 +60,7 @@ def train(
         If a batch does not fit; the message says what to set.
     """
     accelerator = accelerator_for(place.device, precision)
+    last = place.workdir / LAST
     with reproducible(seed):
         module = make()
         trainer = Trainer(
@@ -67,12 +69,15 @@ def train(
             max_epochs=epochs,
             precision="32-true" if precision == "32" else precision,
             callbacks=[
-                ModelCheckpoint(place.workdir, "last", enable_version_counter=False, **when)
-                for when in ({"save_on_train_epoch_end": True}, {"train_time_interval": INTERVAL})
+                *(
+                    ModelCheckpoint(place.workdir, "last", enable_version_counter=False, **when)
+                    for when in ({"save_on_train_epoch_end": True}, {"train_time_interval": INTERVAL})
+                ),
+                Watching(place, epochs),
             ],
             default_root_dir=place.workdir,
             deterministic=True,
-            logger=False,
+            logger=open_logs(place, last),
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
@@ -108,7 +113,9 @@ def one_cycle(
     """Give AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101), its learning rate rising to the highest over a tenth of
     the steps and then falling to nothing along a cosine, as Lightning's `configure_optimizers` gives them."""
     optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=WARM_UP)
+    steps = max(2, steps)
+    warm_up = max(WARM_UP, 1.5 / steps)  # torch divides by the steps of the rise less one
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps, pct_start=warm_up)
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -19,9 +19,16 @@ ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds the package."""
 TILE_FILE = "skymill.store.encode"
 """What turns arrays into the bytes of a tile file: a part of every stage that writes tiles."""
-UNCOUNTED = {"skymill.config.run", "skymill.config.model", "skymill.store.durable", "skymill.store.trouble"}
-"""The first two say which settings there are: the values decide, and each stage's settings digest holds them. The last
-two bring bytes to the disk, whatever these are. Were they counted, a new key would fit every model again."""
+UNCOUNTED = {
+    "skymill.config.run",
+    "skymill.config.model",
+    "skymill.models.torch_logs",
+    "skymill.store.durable",
+    "skymill.store.trouble",
+}
+"""The first two say which settings there are: the values decide, and each stage's settings digest holds them. The third
+tells people how a training goes; the last two bring bytes to the disk, whatever these are. Were they counted, a new key
+would fit every model again."""
 UNSPELT = {"kind", "type_comment", "ctx"}
 """Fields of the syntax tree that follow from the others or do not matter."""
 
@@ -72,6 +79,22 @@ def module_digests(modules: Iterable[str], *, root: Path = ROOT) -> dict[str, st
     return found
 
 
+def code_sha256(path: str | Path) -> str:
+    """Give the digest of the code of one file, without comments, docstrings and layout.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    """
+    return _read(Path(path), Path(path).stat().st_mtime_ns).sha256
+
+
+def modules_of_file(path: str | Path, *, root: Path = ROOT) -> list[str]:
+    """Name the modules of skymill that a file outside the package takes anything from."""
+    return sorted(set(_taken(_read(Path(path), Path(path).stat().st_mtime_ns), "", root)))
+
+
 class _Parsed:
     """What matters of a source file."""
 
@@ -100,7 +123,10 @@ def _imports(module: str, root: Path) -> Iterator[str]:
     """Name the modules of skymill that a module takes anything from."""
     path = _path(module, root)
     assert path is not None
-    parsed = _read(path, path.stat().st_mtime_ns)
+    return _taken(_read(path, path.stat().st_mtime_ns), module, root)
+
+
+def _taken(parsed: _Parsed, module: str, root: Path) -> Iterator[str]:
     for node in parsed.imports:
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

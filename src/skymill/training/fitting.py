@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
 from skymill.features.pixels import pixels_digest
-from skymill.models import Examples, Fitted, Model, Place, find, read_settings
+from skymill.models import Examples, Fitted, Model, Place, Watch, find, own, own_class, read_settings
 from skymill.models.calibration import Calibration
 from skymill.models.conformal import ConformalSets
 from skymill.models.distance import TrainingDistance
@@ -79,6 +79,7 @@ def fit(
     members: Mapping[str, Path] | None = None,
     importance: Importance | None = None,
     images: SourceImages | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Fit a model of the zoo and write everything about it.
 
@@ -106,6 +107,8 @@ def fit(
     images : SourceImages, optional
         Needed by a model that looks at stamps. What is settled and judged after its fit (calibration, distance,
         importance, attributions) goes by the vectors that it makes of them.
+    watch : Watch, optional
+        Where a training logs, and whom it tells of its epochs.
 
     Raises
     ------
@@ -138,11 +141,16 @@ def fit(
     pixels = pixels_digest(images.survey, images.digest(images.numbers(data.object_ids()).tolist())) if images else ""
     known = identity(model, set_sha256=file_sha256(data.path), seed=seed, members=names, survey=survey, images=pixels)
     taken = {name: _taken(fitted, known["training_set"]) for name, fitted in fits.items()}
-    place = Place(folder / RESUME / short(digest(known)), device, threads, taken)
+    place = Place(folder / RESUME / short(digest(known)), device, threads, taken, watch or Watch())
     place.workdir.mkdir(parents=True, exist_ok=True)
     if images is not None and model.stamps is not None:
+        check = getattr(find(model.kind), "check_stamps", None)
+        if check is not None:
+            bands = model.stamps.bands or list(images.tiles[next(iter(images.tiles))].bands)
+            settings = read_settings(model.kind, model.settings, source=model.where)
+            check(settings, model.stamps.model_copy(update={"bands": bands}), source=model.where)
         data = import_module(STAMPS).StampSet.of(data, images, model.stamps, place.workdir / "stamps")
-    learned = _learn(data, model, known["settings"], importance, seed=seed, place=place)
+    learned = learn(data, model, known["settings"], importance, seed=seed, place=place)
     data = learned.data
 
     judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, learned.background, seed=seed)
@@ -179,6 +187,7 @@ def fit(
         "card.json": _json(card),
         "card.md": card_markdown(card).encode(),
         **data.extra_files(),
+        **({own.FILE: Path(model.code).read_bytes()} if model.code else {}),
     }
     _write(folder, learned.model, files, manifest)
     shutil.rmtree(folder / RESUME)
@@ -215,7 +224,7 @@ class _Learned:
         return self.calibration.apply(self.model.predict_probabilities(features))
 
 
-def _learn(
+def learn(
     data: LabelledSet,
     model: ModelConfig,
     settings: dict[str, Any],
@@ -295,7 +304,9 @@ def load_fit(folder: str | Path) -> Fit:
     settled = json.loads((folder / "calibration.json").read_text())
     sets = ConformalSets.from_dict(settled["conformal"], manifest["classes"]) if "conformal" in settled else None
     distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
-    return Fit(folder, find(manifest["kind"]).load(folder), Calibration.from_dict(settled), sets, distance, manifest)
+    kind = manifest["kind"]
+    model = own_class(kind, folder / own.FILE, source=str(folder)) if own.FILE in manifest["files"] else find(kind)
+    return Fit(folder, model.load(folder), Calibration.from_dict(settled), sets, distance, manifest)
 
 
 def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:

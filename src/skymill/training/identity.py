@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from skymill.config import ModelConfig
 from skymill.models import read_settings
-from skymill.store.algorithm import algorithm_digest
-from skymill.store.keys import digest
+from skymill.store.algorithm import algorithm_digest, code_sha256, modules_of_file
+from skymill.store.keys import digest, file_sha256
 
 STAMPS = "skymill.training.stamp_set"
 """What reads images. It is imported by this name, so that its code enters the fits of models of pixels alone."""
+BESIDE = {"parity", "export", "code", "path", "catalogue", "pin", "settings"}
+"""What a model's file says beside what decides its fit, or what enters it by other names."""
 VERSION = 1
 """Raise to fit everything again although no code has changed."""
 
@@ -38,12 +41,23 @@ def identity(
         If the model's settings are wrong.
     """
     settings = read_settings(model.kind, model.settings, source=model.where)
+    encoder = Path(getattr(settings, "encoder", ""))  # of kind `frozen`: its bytes decide too
     return {
-        "model": model.model_dump(mode="json", exclude={"parity", "export", "path", "catalogue", "pin", "settings"}),
+        "model": model.model_dump(mode="json", exclude=BESIDE),
         "settings": settings.model_dump(mode="json"),
         "training_set": set_sha256,
         "seed": seed,
-    } | {name: value for name, value in (("members", list(members)), ("survey", survey), ("images", images)) if value}
+    } | {
+        name: value
+        for name, value in (
+            ("members", list(members)),
+            ("survey", survey),
+            ("images", images),
+            ("code", code_sha256(model.code) if model.code else ""),
+            ("encoder", file_sha256(encoder) if encoder.is_file() else ""),
+        )
+        if value
+    }
 
 
 def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Sequence[str] = (), images: str = "") -> str:
@@ -57,4 +71,5 @@ def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide a fit."""
     weighting = ["skymill.training.weighting"] if model.importance_weighting else []
     pixels = [STAMPS] if model.stamps is not None else []
-    return ["skymill.training.fitting", f"skymill.models.{model.kind}", *weighting, *pixels]
+    kind = modules_of_file(model.code) if model.code else [f"skymill.models.{model.kind}"]
+    return ["skymill.training.fitting", *kind, *weighting, *pixels]

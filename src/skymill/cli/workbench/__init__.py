@@ -1,0 +1,1 @@
+"""Commands for who builds a model: one of a run's models alone, beside the workflow."""
