@@ -50,8 +50,8 @@ class ModelConfig(FileSettings):
     """Of the model and of its catalogue."""
     kind: str
     """A model of the zoo (docs/models.md), or `onnx` for a file made elsewhere."""
-    task: Literal["classification"] = "classification"
-    """What is learnt."""
+    task: Literal["classification", "segmentation"] = "classification"
+    """What is learnt: classes of sources, or which pixels of an image belong to which source (kind `unet`)."""
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
     stamps: StampSettings | None = None

@@ -178,7 +178,16 @@ def _places(measured: Measured) -> dict[str, Variable]:
         "centre_x": _rows(measured.x, long_name="column of its centre, from 0", units="pixel"),
         "centre_y": _rows(measured.y, long_name="row of its centre, from 0", units="pixel"),
         "bbox": Variable(measured.bbox, (SOURCE, "edge"), {"units": "pixel"}, ("y0", "y1", "x0", "x1")),
+        **_blends(measured),
     }
+
+
+def _blends(measured: Measured) -> dict[str, Variable]:
+    """What a segmenter says of sources that it has not taken apart, where it does."""
+    if measured.blend_probability is None:
+        return {}
+    told = "probability that the source is an unrecognised blend"
+    return {"blend_probability": _rows(measured.blend_probability, long_name=told)}
 
 
 def _rows(values: NDArray[Any], **attrs: str) -> Variable:

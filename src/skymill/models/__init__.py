@@ -9,8 +9,9 @@ from skymill.models.knn import Knn
 from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
-from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, find, read_settings, register
+from skymill.models.registry import KINDS, SEGMENTERS, Examples, Fitted, Model, Place, find, read_settings, register
 from skymill.models.svm import Svm
+from skymill.models.unet import Scenes, Unet
 
 LOOK = ("cnn",)
 """Kinds whose features are made of stamps of the survey's images."""
@@ -32,7 +33,10 @@ __all__ = [
     "Model",
     "Oblivious",
     "Place",
+    "SEGMENTERS",
+    "Scenes",
     "Svm",
+    "Unet",
     "find",
     "members_of",
     "read_settings",
