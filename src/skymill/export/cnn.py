@@ -24,7 +24,7 @@ def convert(cnn: Cnn) -> onnx.ModelProto:
 
     length = cnn.shape["vector"]
     nodes, constants = torch_graph(
-        Probabilities(cnn.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], output=OUTPUT
+        Probabilities(cnn.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], outputs=[OUTPUT]
     )
     return new_model(nodes, constants, n_features=length, n_classes=cnn.shape["classes"])
 
@@ -45,7 +45,7 @@ def prepend_encoder(cnn: Cnn, model: onnx.ModelProto, stamps: StampSettings) -> 
     shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
     examples = [torch.zeros(2, *shape), torch.ones(2, *shape)]
     names = (FLUX, INVERSE_VARIANCE)
-    nodes, constants = torch_graph(cnn.encoder, examples, inputs=names, output=INPUT)
+    nodes, constants = torch_graph(cnn.encoder, examples, inputs=names, outputs=[INPUT])
     set_apart(nodes, constants, prefix="encode_", shared=(*names, INPUT))
     whole = onnx.ModelProto()
     whole.CopyFrom(model)

@@ -12,6 +12,9 @@ STEM_PX = 2
 CHANNELS = {"classes": 4, "centre": 1, "offset": 2, "companion": 1}
 """What the network says of a pixel, and in how many channels."""
 
+RARE = -4.0
+"""Log-odds of a centre before anything is learned, as few pixels are one (Lin et al. 2017, arXiv:1708.02002, 4.1)."""
+
 
 class UNet(nn.Module):
     """Images to maps (Ronneberger, Fischer & Brox 2015, arXiv:1505.04597; heads of Cheng et al. 2020, arXiv:1911.10194).
@@ -42,9 +45,9 @@ class UNet(nn.Module):
         )
         self.pool = nn.MaxPool2d(2)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
-        self.head = nn.Sequential(
-            nn.Conv2d(width, STEM_PX**2 * sum(CHANNELS.values()), 3, padding=1), nn.PixelShuffle(STEM_PX)
-        )
+        scores = nn.Conv2d(width, STEM_PX**2 * sum(CHANNELS.values()), 3, padding=1)
+        nn.init.constant_(scores.bias[STEM_PX**2 * CHANNELS["classes"] :][: STEM_PX**2], RARE)  # type: ignore[index]
+        self.head = nn.Sequential(scores, nn.PixelShuffle(STEM_PX))
 
     def forward(self, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
         """Give scores (n, 8, h, w), of classes, centre, offset (px) and companion, and what they are made of, (n, width,
