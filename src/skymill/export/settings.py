@@ -11,6 +11,8 @@ from skymill.store import algorithm_digest, digest, file_sha256, short
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
 STAMP_PARITY = "skymill.export.stamp_parity"
 """What compares models of pixels. It is imported by this name, so that its code enters their exports alone."""
+SEGMENTING = ("skymill.export.segmenting", "skymill.export.segmenter_parity")
+"""What exports segmenters."""
 VERSION = 1
 """Raise it to export all models again although no code of these modules or of a kind's own changed."""
 
@@ -32,6 +34,8 @@ def ingredients(model: ModelConfig) -> dict[str, Any]:
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
+    if model.task == "segmentation":
+        return [*SEGMENTING, f"skymill.export.{model.kind}"]
     converter = "external" if model.kind == "onnx" else model.kind
     pixels = [STAMP_PARITY] if model.stamps is not None else []
     return [*KERNELS, f"skymill.export.{converter}", *pixels]

@@ -50,7 +50,7 @@ class MeasureRun:
     """What all tiles of a segmentation catalogue share."""
 
     catalogue: str
-    """Folder of the catalogue."""
+    """Folder of the catalogue; its name is the catalogue's."""
     survey: str
     """Name of the survey, which ids depend on."""
     folder: str
@@ -60,6 +60,11 @@ class MeasureRun:
     images: ImageSettings
     settings: MeasureSettings
     ingredients: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the catalogue."""
+        return Path(self.catalogue).name
 
     def key(self, job: ImageJob) -> str:
         """Key of the tile made from an image tile."""
@@ -100,9 +105,9 @@ def make_tile(job: ImageJob, *, run: MeasureRun) -> AnyEntry:
     tally.add(rows["flags"].data)
     accounting = tally.accounting().check(job.planned.name)
     versions = segmenter.versions if segmenter else None
-    made = receipt(job.tile, key, run.all_ingredients(job), accounting, catalogue=CATALOGUE, versions=versions)
+    made = receipt(job.tile, key, run.all_ingredients(job), accounting, catalogue=run.name, versions=versions)
     maps = pixel_maps(pixels, measured)
-    attrs = attributes(job, pixels, maps) | ({"segmenter": segmenter.described} if segmenter else {})
+    attrs = attributes(job, pixels, maps, run.name) | ({"segmenter": segmenter.described} if segmenter else {})
     path = pool.path(job.tile, key)
     file = write_tile(path, {**rows, **maps}, attrs=attrs, receipt=made, staging=pool.staging)
     return entry_of(job.tile, key, file.sha256, file.n_bytes, measured.n, accounting)
@@ -208,11 +213,13 @@ def pixel_maps(pixels: TilePixels, measured: Measured) -> dict[str, Variable]:
     return found
 
 
-def attributes(job: ImageJob, pixels: TilePixels, maps: Mapping[str, Variable]) -> dict[str, Any]:
+def attributes(
+    job: ImageJob, pixels: TilePixels, maps: Mapping[str, Variable], catalogue: str = CATALOGUE
+) -> dict[str, Any]:
     """Give what a reader of the tile needs besides its arrays."""
     assert job.planned.outline is not None
     return {
-        "catalogue": CATALOGUE,
+        "catalogue": catalogue,
         "image": job.planned.name,
         "bands": list(pixels.bands),
         "wcs": job.planned.outline.header,

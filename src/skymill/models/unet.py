@@ -74,6 +74,11 @@ class UnetSettings(base.Settings):
     """How far from a centre a pixel may point to belong to it."""
 
     @property
+    def seeds(self) -> range:
+        """Seeds of all scenes: those that it learns from, then those that choose and calibrate, then the test's."""
+        return range(self.first_seed, self.first_seed + self.scenes + 2 * self.held_out)
+
+    @property
     def multiple_px(self) -> int:
         """What sides of images must be multiples of: the product of the strides."""
         return 2**self.levels

@@ -49,9 +49,12 @@ class Scene:
 
 def scene_settings(settings: UnetSettings, split: str) -> list[RenderSettings]:
     """Say what is rendered for a split: each scene has a seed of its own, and a depth that follows from it."""
-    counts = dict(zip(SPLITS, (settings.scenes, settings.held_out, settings.held_out), strict=True))
-    first = settings.first_seed + sum(counts[earlier] for earlier in SPLITS[: SPLITS.index(split)])
-    return [_rendering(settings, first + number) for number in range(counts[split])]
+    places = {
+        "train": slice(settings.scenes),
+        "validation": slice(settings.scenes, settings.scenes + settings.held_out),
+        "test": slice(settings.scenes + settings.held_out, None),
+    }
+    return [_rendering(settings, seed) for seed in settings.seeds[places[split]]]
 
 
 def _rendering(settings: UnetSettings, seed: int) -> RenderSettings:
