@@ -21,8 +21,8 @@ class ParitySettings(Settings):
     """Share of rows whose class may differ."""
     max_ece_shift: float = Field(1e-3, ge=0)
     """Change of the expected calibration error on the rows with labels."""
-    max_offset_difference: float = Field(1e-2, gt=0)
-    """Of a segmenter: largest difference of any pixel's offset, px, or of one longer than a pixel in parts of it."""
+    max_map_difference: float = Field(1e-2, gt=0)
+    """Of a segmenter: largest difference of any pixel's offset (px) or log-odds, beyond 1 in parts of it."""
     max_distance_difference: float = Field(1e-3, gt=0)
     """Largest difference of any row's distance from the training rows, in parts of that distance or, below 1, of 1."""
 

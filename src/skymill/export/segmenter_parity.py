@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 HUGE, TINY = np.float32(1e30), np.float32(1e-12)
 OUTPUTS = {**CHANNELS, BLEND: 1}
+PROBABILITIES = ("classes", "centre")
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -29,16 +30,16 @@ class SegmenterParity:
     ----------
     windows : int
     max_probability_difference : float
-        Largest of classes, centres and probabilities of a blend, over all pixels; infinite where one is no number.
-    max_offset_difference : float
-        Of offsets: in px, or of an offset longer than one pixel in parts of it.
+        Largest of classes and centres, over all pixels; infinite where one is no number.
+    max_map_difference : float
+        The same of offsets (px) and log-odds of a blend; of one beyond 1 in parts of it.
     worst : str
         Output and origin of the window of the largest difference of a probability.
     """
 
     windows: int
     max_probability_difference: float
-    max_offset_difference: float
+    max_map_difference: float
     worst: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,7 +56,7 @@ class SegmenterParity:
         """
         measured = {
             "max_probability_difference": self.max_probability_difference,
-            "max_offset_difference": self.max_offset_difference,
+            "max_map_difference": self.max_map_difference,
         }
         over = [
             f"{key} is {value:.3g}, the limit {getattr(limits, key):.3g}"
@@ -76,28 +77,22 @@ def measure_segmenter_parity(unet: Unet, session: Any, held_out: Pair) -> Segmen
     The held-out ones as they are, turned, and as a survey may have them: no weight at all, single bands, no light,
     negative, huge and tiny fluxes.
     """
-    n, probability, offset = 0, (0.0, "none"), 0.0
+    n, probability, other = 0, (0.0, "none"), 0.0
     for origin, flux, weight in _rounds(*held_out):
         fitted = np.split(unet.maps(flux, weight), np.cumsum([*OUTPUTS.values()])[:-1], axis=1)
         exported = session.run(list(OUTPUTS), dict(zip(INPUTS, (flux, weight), strict=True)))
         for name, ours, theirs in zip(OUTPUTS, fitted, exported, strict=True):
-            if name == "offset":
-                offset = max(offset, _largest(np.abs(ours - theirs) / np.maximum(np.abs(ours), 1)))
-                continue
-            sides = (_probability(ours), _probability(theirs)) if name == BLEND else (ours, theirs)
-            probability = max(probability, (_largest(np.abs(sides[0] - sides[1])), f"{name} of windows '{origin}'"))
+            difference = np.abs(ours - theirs)
+            if name in PROBABILITIES:
+                probability = max(probability, (_largest(difference), f"{name} of windows '{origin}'"))
+            else:
+                other = max(other, _largest(difference / np.maximum(np.abs(ours), 1)))
         n += len(flux)
-    return SegmenterParity(n, *probability[:1], offset, probability[1])
+    return SegmenterParity(n, probability[0], other, probability[1])
 
 
 def _largest(difference: NDArray[np.float32]) -> float:
     return float(difference.max()) if np.isfinite(difference).all() else np.inf
-
-
-def _probability(log_odds: NDArray[np.float32]) -> NDArray[np.float32]:
-    from scipy.special import expit
-
-    return np.asarray(expit(log_odds))
 
 
 def _rounds(flux: NDArray[np.float32], weight: NDArray[np.float32]) -> Iterator[tuple[str, *Pair]]:
