@@ -11,6 +11,7 @@ if "survey" not in config:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/tiling.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/segmenting.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/export.smk"
 include: "workflow/rules/inference.smk"

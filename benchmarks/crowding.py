@@ -28,9 +28,9 @@ from scipy import signal
 from skymill.config.images import MeasureSettings, RenderSettings
 from skymill.features.measuring import Measured, MeasureError, measure
 from skymill.features.measuring.psf import profiles
-from skymill.report.images.matching import NONE, match
 from skymill.survey.images import TilePixels
 from skymill.survey.rendered import render_tile, tile_names
+from skymill.training.matching import NONE, match
 
 DENSITIES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 CLUSTERS = (10_000, 50_000, 200_000, 1_000_000)

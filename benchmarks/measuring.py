@@ -37,9 +37,9 @@ from peers import sides
 
 from skymill.config.images import MeasureSettings, RenderSettings
 from skymill.features.measuring import measure
-from skymill.report.images.matching import NONE, match
 from skymill.survey.images import TilePixels
 from skymill.survey.rendered import render_tile, tile_names, truth
+from skymill.training.matching import NONE, match
 
 SHARE = Path("/usr/share/source-extractor")
 RADIUS_PX = 2.5

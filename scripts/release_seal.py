@@ -15,6 +15,7 @@ def main(snakemake):
         features=files_of(snakemake.input.features),
         data=chain.survey_digest,
         settings=chain.catalogue_settings(snakemake.wildcards.catalogue),
+        own_sources=snakemake.wildcards.catalogue in chain.segmenters,
     )
     finish_job(snakemake, chain)
 

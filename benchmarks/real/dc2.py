@@ -29,7 +29,11 @@ from skymill.features.measuring import measure
 from skymill.features.measuring.measured import PSF_FLUX
 from skymill.report.figures import style_of
 from skymill.report.images.figures import plot_shares
-from skymill.report.images.instances import (
+from skymill.report.images.pictures import Look, outlined
+from skymill.report.images.residuals import shares
+from skymill.report.images.statistics import histogram
+from skymill.survey.images import TilePixels
+from skymill.training.instances import (
     assign,
     average_precision,
     mean_average_precision,
@@ -38,11 +42,7 @@ from skymill.report.images.instances import (
     pixels_of_masks,
     precision_recall,
 )
-from skymill.report.images.matching import NONE
-from skymill.report.images.pictures import Look, outlined
-from skymill.report.images.residuals import shares
-from skymill.report.images.statistics import histogram
-from skymill.survey.images import TilePixels
+from skymill.training.matching import NONE
 
 ANNOTATIONS = "images/deepdisc_dc2/test_3828.json"
 LEAST, STRICT = 0.5, 0.75

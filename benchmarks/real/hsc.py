@@ -16,9 +16,9 @@ from scipy.spatial import cKDTree
 
 from skymill.config.images import MeasureSettings
 from skymill.features.measuring import Measured, measure
-from skymill.report.images.matching import NONE, match
 from skymill.report.images.pictures import Look, outlined
 from skymill.report.images.tile_figures import label_colours
+from skymill.training.matching import NONE, match
 
 RADIUS_PX = 3.0
 SHOWN, ZOOM = 12, 6

@@ -25,12 +25,12 @@ from skymill.features.measuring import Measured, measure
 from skymill.features.measuring.measured import KRON_FLUX, PSF_FLUX
 from skymill.report.figures import style_of
 from skymill.report.images.figures import plot_shares
-from skymill.report.images.matching import NONE, match
 from skymill.report.images.pictures import Look, outlined
 from skymill.report.images.residuals import centre, shares
 from skymill.report.images.statistics import histogram
 from skymill.report.images.tile_figures import label_colours
 from skymill.survey.images import TilePixels
+from skymill.training.matching import NONE, match
 
 RADIUS_PX = 2.0
 CELL_PX, ZOOM = 128, 8

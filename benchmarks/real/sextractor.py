@@ -20,8 +20,8 @@ from skymill.features.measuring.background import CLIPPED_RMS, subtract_backgrou
 from skymill.features.measuring.detection import bright_pixels
 from skymill.features.measuring.measured import KRON_FLUX
 from skymill.report.figures import style_of
-from skymill.report.images.matching import NONE, match
 from skymill.survey.images import TilePixels
+from skymill.training.matching import NONE, match
 
 MESH_PX, FWHM_PX = 64, 2.6
 SETTINGS = MeasureSettings(apertures_arcsec=[3.0, 5.0, 10.0], background_px=MESH_PX)

@@ -20,13 +20,13 @@ from skymill.config.images import MeasureSettings
 from skymill.features.measuring import Measured, Positions, measure
 from skymill.features.segmentation import EXTENDED
 from skymill.report.images.figures import BAND_COLOURS, plot_shares
-from skymill.report.images.matching import NONE, match
 from skymill.report.images.pictures import Look, outlined
 from skymill.report.images.residuals import shares
 from skymill.report.images.statistics import histogram
 from skymill.report.images.tile_figures import crowded_window, label_colours
 from skymill.survey.images import TilePixels
 from skymill.survey.images.celestial import pixel_scale_arcsec
+from skymill.training.matching import NONE, match
 
 SETTINGS = MeasureSettings(apertures_arcsec=[0.8, 1.5, 3.0, 7.4])
 NANOMAGGY = 3630.78

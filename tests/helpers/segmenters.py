@@ -101,11 +101,20 @@ def model(
 
 
 def constant_model(
-    *, classes: Sequence[float] = (1, 0, 0, 0), centre: float = 0.0, offset: float = 0.0, n_bands: int = 3, **more: Any
+    *,
+    classes: Sequence[float] = (1, 0, 0, 0),
+    centre: float = 0.0,
+    offset: float = 0.0,
+    blend: float | None = None,
+    n_bands: int = 3,
+    **more: Any,
 ) -> onnx.ModelProto:
-    """A segmenter that says the same of all pixels; keyword arguments as those of `model`."""
+    """A segmenter that says the same of all pixels, of blends too if asked to; the rest as `model` has it."""
     dtype = np.float64 if more.get("dtype") == TensorProto.DOUBLE else np.float32
     values = {"classes": classes, "centre": [centre], "offset": [offset] * 2}
+    if blend is not None:
+        values["blend"] = [blend]
+        more["outputs"] = tuple(values)
     nodes = [
         node("Mul", ["flux", "inverse_variance"], "both"),
         node("ReduceMax", ["both", "bands"], "one_band"),

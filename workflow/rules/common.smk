@@ -27,6 +27,7 @@ wildcard_constraints:
     group=r"o\d+p\d+",
     release=RELEASE_NAME,
     model="|".join(CHAIN.models) or "none",
+    segmenter="|".join(CHAIN.segmenters) or "none",
     catalogue="|".join(CHAIN.catalogues),
     settings=r"[0-9a-f]{12}",
     # A fit that a model is pinned to is a file like any other, which nothing makes; changed labels do not touch it.
@@ -47,7 +48,7 @@ def memory(wildcards, threads):
     return CHAIN.job_memory_mb(threads)
 
 
-# Checkpoints are asked for from first to last: tiling_images, tiling_plan, training_set, export_onnx. When a checkpoint finishes,
+# Checkpoints are asked for from first to last: tiling_images, segmenter_export, or tiling_plan, training_set, export_onnx. When a checkpoint finishes,
 # Snakemake looks again only at jobs that asked for it; a job that asked for a later checkpoint alone would be
 # started with unknown inputs once that later one turns out to be up to date.
 def images():
@@ -84,6 +85,45 @@ def segmentation_manifests(wildcards):
         f"{CHAIN.output}/catalogues/segmentation/groups/{CHAIN.segmentation_settings}"
     )
     return [f"{folder}/{group}.json" for group in sorted(images())]
+
+
+def segmenter_fit(segmenter):
+    fit = CHAIN.segmenter_fit(segmenter)
+    return f"{CHAIN.output}/training/{segmenter}/{fit}/manifest.json"
+
+
+def own_segmenter_fit(wildcards):
+    return segmenter_fit(wildcards.segmenter)
+
+
+def segmenter_export_settings(wildcards):
+    return CHAIN.segmenter_export(wildcards.segmenter)
+
+
+def segmenter_digest(segmenter):
+    images()
+    return read_checkpoint(checkpoints.segmenter_export, segmenter=segmenter)["onnx"]
+
+
+def segmenter_file(wildcards):
+    onnx = segmenter_digest(wildcards.segmenter)
+    return f"{CHAIN.output}/models/{wildcards.segmenter}/{onnx}.onnx"
+
+
+def found_manifests(segmenter):
+    settings = CHAIN.found_settings(segmenter, segmenter_digest(segmenter))
+    folder = f"{CHAIN.output}/catalogues/{segmenter}/groups/{settings}"
+    return [f"{folder}/{group}.json" for group in sorted(images())]
+
+
+def segmenter_manifests(wildcards):
+    fits = [segmenter_fit(name) for name in CHAIN.segmenters]
+    found = [
+        manifest
+        for name in CHAIN.published_segmenters
+        for manifest in found_manifests(name)
+    ]
+    return fits + found
 
 
 def plan():
@@ -172,7 +212,7 @@ def export_manifests(wildcards):
 
 
 def own_export_manifest(wildcards):
-    if wildcards.catalogue in CHAIN.published:
+    if wildcards.catalogue in (*CHAIN.published, *CHAIN.segmenters):
         return f"{CHAIN.output}/models/{wildcards.catalogue}/manifest.json"
     return []
 
@@ -209,6 +249,8 @@ def catalogue_manifests(wildcards):
         return source_manifests(wildcards)
     if wildcards.catalogue == "features":
         return feature_manifests(wildcards)
+    if wildcards.catalogue in CHAIN.segmenters:
+        return found_manifests(wildcards.catalogue)
     if CHAIN.is_of_images(wildcards.catalogue):
         return segmentation_manifests(wildcards)
     return model_manifests(wildcards.catalogue)
@@ -293,6 +335,7 @@ def report_plots():
 EVERY_STAGE = [
     *([f"{CHAIN.output}/tiling/images.json", named_images] if CHAIN.has_images else []),
     segmentation_manifests,
+    segmenter_manifests,
     f"{CHAIN.output}/tiling/plan.json",
     named_plan,
     source_manifests,

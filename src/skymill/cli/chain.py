@@ -44,7 +44,9 @@ class Chain:
         self.run = run
         cache = Path(run.output) / ".cache"
         self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
-        self.models: dict[str, ModelConfig] = {model.name: model for model in models}
+        named = {model.name: model for model in models}
+        self.models = {name: model for name, model in named.items() if model.task == "classification"}
+        self.segmenters = {name: model for name, model in named.items() if model.task == "segmentation"}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Chain:
@@ -96,12 +98,22 @@ class Chain:
     @property
     def own_catalogues(self) -> list[str]:
         """Those of them that no model gives."""
-        return [*RESERVED, *([SEGMENTATION] if self.has_images else [])]
+        return [*RESERVED, *self.image_catalogues]
+
+    @property
+    def image_catalogues(self) -> list[str]:
+        """Those of image tiles: sources as they are detected, and as each segmenter finds them."""
+        return [SEGMENTATION, *self.published_segmenters] if self.has_images else []
 
     @property
     def published(self) -> list[str]:
-        """Models that are run over the survey."""
+        """Models that are run over the survey's sources."""
         return [name for name, model in self.models.items() if model.catalogue]
+
+    @property
+    def published_segmenters(self) -> list[str]:
+        """Models that find sources of their own on the survey's images."""
+        return [name for name, model in self.segmenters.items() if model.catalogue]
 
     @property
     def trained_models(self) -> list[str]:
@@ -130,7 +142,7 @@ class Chain:
 
     def is_of_images(self, catalogue: str) -> bool:
         """Whether a catalogue's tiles are those of images."""
-        return self.has_images and catalogue == SEGMENTATION
+        return catalogue in self.image_catalogues
 
     @cached_property
     def images_name(self) -> str:
@@ -141,6 +153,25 @@ class Chain:
     def segmentation_settings(self) -> str:
         """The `settings12` of the segmentation catalogue."""
         return features.segmentation_settings(self.run, self.survey.config) if self.has_images else NO_IMAGES
+
+    def segmenter_fit(self, segmenter: str) -> str:
+        """Name of the folder of a segmenter's fit, which no survey has a part in."""
+        return short(training.segmenter_digest(self.segmenters[segmenter], seed=self.run.seed))
+
+    def segmenter_export(self, segmenter: str) -> str:
+        """Digest of what decides the export of a segmenter, besides its fit."""
+        return export.settings_digest(self.segmenters[segmenter])
+
+    def run_with(self, segmenter: str, onnx: str) -> RunConfig:
+        """The run as it would be if an exported segmenter found its sources."""
+        file = f"{self.output}/models/{segmenter}/{onnx}.onnx"
+        measure = self.run.features.measure.model_copy(update={"segmenter": file, "positions": None})
+        wanted = self.run.features.model_copy(update={"measure": measure})
+        return self.run.model_copy(update={"features": wanted})
+
+    def found_settings(self, segmenter: str, onnx: str) -> str:
+        """The `settings12` of the catalogue of what a segmenter finds."""
+        return features.segmentation_settings(self.run_with(segmenter, onnx), self.survey.config)
 
     def sources(self) -> Survey:
         """The survey as sources are read from it: its tables, or what was measured on its images."""
@@ -277,10 +308,11 @@ class Chain:
             return self.sources_settings
         if name == "features":
             return self.features_settings
-        if self.is_of_images(name):
+        if name == SEGMENTATION:
             return self.segmentation_settings
         manifest = json.loads((Path(self.output) / "models" / name / "manifest.json").read_text())
-        return self.inference_settings(name, manifest["onnx"])
+        settings = self.found_settings if name in self.segmenters else self.inference_settings
+        return settings(name, manifest["onnx"])
 
 
 def with_release_named(config: Mapping[str, Any], files: Sequence[str | Path]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
-from skymill.models import LOOK, looks_at_pixels, members_of, read_settings, register_own
+from skymill.models import LOOK, SEGMENTERS, looks_at_pixels, members_of, read_settings, register_own
 from skymill.store import short
 from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
@@ -35,8 +35,9 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
     for model in models:
         if model.code:
             faults += _faults_of(register_own, model.kind, model.code, source=model.where)
-        faults += [*_model(model, features, survey), *_stamps(model, run, survey)]
-        faults += _pin(model, Path(run.output) / "training")
+        faults += [*_model(model, features, survey), *_segmenter(model, survey)]
+        if model.task == "classification":
+            faults += [*_stamps(model, run, survey), *_pin(model, Path(run.output) / "training")]
     return [*faults, *_own_kinds(models), *_members(models)]
 
 
@@ -97,6 +98,41 @@ def _model(model: ModelConfig, features: list[dict[str, Any]], survey: SurveyCon
         yield from _faults_of(read_settings, model.kind, model.settings, source=model.where)
     elif not Path(str(model.path)).is_file():
         yield f"{model.where}: path: {model.path}: no such file; correct it (relative to {Path.cwd()})"
+
+
+def _segmenter(model: ModelConfig, survey: SurveyConfig) -> Iterator[str]:
+    """A segmenter needs images in its bands, and learns from no sky that it is run on."""
+    if (model.task == "segmentation") != (model.kind in SEGMENTERS):
+        wanted = "segmentation" if model.kind in SEGMENTERS else "classification"
+        yield f"{model.where}: task: kind '{model.kind}' is for {wanted}, found '{model.task}'; write `task: {wanted}`"
+        return
+    if model.task != "segmentation":
+        return
+    for name in ("stamps", "pin"):
+        if getattr(model, name) is not None:
+            yield f"{model.where}: {name}: a model of task 'segmentation' has none; take it out"
+    if survey.images is None:
+        yield (
+            f"{model.where}: task: survey '{survey.name}' ({survey.where}) has no images to find sources on; take the "
+            "model out, or describe the survey's `images`"
+        )
+        return
+    try:
+        settings: Any = read_settings(model.kind, model.settings, source=model.where)
+    except ConfigError:
+        return  # told by `_model`
+    unknown = [band for band in settings.bands if band not in survey.bands]
+    if unknown:
+        yield (
+            f"{model.where}: settings.bands: {', '.join(unknown)}: no band of survey '{survey.name}'; choose from "
+            f"{', '.join(survey.bands)}"
+        )
+    render = survey.images.render
+    if render is not None and render.seed in settings.seeds:
+        yield (
+            f"{model.where}: settings.first_seed: the survey's own sky, seed {render.seed}, is among what the model "
+            f"learns from, seeds {settings.seeds.start} to {settings.seeds.stop - 1}; choose another first_seed"
+        )
 
 
 def _stamps(model: ModelConfig, run: RunConfig, survey: SurveyConfig) -> Iterator[str]:

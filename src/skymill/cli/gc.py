@@ -63,7 +63,8 @@ def _is_told(catalogue: str, workflow: Workflow) -> bool:
     """Whether plan and exported model are those that the configuration asks for, and so tell which groups it has."""
     chain, training_set = workflow.chain, workflow.training_set
     if chain.is_of_images(catalogue):
-        return (workflow.results / "tiling" / f"images-{chain.images_name}.json").is_file()
+        planned = (workflow.results / "tiling" / f"images-{chain.images_name}.json").is_file()
+        return planned and (catalogue not in chain.segmenters or _is_exported(catalogue, workflow))
     if not (workflow.results / "tiling" / f"plan-{chain.plan_name}.json").is_file():
         return False
     if catalogue not in chain.trained_models:
@@ -72,12 +73,19 @@ def _is_told(catalogue: str, workflow: Workflow) -> bool:
     return training_set is not None and bool(manifest["fit"] == chain.fit_digest(catalogue, training_set))
 
 
+def _is_exported(segmenter: str, workflow: Workflow) -> bool:
+    """Whether the exported segmenter is that of the fit that the configuration asks for."""
+    manifest = json.loads((workflow.results / "models" / segmenter / "manifest.json").read_bytes())
+    return bool(manifest["fit"] == workflow.chain.segmenter_fit(segmenter))
+
+
 def kept_fits(chain: Chain) -> set[tuple[str, str]] | None:
     """Give the models and fits that the present configuration asks for; None while there is no training set."""
     training_set = Workflow(chain).training_set
     if training_set is None:
         return None
-    return {(model, chain.fit_digest(model, training_set)) for model in chain.trained_models}
+    segmenters = {(name, chain.segmenter_fit(name)) for name in chain.segmenters}
+    return segmenters | {(model, chain.fit_digest(model, training_set)) for model in chain.trained_models}
 
 
 def _show(found: Garbage, deleted: bool) -> None:

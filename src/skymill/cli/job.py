@@ -51,7 +51,8 @@ def finish_job(snakemake: Any, chain: Chain) -> None:
 
     digest = Hasher()
     inputs = {path: digest(path) for path in map(os.path.normpath, snakemake.input)}
-    decides, explains = of_job(chain, snakemake.rule, model=snakemake.wildcards.get("model", ""), inputs=inputs)
+    model = snakemake.wildcards.get("model") or snakemake.wildcards.get("segmenter", "")
+    decides, explains = of_job(chain, snakemake.rule, model=model, inputs=inputs)
     receipt = Receipt(snakemake.rule, os.path.normpath(snakemake.output[0]), decides, explains, inputs, made_with())
     receipt.write(Path(chain.output))
 

@@ -292,6 +292,7 @@ def content_of(chain: Chain) -> Content:
         chain.published,
         configuration,
         magnitude,
+        chain.published_segmenters if chain.has_images else [],
         chain.run.release.citation,
         input_tables(chain),
     )

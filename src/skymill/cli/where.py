@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from skymill.cli.check import RESERVED, SEGMENTATION
@@ -19,7 +20,8 @@ def what_stands(output: str | Path) -> list[str]:
     catalogues = sorted(path.parent for path in output.glob("catalogues/*/current.json"))
     if not catalogues:
         return []
-    products = [path for path in catalogues if path.name not in (*RESERVED, SEGMENTATION)] or catalogues
+    of_images = (SEGMENTATION, *_segmenters(output))
+    products = [path for path in catalogues if path.name not in (*RESERVED, *of_images)] or catalogues
     page = output / "report" / "index.html"
     return [
         "",
@@ -30,4 +32,11 @@ def what_stands(output: str | Path) -> list[str]:
         "  import skymill",
         f'  catalogue = skymill.open_catalogue("{products[-1]}")',
         "  catalogue.cone(*catalogue.centre, radius_deg=0.5)",
+    ]
+
+
+def _segmenters(output: Path) -> list[str]:
+    """Name the exported models that find sources on images."""
+    return [
+        path.parent.name for path in output.glob("models/*/manifest.json") if "card" in json.loads(path.read_bytes())
     ]

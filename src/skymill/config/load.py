@@ -108,8 +108,9 @@ def check_run(
     names = [model.name for model in models]
     for twice in sorted({each for each in names if names.count(each) > 1}):
         faults.append(f"{where}: models: two models are named '{twice}'; rename one")
-    if run.labels is None and any(model.kind != "onnx" for model in models):
-        faults.append(f"{where}: labels: needed to train {', '.join(names)}; add the block `labels`")
+    by_labels = [model.name for model in models if model.kind != "onnx" and model.task == "classification"]
+    if run.labels is None and by_labels:
+        faults.append(f"{where}: labels: needed to train {', '.join(by_labels)}; add the block `labels`")
     if survey is not None:
         faults += [f"{where}: {fault}" for fault in _feature_faults(run, survey)]
     if faults or survey is None:

@@ -21,6 +21,8 @@ class ParitySettings(Settings):
     """Share of rows whose class may differ."""
     max_ece_shift: float = Field(1e-3, ge=0)
     """Change of the expected calibration error on the rows with labels."""
+    max_map_difference: float = Field(1e-2, gt=0)
+    """Of a segmenter: largest difference of any pixel's offset (px) or log-odds, beyond 1 in parts of it."""
     max_distance_difference: float = Field(1e-3, gt=0)
     """Largest difference of any row's distance from the training rows, in parts of that distance or, below 1, of 1."""
 
@@ -64,8 +66,8 @@ class ModelConfig(FileSettings):
     """Of the model and of its catalogue."""
     kind: str
     """A model of the zoo (docs/models.md), or `onnx` for a file made elsewhere."""
-    task: Literal["classification"] = "classification"
-    """What is learnt."""
+    task: Literal["classification", "segmentation"] = "classification"
+    """What is learnt: classes of sources, or which pixels of an image belong to which source (kind `unet`)."""
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
     stamps: StampSettings | None = None

@@ -11,7 +11,7 @@ from skymill.export.settings import settings_digest
 if TYPE_CHECKING:
     from skymill.features.recipe import Recipe
 
-__all__ = ["settings_digest", "to_onnx"]
+__all__ = ["segmenter_to_onnx", "settings_digest", "to_onnx"]
 
 
 def to_onnx(
@@ -26,3 +26,10 @@ def to_onnx(
     from skymill.export import stage
 
     return stage.to_onnx(fit_manifest, output=output, model=model, recipe=recipe, provider=provider)
+
+
+def segmenter_to_onnx(fit_manifest: str | Path, *, output: str | Path, model: ModelConfig) -> Path:
+    """Export a segmenter; see `skymill.export.segmenting.segmenter_to_onnx`, which is imported late as well."""
+    from skymill.export import segmenting
+
+    return segmenting.segmenter_to_onnx(fit_manifest, output=output, model=model)

@@ -20,7 +20,7 @@ def convert(mlp: Mlp) -> onnx.ModelProto:
 
     network = mlp.folded()
     example = torch.zeros(2, len(network.imputation))
-    nodes, constants = torch_graph(network, [example], inputs=[INPUT], output=OUTPUT)
+    nodes, constants = torch_graph(network, [example], inputs=[INPUT], outputs=[OUTPUT])
     with torch.no_grad():
         n_classes = network(example).shape[1]
     return new_model(nodes, constants, n_features=example.shape[1], n_classes=n_classes)

@@ -16,6 +16,8 @@ STAMP_NETWORK, FROZEN, STAMP_PARITY, PRECISIONS = (
 )
 """What converts models of pixels, compares them, and puts them into fewer bits. They are imported by these names, so
 that their code enters the exports of such models alone."""
+SEGMENTING = ("skymill.export.segmenting", "skymill.export.segmenter_parity")
+"""What exports segmenters."""
 VERSION = 1
 """Raise it to export all models again although no code of these modules or of a kind's own changed."""
 
@@ -44,6 +46,8 @@ def ingredients(model: ModelConfig, *, provider: str) -> dict[str, Any]:
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
+    if model.task == "segmentation":
+        return [*SEGMENTING, f"skymill.export.{model.kind}"]
     pixels = [STAMP_NETWORK, STAMP_PARITY, PRECISIONS] if model.stamps is not None and model.kind != "onnx" else []
     return [*KERNELS, *_converters(model), *pixels]
 

@@ -28,7 +28,7 @@ def convert(network: StampNetwork) -> onnx.ModelProto:
 
     length = network.shape["vector"]
     nodes, constants = torch_graph(
-        Probabilities(network.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], output=OUTPUT
+        Probabilities(network.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], outputs=[OUTPUT]
     )
     return new_model(nodes, constants, n_features=length, n_classes=network.shape["classes"])
 
@@ -53,7 +53,7 @@ def prepend_encoder(
     shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
     examples = [torch.zeros(2, *shape), torch.ones(2, *shape)]
     names = (FLUX, INVERSE_VARIANCE)
-    nodes, constants = torch_graph(network.encoder, examples, inputs=names, output=INPUT)
+    nodes, constants = torch_graph(network.encoder, examples, inputs=names, outputs=[INPUT])
     set_apart(nodes, constants, prefix=ENCODER, shared=(*names, INPUT))
     whole = put_before(model, nodes, constants, stamps)
     if embedding:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def torch_graph(
-    network: nn.Module, examples: Sequence[Tensor], *, inputs: Sequence[str], output: str
+    network: nn.Module, examples: Sequence[Tensor], *, inputs: Sequence[str], outputs: Sequence[str]
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Give nodes and constants of a network; the first axis of every input is free.
 
@@ -26,11 +26,10 @@ def torch_graph(
     Parameters
     ----------
     network : nn.Module
-        Of one output.
     examples : sequence of Tensor
         One of each input, of at least two rows.
     inputs : sequence of str
-    output : str
+    outputs : sequence of str
         Names of the tensors.
     """
     import torch
@@ -45,7 +44,7 @@ def torch_graph(
             network,
             tuple(examples),
             input_names=list(inputs),
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_shapes=tuple({0: free} for _ in inputs),
             opset_version=OPSET,
             dynamo=True,

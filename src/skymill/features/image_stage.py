@@ -18,7 +18,15 @@ class MeasureGroupError(TilesFailedError):
     """More image tiles of a group failed than the settings allow."""
 
 
-def measure_group(group_file: str | Path, *, output: str | Path, survey: Survey, run: RunConfig, workers: int) -> Path:
+def measure_group(
+    group_file: str | Path,
+    *,
+    output: str | Path,
+    survey: Survey,
+    run: RunConfig,
+    workers: int,
+    catalogue: str = CATALOGUE,
+) -> Path:
     """Find and measure the sources of a group of image tiles.
 
     Tiles whose key stands in the pool are not measured again.
@@ -33,11 +41,13 @@ def measure_group(group_file: str | Path, *, output: str | Path, survey: Survey,
     run : RunConfig
     workers : int
         Processes; each holds one image tile.
+    catalogue : str
+        Its name; another than `segmentation` where a segmenter finds sources beside those of the run.
 
     Returns
     -------
     Path
-        The group's manifest, ``catalogues/segmentation/groups/{settings12}/{group}.json``.
+        The group's manifest, ``catalogues/{catalogue}/groups/{settings12}/{group}.json``.
 
     Raises
     ------
@@ -48,7 +58,7 @@ def measure_group(group_file: str | Path, *, output: str | Path, survey: Survey,
     config = survey.config
     assert config.images is not None
     shared = MeasureRun(
-        catalogue=str(Path(output) / "catalogues" / CATALOGUE),
+        catalogue=str(Path(output) / "catalogues" / catalogue),
         survey=config.name,
         folder=str(survey.folder),
         bands=tuple(config.bands),

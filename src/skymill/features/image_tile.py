@@ -50,7 +50,7 @@ class MeasureRun:
     """What all tiles of a segmentation catalogue share."""
 
     catalogue: str
-    """Folder of the catalogue."""
+    """Folder of the catalogue; its name is the catalogue's."""
     survey: str
     """Name of the survey, which ids depend on."""
     folder: str
@@ -60,6 +60,11 @@ class MeasureRun:
     images: ImageSettings
     settings: MeasureSettings
     ingredients: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the catalogue."""
+        return Path(self.catalogue).name
 
     def key(self, job: ImageJob) -> str:
         """Key of the tile made from an image tile."""
@@ -100,9 +105,9 @@ def make_tile(job: ImageJob, *, run: MeasureRun) -> AnyEntry:
     tally.add(rows["flags"].data)
     accounting = tally.accounting().check(job.planned.name)
     versions = segmenter.versions if segmenter else None
-    made = receipt(job.tile, key, run.all_ingredients(job), accounting, catalogue=CATALOGUE, versions=versions)
+    made = receipt(job.tile, key, run.all_ingredients(job), accounting, catalogue=run.name, versions=versions)
     maps = pixel_maps(pixels, measured)
-    attrs = attributes(job, pixels, maps) | ({"segmenter": segmenter.described} if segmenter else {})
+    attrs = attributes(job, pixels, maps, run.name) | ({"segmenter": segmenter.described} if segmenter else {})
     path = pool.path(job.tile, key)
     file = write_tile(path, {**rows, **maps}, attrs=attrs, receipt=made, staging=pool.staging)
     return entry_of(job.tile, key, file.sha256, file.n_bytes, measured.n, accounting)
@@ -178,7 +183,16 @@ def _places(measured: Measured) -> dict[str, Variable]:
         "centre_x": _rows(measured.x, long_name="column of its centre, from 0", units="pixel"),
         "centre_y": _rows(measured.y, long_name="row of its centre, from 0", units="pixel"),
         "bbox": Variable(measured.bbox, (SOURCE, "edge"), {"units": "pixel"}, ("y0", "y1", "x0", "x1")),
+        **_blends(measured),
     }
+
+
+def _blends(measured: Measured) -> dict[str, Variable]:
+    """What a segmenter says of sources that it has not taken apart, where it does."""
+    if measured.blend_probability is None:
+        return {}
+    told = "probability that the source is an unrecognised blend"
+    return {"blend_probability": _rows(measured.blend_probability, long_name=told)}
 
 
 def _rows(values: NDArray[Any], **attrs: str) -> Variable:
@@ -199,11 +213,13 @@ def pixel_maps(pixels: TilePixels, measured: Measured) -> dict[str, Variable]:
     return found
 
 
-def attributes(job: ImageJob, pixels: TilePixels, maps: Mapping[str, Variable]) -> dict[str, Any]:
+def attributes(
+    job: ImageJob, pixels: TilePixels, maps: Mapping[str, Variable], catalogue: str = CATALOGUE
+) -> dict[str, Any]:
     """Give what a reader of the tile needs besides its arrays."""
     assert job.planned.outline is not None
     return {
-        "catalogue": CATALOGUE,
+        "catalogue": catalogue,
         "image": job.planned.name,
         "bands": list(pixels.bands),
         "wcs": job.planned.outline.header,

@@ -13,8 +13,21 @@ from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
 from skymill.models.own import own_class, register_own
-from skymill.models.registry import KINDS, OWN, Examples, Fitted, Model, Place, Watch, find, read_settings, register
+from skymill.models.registry import (
+    KINDS,
+    OWN,
+    SEGMENTERS,
+    Examples,
+    Fitted,
+    Model,
+    Place,
+    Watch,
+    find,
+    read_settings,
+    register,
+)
 from skymill.models.svm import Svm
+from skymill.models.unet import Scenes, Unet
 from skymill.models.vae import Vae
 
 EMBED = ("autoencoder", "contrastive", "vae")
@@ -53,9 +66,12 @@ __all__ = [
     "Model",
     "Oblivious",
     "Place",
+    "SEGMENTERS",
     "STAMP_NETWORKS",
+    "Scenes",
     "Svm",
     "THREADED",
+    "Unet",
     "Vae",
     "Watch",
     "find",

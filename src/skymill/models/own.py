@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from skymill.config.errors import ConfigError
-from skymill.models.registry import KINDS, OWN, Model
+from skymill.models.registry import KINDS, OWN, SEGMENTERS, Model
 
 FILE = "code.py"
 """The copy that a fit keeps: it goes on to be read and exported as it was fitted, whatever becomes of the file."""
@@ -28,9 +28,10 @@ def register_own(kind: str, path: str | Path, *, source: str) -> None:
     ConfigError
         If the zoo has a kind of the name, or the file holds no such class.
     """
-    if kind in KINDS:
+    zoo = {**KINDS, **SEGMENTERS}
+    if kind in zoo:
         raise ConfigError(
-            f"{source}: kind: '{kind}' is a kind of the zoo already ({KINDS[kind].__name__}); give the class of "
+            f"{source}: kind: '{kind}' is a kind of the zoo already ({zoo[kind].__name__}); give the class of "
             f"{path} another `kind`, or take `code` out"
         )
     OWN[kind] = own_class(kind, path, source=source)

@@ -103,10 +103,34 @@ class Fitted:
     """Names of what it takes, in order."""
 
 
+@runtime_checkable
+class Segmenter(Protocol):
+    """A fitted model of the zoo that parts images into sources."""
+
+    kind: ClassVar[str]
+    Settings: ClassVar[type[base.Settings]]
+
+    @classmethod
+    def fit(cls, train: Any, validation: Any, settings: Any, *, seed: int, place: Place) -> Self:
+        """Learn from scenes; `validation` may only choose when to stop."""
+
+    def save(self, folder: Path) -> list[str]:
+        """Write the model below `folder`, the same bytes for the same model, and give the names of the files."""
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+
+    def history(self) -> list[dict[str, float]]:
+        """One row per epoch."""
+
+
 KINDS: dict[str, type[Model]] = {}
 OWN: dict[str, type[Model]] = {}
 """Kinds that the run's model files bring with them (`own.register_own`); never one of the zoo's names."""
+SEGMENTERS: dict[str, type[Segmenter]] = {}
 AnyModel = TypeVar("AnyModel", bound=type[Model])
+AnySegmenter = TypeVar("AnySegmenter", bound=type[Segmenter])
 
 
 def register(kind: str) -> Callable[[AnyModel], AnyModel]:
@@ -117,6 +141,17 @@ def register(kind: str) -> Callable[[AnyModel], AnyModel]:
             raise ValueError(f"the kind '{kind}' is already taken by {KINDS[kind].__name__}; choose another name")
         model.kind = kind
         KINDS[kind] = model
+        return model
+
+    return add
+
+
+def register_segmenter(kind: str) -> Callable[[AnySegmenter], AnySegmenter]:
+    """Put a class that parts images into sources into the zoo."""
+
+    def add(model: AnySegmenter) -> AnySegmenter:
+        model.kind = kind
+        SEGMENTERS[kind] = model
         return model
 
     return add
@@ -143,12 +178,14 @@ def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Set
     ConfigError
         Naming `source`, the key, the value and the mend.
     """
-    if kind not in KINDS and kind not in OWN:
+    zoo = {name: model.Settings for name, model in (*KINDS.items(), *OWN.items(), *SEGMENTERS.items())}
+    if kind not in zoo:
+        known = ", ".join(sorted({*KINDS, *SEGMENTERS}))
         raise ConfigError(
-            f"{source}: kind: value '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}, onnx; for one "
-            "of your own name its file by `code`"
+            f"{source}: kind: value '{kind}': not a model of the zoo; known: {known}, onnx; for one of your own name "
+            "its file by `code`"
         )
-    model = find(kind).Settings
+    model = zoo[kind]
     try:
         return model.model_validate(values)
     except ValidationError as error:

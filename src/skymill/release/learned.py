@@ -141,7 +141,7 @@ def _named_sets(run: Path, fits: Iterable[Mapping[str, Any]]) -> set[Path]:
     if not (run / TRAINING / SET).is_file():
         return set(sets.glob("*.parquet"))
     current = run / TRAINING / read_checked(run / TRAINING / SET)["file"]
-    return {current, *(sets / f"{short(fit['training_set'])}.parquet" for fit in fits)}
+    return {current, *(sets / f"{short(fit['training_set'])}.parquet" for fit in fits if "training_set" in fit)}
 
 
 def _named_files(run: Path) -> set[Path]:

@@ -69,6 +69,8 @@ class Content:
         Of the run, as plain JSON; recorded.
     magnitude : str
         Name of the feature that what moved is told by.
+    segmenters : sequence of str
+        Those among the catalogues whose sources a segmenter has found beside those of the survey.
     citation : CitationSettings
         For the documents.
     tables : mapping of str to str
@@ -80,6 +82,7 @@ class Content:
     models: Sequence[str]
     configuration: Mapping[str, Any] = field(default_factory=dict)
     magnitude: str = ""
+    segmenters: Sequence[str] = ()
     citation: CitationSettings = field(default_factory=CitationSettings)
     tables: Mapping[str, str] = field(default_factory=dict)
 
@@ -134,7 +137,7 @@ def publish(
         if folder.exists():
             manifest = _unfinished(releases, name, opened)
         else:
-            _check_together(opened)
+            _check_together({each: opened[each] for each in opened if each not in content.segmenters})
             compare = partial(_diffs, opened, content, releases, page, compute, workers)
             manifest = _make(content, name, opened, gate, override, compare)
         releases.point(name)
@@ -252,6 +255,11 @@ def _link(releases: Releases, name: str, opened: Mapping[str, Catalogue], stagin
 
 def _copy(content: Content, staging: Path) -> None:
     """Copy what is small: models with their cards and metrics, and the report."""
+    for segmenter in content.segmenters:
+        target = staging / "models" / segmenter
+        _copy_folder(content.run / "models" / segmenter, target)
+        fit = json.loads((target / MANIFEST).read_text())["fit"]
+        shutil.copy(content.run / "training" / segmenter / fit / "metrics.json", target)
     for model in content.models:
         target = staging / "models" / model
         _copy_folder(content.run / "models" / model, target)

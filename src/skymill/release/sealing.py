@@ -43,12 +43,14 @@ def seal(
     features: Iterable[str | Path] = (),
     settings: str | None = None,
     data: str | None = None,
+    own_sources: bool = False,
 ) -> str:
     """Seal a catalogue of a run, make the version its current one, and name it in `seal.json`.
 
     Every catalogue accounts for every row of the survey: rows that never reached a tile (no position, not primary) and
     rows that the source catalogue put aside (duplicates) are counted with it. Where the survey has images, its rows are
-    the detections on all of them, which the tiles of the segmentation catalogue hold every one.
+    the detections on all of them, which the tiles of the segmentation catalogue hold every one. What a segmenter finds
+    beside them is its own: such a catalogue accounts for that, on every image.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def seal(
         The catalogue's `settings12`; needed where the survey has no source, hence no group.
     data : str, optional
         Digest of the survey's tables as they are now.
+    own_sources : bool
+        Whether its sources are not the survey's, but those that a segmenter has found.
 
     Returns
     -------
@@ -99,7 +103,7 @@ def seal(
         groups,
         settings=settings,
         unplaced=unplaced,
-        n_in=plan["gate"]["n_in"],
+        n_in=sum(group.accounting.n_in for group in groups) if own_sources else plan["gate"]["n_in"],
         about={"survey": plan["survey"]},
         quarantined_rows=QuarantinedRows(Path(output), source_manifests) if catalogue == SOURCES else None,
     )

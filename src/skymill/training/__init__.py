@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from lazy_loader import attach
 
 from skymill.training.identity import fit_digest
+from skymill.training.segmenter_identity import segmenter_digest
 from skymill.training.settings import labels_digest, set_settings_digest, shift_settings_digest
 
 if TYPE_CHECKING:
     from skymill.training.fitting import Fit, fit, load_fit
+    from skymill.training.segmenting import fit_segmenter
     from skymill.training.shift import measure_shift
     from skymill.training.training_set import make_set
     from skymill.training.weighting import weigh_rows
@@ -19,10 +21,12 @@ __all__ = [
     "Fit",
     "fit",
     "fit_digest",
+    "fit_segmenter",
     "labels_digest",
     "load_fit",
     "make_set",
     "measure_shift",
+    "segmenter_digest",
     "set_settings_digest",
     "shift_settings_digest",
     "weigh_rows",
@@ -33,6 +37,7 @@ __getattr__ = attach(
     __name__,
     submod_attrs={
         "fitting": ["Fit", "fit", "load_fit"],
+        "segmenting": ["fit_segmenter"],
         "shift": ["measure_shift"],
         "training_set": ["make_set"],
         "weighting": ["weigh_rows"],

@@ -92,6 +92,17 @@ def test_tensors_are_those_of_the_contract(changes: dict[str, Any], message: str
         opened(constant_model(**changes))
 
 
+def test_log_odds_of_blends_are_an_output_that_a_file_may_have():
+    """One source on all pixels, of log-odds 2, then of ones that are no number."""
+    whole = {"classes": (0, 0, 1, 0), "centre": 0.5}
+    with_blends = measure(tile(), SETTINGS, segmenter=opened(constant_model(blend=2.0, **whole)))
+    assert with_blends.n > 0
+    assert np.allclose(with_blends.blend_probability, 1 / (1 + np.exp(-2.0)))
+    assert measure(tile(), SETTINGS, segmenter=opened(constant_model(**whole))).blend_probability is None
+    with pytest.raises(MeasureError, match="expected finite numbers, found NaN"):
+        measure(tile(), SETTINGS, segmenter=opened(constant_model(blend=np.nan, **whole)))
+
+
 def test_other_names_and_ranks_are_refused():
     model = constant_model()
     for node in model.graph.node:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,17 @@ def test_a_case_worked_out_by_hand():
     classes = maps.classes.argmax(axis=0)
     classes[4, 8] = SKY
     assert np.array_equal(found.classes, classes)
+
+
+def test_a_source_is_a_blend_with_the_probability_of_its_pixels_mean_log_odds():
+    """Worked out by hand; without a map of them nothing is said."""
+    maps = maps_of(["..ss..gg"], {(0, 2): 0.9, (0, 6): 0.5})
+    assert sources(maps).blend_probability is None
+    log_odds = np.array([[9, 9, 1, 3, 9, 9, -1, -2]], np.float32)
+    found = sources(replace(maps, blend=log_odds))
+    assert np.allclose(found.blend_probability, [1 / (1 + np.exp(-2)), 1 / (1 + np.exp(1.5))])
+    empty = sources(replace(maps, classes=maps.classes[[1, 0, 3, 2]], blend=log_odds, centre=np.zeros((1, 8), "f4")))
+    assert empty.n == 0 and empty.blend_probability.shape == (0,)
 
 
 def test_a_pixel_does_not_reach_a_centre_of_another_footprint():

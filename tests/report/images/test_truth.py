@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from image_rows import BANDS, flux_of, tile_rows, true_sources
 
-from skymill.report.images.matching import NONE
 from skymill.report.images.residuals import moments, shares, truth_facts
 from skymill.report.images.truth import EDGES, SEPARATIONS, TruthStatistics, asked, match_tile
 from skymill.survey.flags import DEBLENDED, EDGE, SATURATED
+from skymill.training.matching import NONE
 
 
 def facts_of(tile, truth):

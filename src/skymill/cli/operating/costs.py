@@ -16,6 +16,7 @@ THREADS = 16
 SPREAD = ("tiling_plan", "tiling_partition", "features_compute", "inference_run")
 IMAGE_BYTES = 1.6e6
 """Of a segmentation tile of 1024 x 1024 pixels and 1,700 sources."""
+MEASURING = ("features_measure", "segmenter_measure")
 TILE_RULES = ("tiling_partition", "features_compute", "inference_run")
 
 
@@ -151,11 +152,12 @@ def _other_bytes(rule: str, sky: Sky, workflow: Workflow) -> float:
 
     if rule == "tiling_plan":  # sorted rows, and an index of 16 bytes each
         return sky.n_in * (workflow.chain.survey.schema.row_bytes + 16)
-    if rule == "features_measure":
+    if rule in MEASURING:
         return IMAGE_BYTES * sum(sky.images.values())
     if rule == "training_set":
         return sky.labels * (4 * 8 + 9 + 4 * len(names(workflow.chain.run, workflow.chain.survey.config)))
     sizes = {"training_fit": 5e5, "export_onnx": 1e6, "training_shift": 4e4, "report_page": 2e6, "tiling_images": 1e4}
+    sizes |= {"segmenter_fit": 2e7, "segmenter_export": 6e5}
     return 150.0 * sky.n_tiles if rule == "release_seal" else sizes[rule]
 
 
@@ -165,7 +167,7 @@ def _files(rule: str, jobs: int, sky: Sky) -> int:
     if rule in TILE_RULES:
         locks = 2 if rule != "tiling_partition" else 3  # manifest, lock and, of the partition, the quarantined rows
         return sky.n_tiles + locks * jobs + beside
-    if rule == "features_measure":
+    if rule in MEASURING:
         return sum(sky.images.values()) + 2 * jobs + beside
     if rule == "tiling_plan":
         return 5 * sky.parts + len(sky.groups) + 4 + beside
@@ -178,6 +180,8 @@ def _files(rule: str, jobs: int, sky: Sky) -> int:
         "training_shift": 2,
         "report_page": 1,
         "tiling_images": 3,
+        "segmenter_fit": 5,
+        "segmenter_export": 3,
     }
     return few[rule] + beside
 

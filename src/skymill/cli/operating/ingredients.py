@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from skymill.cli.chain import Chain
+from skymill.config import RunConfig
 from skymill.export import settings as export_settings
 from skymill.features import image_settings, pixels
 from skymill.features.plan import KERNEL, make_recipe
@@ -18,6 +19,7 @@ from skymill.store import module_digests
 from skymill.survey import file_list
 from skymill.tiling.settings import image_plan_modules, plan_modules, tile_modules, tile_settings
 from skymill.training.identity import identity, modules
+from skymill.training.segmenter_identity import segmenter_identity, segmenter_modules
 from skymill.training.settings import SET, SHIFT, set_settings, shift_settings
 
 
@@ -40,14 +42,40 @@ def tiling_images(chain: Chain) -> Ingredients:
     )
 
 
-def features_measure(chain: Chain) -> Ingredients:
+def features_measure(chain: Chain, run: RunConfig | None = None) -> Ingredients:
     """What the pixels mean, how sources are found (by which segmenter) and measured, and the code that does it."""
     config = chain.survey.config
-    known = image_settings.ingredients(chain.run, config)
+    run = run or chain.run
+    known = image_settings.ingredients(run, config)
     settings = {"images": known["images"], "measure": known["measure"]}
     learned = {"segmenter": known["segmenter"]} if "segmenter" in known else {}
-    explains = {"settings": settings, **learned, "code": _code(image_settings.kernel(chain.run, config))}
+    explains = {"settings": settings, **learned, "code": _code(image_settings.kernel(run, config))}
     return Ingredients({"settings": chain.segmentation_settings}, explains)
+
+
+def segmenter_fit(chain: Chain, segmenter: str) -> Ingredients:
+    """The model's file, the seed and the code: it learns from rendered sky."""
+    config = chain.segmenters[segmenter]
+    known = segmenter_identity(config, seed=chain.run.seed)
+    explains = {
+        "model": {"kind": known["kind"], "settings": known["settings"]},
+        "settings": {"seed": known["seed"]},
+        "code": _code(segmenter_modules(config)),
+    }
+    return Ingredients({"fit": chain.segmenter_fit(segmenter)}, explains)
+
+
+def segmenter_export(chain: Chain, segmenter: str) -> Ingredients:
+    """The limits of the parity gate and the code of the export."""
+    config = chain.segmenters[segmenter]
+    known = {"model": export_settings.ingredients(config), "code": _code(export_settings.modules(config))}
+    return Ingredients({"settings": chain.segmenter_export(segmenter)}, known)
+
+
+def segmenter_measure(chain: Chain, segmenter: str, onnx: str) -> Ingredients:
+    """What the pixels mean, the segmenter's file, how its sources are measured, and the code that does it."""
+    found = features_measure(chain, chain.run_with(segmenter, onnx))
+    return Ingredients({"settings": chain.found_settings(segmenter, onnx)}, found.explains)
 
 
 def tiling_plan(chain: Chain) -> Ingredients:
@@ -170,8 +198,13 @@ def of_job(chain: Chain, rule: str, *, model: str, inputs: Mapping[str, str]) ->
         return training_fit(chain, model, {**made, "sha256": next(iter(inputs.values()))})
     if rule == "export_onnx":
         return export_onnx(chain, model)
-    if rule == "inference_run":
-        return inference_run(chain, model, next(Path(path).stem for path in inputs if path.endswith(".onnx")))
+    if rule in ("inference_run", "segmenter_measure"):
+        of = inference_run if rule == "inference_run" else segmenter_measure
+        return of(chain, model, next(Path(path).stem for path in inputs if path.endswith(".onnx")))
+    if rule == "segmenter_fit":
+        return segmenter_fit(chain, model)
+    if rule == "segmenter_export":
+        return segmenter_export(chain, model)
     return NOTHING
 
 

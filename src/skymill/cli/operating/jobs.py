@@ -17,6 +17,9 @@ from skymill.cli.operating.ingredients import (
     Ingredients,
     export_onnx,
     inference_run,
+    segmenter_export,
+    segmenter_fit,
+    segmenter_measure,
     training_fit,
 )
 from skymill.release.sealing import SEAL
@@ -24,10 +27,13 @@ from skymill.report import IMAGES_NUMBERS, IMAGES_PAGE, PLOTS_OF_MODELS, PLOTS_O
 from skymill.sky import AnyTile, ImageTile
 from skymill.tiling.files import TilingFiles
 
-MADE_BY = {"sources": "tiling_partition", "features": "features_compute"}
+MADE_BY = {SEGMENTATION: "features_measure", "sources": "tiling_partition", "features": "features_compute"}
 STAGES = {
     "tiling_images": "tiling",
     "features_measure": "features",
+    "segmenter_fit": "training",
+    "segmenter_export": "export",
+    "segmenter_measure": "features",
     "tiling_plan": "tiling",
     "tiling_partition": "tiling",
     "features_compute": "features",
@@ -40,7 +46,7 @@ STAGES = {
     "report_page": "report",
 }
 """The stage of each rule, in the order of the chain."""
-CHECKPOINTS = ("tiling_images", "tiling_plan", "training_set", "export_onnx")
+CHECKPOINTS = ("tiling_images", "segmenter_export", "tiling_plan", "training_set", "export_onnx")
 
 
 @dataclass(frozen=True)
@@ -86,9 +92,9 @@ class Job:
     def stem(self) -> str:
         """The name of its log and its benchmark, without folder and suffix."""
         folder = Path(self.output).parent.name
-        if self.rule == "inference_run":
+        if self.rule in ("inference_run", "segmenter_measure"):
             return f"{self.rule}/{self.subject}-{folder}/{self.group}"
-        if self.rule == "training_fit":
+        if self.rule in ("training_fit", "segmenter_fit"):
             return f"{self.rule}/{self.subject}-{folder}"
         return "/".join([self.rule, *([self.group or self.subject] if self.group or self.subject else [])])
 
@@ -123,7 +129,8 @@ class Workflow:
     def jobs(self) -> dict[str, Job]:
         """Every job by name, each after those it waits for."""
         seals = self._seals(self.chain.own_catalogues)
-        made = [*self._images(), *self._tiling(), *self._features(), *seals, *self._training()]
+        found = [job for segmenter in self.chain.segmenters for job in self._segmenter(segmenter)]
+        made = [*self._images(), *found, *self._tiling(), *self._features(), *seals, *self._training()]
         for model in self.chain.published:
             made += [self._export(model), *self._inference(model)]
         return {job.name: job for job in [*made, *self._seals(self.chain.published), *self._shifts(), self._report()]}
@@ -153,10 +160,11 @@ class Workflow:
             return self.chain.sources_settings
         if catalogue == "features":
             return self.chain.features_settings
-        if self.chain.is_of_images(catalogue):
+        if catalogue == SEGMENTATION:
             return self.chain.segmentation_settings
         onnx = self.onnx(catalogue)
-        return self.chain.inference_settings(catalogue, onnx) if onnx else ""
+        known = self.chain.found_settings if catalogue in self.chain.segmenters else self.chain.inference_settings
+        return known(catalogue, onnx) if onnx else ""
 
     def onnx(self, model: str) -> str:
         """Give the digest of the exported model; empty before the export."""
@@ -201,6 +209,36 @@ class Workflow:
                 inputs=(self._image_group(group),),
                 after=("tiling_images",),
                 ingredients=self._shared("features_measure"),
+            )
+
+    def _segmenter(self, name: str) -> Iterator[Job]:
+        root, onnx, settings = self.root, self.onnx(name), self.settings(name)
+        fit = f"{root}/training/{name}/{self.chain.segmenter_fit(name)}/manifest.json"
+        yield Job("segmenter_fit", name, output=fit, ingredients=segmenter_fit(self.chain, name))
+        if name not in self.chain.published_segmenters:
+            return
+        yield Job(
+            "segmenter_export",
+            name,
+            output=f"{root}/models/{name}/manifest.json",
+            inputs=(fit,),
+            after=(f"segmenter_fit {name}",),
+            ingredients=segmenter_export(self.chain, name),
+        )
+        for group in self.image_groups:
+            after = ("tiling_images", f"segmenter_export {name}")
+            yield (
+                Job("segmenter_measure", name, group, after=after)
+                if not onnx
+                else Job(
+                    "segmenter_measure",
+                    name,
+                    group,
+                    output=self.manifest(name, settings, group),
+                    inputs=(self._image_group(group), f"{root}/models/{name}/{onnx}.onnx"),
+                    after=after,
+                    ingredients=segmenter_measure(self.chain, name, onnx),
+                )
             )
 
     def _image_group(self, group: str) -> str:
@@ -321,11 +359,13 @@ class Workflow:
     def _seals(self, catalogues: Iterable[str]) -> Iterator[Job]:
         root = self.root
         for catalogue in catalogues:
-            model = [f"{root}/models/{catalogue}/manifest.json"] if catalogue in self.chain.published else []
-            features = self.manifests("features") if model else []
+            of_model = catalogue in self.chain.published or catalogue in self.chain.segmenters
+            model = [f"{root}/models/{catalogue}/manifest.json"] if of_model else []
+            features = self.manifests("features") if catalogue in self.chain.published else []
             plan = f"{root}/tiling/plan-{self.chain.plan_name}.json"
             files = {*self.manifests(catalogue), *self.manifests("sources"), *features, plan, *model}
-            export = [f"export_onnx {catalogue}"] if model else []
+            export = [f"export_onnx {catalogue}"] if catalogue in self.chain.published else []
+            export = [f"segmenter_export {catalogue}"] if catalogue in self.chain.segmenters else export
             first = ["tiling_images"] if self.chain.is_of_images(catalogue) else []
             yield Job(
                 "release_seal",
@@ -381,7 +421,8 @@ class Workflow:
         )
 
     def _names(self, catalogue: str) -> Iterable[str]:
-        rule = "features_measure" if self.chain.is_of_images(catalogue) else MADE_BY.get(catalogue, "inference_run")
+        made_by = {**MADE_BY, **dict.fromkeys(self.chain.segmenters, "segmenter_measure")}
+        rule = made_by.get(catalogue, "inference_run")
         return [f"{rule} {catalogue} {group}" for group in self._groups_of(catalogue)]
 
 

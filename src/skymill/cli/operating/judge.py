@@ -11,7 +11,14 @@ from typing import Literal
 from skymill.cli.operating.jobs import CHECKPOINTS, Job, Workflow
 from skymill.cli.operating.receipts import FOLDER, Difference, Hasher, Receipt, compare, receipt_path
 
-HIDDEN = ("tiling_partition", "features_compute", "training_set", "training_fit", "inference_run")
+HIDDEN = (
+    "tiling_partition",
+    "features_compute",
+    "training_set",
+    "training_fit",
+    "inference_run",
+    "segmenter_measure",
+)
 """Jobs that Snakemake does not see while a checkpoint that they ask for has to run."""
 State = Literal["done", "stale", "missing", "perhaps"]
 
@@ -141,7 +148,7 @@ def _was_made(job: Job, workflow: Workflow) -> bool:
 
 def _pattern(job: Job, workflow: Workflow) -> str:
     """Give the place of a job's output below the folder of a run, whatever digests stand in its path."""
-    if job.rule == "training_fit":
+    if job.rule in ("training_fit", "segmenter_fit"):
         return f"training/{job.subject}/*/manifest.json"
     if job.group:
         return f"catalogues/{job.subject}/groups/*/{job.group}.json"

@@ -192,7 +192,8 @@ def _job_of(inside: Path, workflow: Workflow, verdicts: Mapping[str, Verdict]) -
             return verdict, ""
     parts = inside.parts
     head, name = parts[0], parts[1] if len(parts) > 1 else ""
-    beside = {"tiling": "tiling_plan", "report": "report_page", "models": f"export_onnx {name}"}
+    export = "segmenter_export" if name in workflow.chain.segmenters else "export_onnx"
+    beside = {"tiling": "tiling_plan", "report": "report_page", "models": f"{export} {name}"}
     if head == "catalogues" and len(parts) > 2 and parts[2] in (VERSIONS, CURRENT, SEAL):
         return _seal_of(inside, workflow, verdicts)
     if head == "models" and inside.suffix == ".onnx" and inside.stem != workflow.onnx(name):
@@ -227,7 +228,8 @@ def _training_of(inside: Path, workflow: Workflow, verdicts: Mapping[str, Verdic
     if inside.parts[1] == "shift" and len(inside.parts) > 2:
         shift = verdicts.get(f"training_shift {inside.parts[2]}")
         return shift, f"written beside {shift.job.output}" if shift else "of a former model"
-    fit = verdicts.get(f"training_fit {inside.parts[1]}")
+    rule = "segmenter_fit" if inside.parts[1] in workflow.chain.segmenters else "training_fit"
+    fit = verdicts.get(f"{rule} {inside.parts[1]}")
     if fit and fit.job.output and Path(fit.job.output).parent.name in inside.parts:
         return fit, f"written beside {fit.job.output}"
     return None, f"of a former fit of {inside.parts[1]}"

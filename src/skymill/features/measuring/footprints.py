@@ -33,6 +33,8 @@ class Footprints:
         Of the circles.
     classes : ndarray of uint8, (ny, nx), optional
         Index into `segmentation.CLASSES`, where what found the sources has classed the pixels.
+    blend_probability : ndarray of float32, (n,), optional
+        That a source is a blend of several which nothing has taken apart, where what found the sources tells.
     """
 
     labels: NDArray[np.int32]
@@ -42,6 +44,7 @@ class Footprints:
     positions: Positions | None = None
     radius_px: float = 0.0
     classes: NDArray[np.uint8] | None = None
+    blend_probability: NDArray[np.float32] | None = None
 
     @classmethod
     def at(cls, positions: Positions, shape: tuple[int, int], *, radius_px: float) -> Footprints:

@@ -190,6 +190,7 @@ def _measured(
         background=sky.background,
         noise=sky.noise,
         classes=footprints.classes,
+        blend_probability=footprints.blend_probability,
     )
 
 

@@ -91,6 +91,8 @@ class Measured:
         in nJy; NaN for a band that is missing.
     classes : ndarray of uint8, (ny, nx), optional
         Semantic class of each pixel, where a learned segmenter has found the sources.
+    blend_probability : ndarray of float32, (n,), optional
+        That a source is a blend of several which nothing has taken apart, where a learned segmenter tells.
     """
 
     n: int
@@ -110,6 +112,7 @@ class Measured:
     background: Mapping[str, float] = field(default_factory=dict)
     noise: Mapping[str, float] = field(default_factory=dict)
     classes: NDArray[np.uint8] | None = None
+    blend_probability: NDArray[np.float32] | None = None
 
 
 def aperture_name(radius_arcsec: float) -> str:

@@ -16,6 +16,8 @@ from skymill.sessions.entry import ENTRY, ModelFileError, read_entry
 INPUTS = ("flux", "inverse_variance")
 CHANNELS = {"classes": len(CLASSES), "centre": 1, "offset": 2}
 """The outputs and their channels."""
+BLEND = "blend"
+"""A further output, of one channel, that a file may have: log-odds that a pixel's source is an unrecognised blend."""
 CONTRACT = "docs/measuring.md, 'A learned segmenter'"
 
 
@@ -97,6 +99,12 @@ class SegmenterCard(Settings):
         return [list(bands).index(band) for band in self.bands]
 
 
+def channels_of(session: Any) -> dict[str, int]:
+    """Give the outputs of a session and their channels, that of blends where it has one."""
+    has_blend = any(tensor.name == BLEND for tensor in session.get_outputs())
+    return {**CHANNELS, BLEND: 1} if has_blend else CHANNELS
+
+
 def check_tensors(session: Any, card: SegmenterCard, *, source: str) -> None:
     """Check names, types and shapes of a session's tensors.
 
@@ -107,7 +115,7 @@ def check_tensors(session: Any, card: SegmenterCard, *, source: str) -> None:
     """
     sides = (
         ("input", dict.fromkeys(INPUTS, len(card.bands)), session.get_inputs()),
-        ("output", CHANNELS, session.get_outputs()),
+        ("output", channels_of(session), session.get_outputs()),
     )
     faults = []
     for side, wanted, tensors in sides:

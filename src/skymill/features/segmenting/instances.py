@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skymill.features.measuring.footprints import Footprints, only
 from skymill.features.segmentation import ARTEFACT, GALAXY, SKY, STAR
+from skymill.features.segmenting.contract import CHANNELS
 
 TOUCHING = np.ones((3, 3))
 """Pixels that touch by sides or corners."""
@@ -26,11 +27,20 @@ class Maps:
         How much the pixel is the centre of a source, 0 to 1.
     offset : ndarray of float32, (2, ny, nx)
         Rows and columns from the pixel to the centre of its source, px.
+    blend : ndarray of float32, (ny, nx), optional
+        Log-odds that the source of the pixel is a blend which nothing has taken apart.
     """
 
     classes: NDArray[np.float32]
     centre: NDArray[np.float32]
     offset: NDArray[np.float32]
+    blend: NDArray[np.float32] | None = None
+
+
+def split_maps(channels: NDArray[np.float32]) -> Maps:
+    """Name the outputs of a segmenter, (channels, ny, nx): classes, centre, offset and, where there is one, blend."""
+    classes, (centre,), offset, blend = np.split(channels, np.cumsum([*CHANNELS.values()]))
+    return Maps(classes, centre, offset, blend[0] if len(blend) else None)
 
 
 def instances(maps: Maps, *, fwhm_px: float, min_centre: float, reach_px: float, min_area_px: int) -> Footprints:
@@ -56,7 +66,8 @@ def instances(maps: Maps, *, fwhm_px: float, min_centre: float, reach_px: float,
     -------
     Footprints
         Sources in the order of their centres, row by row, and the class of each pixel: star or galaxy on sources, sky
-        or artefact elsewhere.
+        or artefact elsewhere. Where the maps tell of blends, the probability that a source is one: of the mean of the
+        log-odds over its pixels.
     """
     from scipy import ndimage
 
@@ -69,7 +80,27 @@ def instances(maps: Maps, *, fwhm_px: float, min_centre: float, reach_px: float,
     labels, rows, columns = only(labels, keep), rows[keep], columns[keep]
     has_source = np.isin(np.arange(1, n_groups + 1), groups[rows, columns])
     parents = only(np.where(labels > 0, groups, np.int32(0)), has_source)
-    return Footprints(labels, parents, columns, rows, classes=_classes(maps.classes, labels))
+    return Footprints(
+        labels,
+        parents,
+        columns,
+        rows,
+        classes=_classes(maps.classes, labels),
+        blend_probability=None if maps.blend is None else _probability(mean_over(maps.blend, labels, len(rows))),
+    )
+
+
+def mean_over(values: NDArray[np.float32], labels: NDArray[np.int32], n: int) -> NDArray[np.float64]:
+    """Give the mean of pixels' values over each of n sources, (n,), all of which have pixels."""
+    from scipy import ndimage
+
+    return np.asarray(ndimage.mean(values, labels, np.arange(1, n + 1)), dtype=np.float64)
+
+
+def _probability(log_odds: NDArray[np.float64]) -> NDArray[np.float32]:
+    from scipy.special import expit
+
+    return np.asarray(expit(log_odds), dtype=np.float32)
 
 
 def find_centres(

@@ -13,8 +13,8 @@ from skymill.config.images import MeasureSettings
 from skymill.features.measuring.background import Sky
 from skymill.features.measuring.footprints import Footprints
 from skymill.features.measuring.measured import MeasureError
-from skymill.features.segmenting.contract import CHANNELS, CONTRACT, INPUTS, SegmenterCard, check_tensors
-from skymill.features.segmenting.instances import Maps, instances
+from skymill.features.segmenting.contract import CONTRACT, INPUTS, SegmenterCard, channels_of, check_tensors
+from skymill.features.segmenting.instances import Maps, instances, split_maps
 from skymill.features.segmenting.windows import run_windows
 from skymill.sessions.entry import ModelFileError
 from skymill.sessions.runtime import open_session
@@ -51,6 +51,7 @@ class Segmenter:
         self._session = open_session(content, provider="cpu", source=source)
         self.card = SegmenterCard.from_properties(self._session.get_modelmeta().custom_metadata_map, source=source)
         check_tensors(self._session, self.card, source=source)
+        self._channels = channels_of(self._session)
 
     @property
     def described(self) -> dict[str, str]:
@@ -102,9 +103,7 @@ class Segmenter:
                 "leave the field out"
             )
         network = partial(self._run, where, bands)
-        found = run_windows(network, sky.pixels, sky.weight, card.windows, sum(CHANNELS.values()))
-        classes, centre, offset = np.split(found, np.cumsum([*CHANNELS.values()])[:-1])
-        maps = Maps(classes, centre[0], offset)
+        maps = split_maps(run_windows(network, sky.pixels, sky.weight, card.windows, sum(self._channels.values())))
         _check_values(maps, where)
         return maps
 
@@ -112,11 +111,11 @@ class Segmenter:
         """Give all outputs, (n, channels, side, side), for windows in all bands of the survey."""
         inputs = {name: window[:, bands] for name, window in zip(INPUTS, windows, strict=True)}
         try:
-            found = self._session.run(list(CHANNELS), inputs)
+            found = self._session.run(list(self._channels), inputs)
         except Exception as error:  # the errors of ONNX Runtime have no common base but this
             raise MeasureError(f"{where}: ONNX Runtime cannot run it: {error}; mend the graph") from error
         n, _, *sides = windows[0].shape
-        for (name, channels), output in zip(CHANNELS.items(), found, strict=True):
+        for (name, channels), output in zip(self._channels.items(), found, strict=True):
             if output.shape != (n, channels, *sides):
                 raise MeasureError(
                     f"{where}: output '{name}': expected the shape {(n, channels, *sides)}, that of the windows, found "
@@ -153,7 +152,8 @@ def _check_scale(found: float, wanted: float, where: str) -> None:
 
 def _check_values(maps: Maps, where: str) -> None:
     """Refuse what is no answer: numbers that are not finite, and probabilities that are none."""
-    if not all(np.isfinite(each).all() for each in (maps.classes, maps.centre, maps.offset)):
+    given = [each for each in (maps.classes, maps.centre, maps.offset, maps.blend) if each is not None]
+    if not all(np.isfinite(each).all() for each in given):
         raise MeasureError(f"{where}: expected finite numbers, found NaN or infinite ones; mend the network")
     total = maps.classes.sum(axis=0)
     if maps.classes.min() < -TOLERANCE or np.abs(total - 1).max() > TOLERANCE:

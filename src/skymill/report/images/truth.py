@@ -14,11 +14,11 @@ from skymill.config.images import RenderSettings
 from skymill.features.measuring.measured import KRON_FLUX, PSF_FLUX
 from skymill.features.segmentation import CLASSES, EXTENDED
 from skymill.report.images.gather import Array, TileRows, magnitude
-from skymill.report.images.matching import NONE, match
 from skymill.report.images.sample import Sample
 from skymill.report.images.statistics import histogram
 from skymill.survey.flags import DEBLENDED, SATURATED
 from skymill.survey.reference import reference_band
+from skymill.training.matching import NONE, match
 
 RADIUS_ARCSEC = 0.5
 """How far a detection may lie from a true source."""

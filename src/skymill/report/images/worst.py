@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from skymill.features.measuring.measured import KRON_FLUX, PSF_FLUX
 from skymill.report.images.gather import Array, TileRows, magnitude
-from skymill.report.images.matching import NONE
 from skymill.report.images.truth import TrueSources, is_isolated, is_real
 from skymill.survey.flags import MEASURE_FLAGS
+from skymill.training.matching import NONE
 
 KEPT = 60
 """Candidates of each kind: enough that some lie on tiles that are opened anyway."""

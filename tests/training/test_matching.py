@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skymill.report.images.matching import NONE, match
+from skymill.training.matching import NONE, match
 
 
 def at(*columns: float) -> np.ndarray:

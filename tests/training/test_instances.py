@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skymill.report.images.instances import (
+from skymill.training.instances import (
     assign,
     average_precision,
     mean_average_precision,
@@ -14,7 +14,7 @@ from skymill.report.images.instances import (
     pixels_of_masks,
     precision_recall,
 )
-from skymill.report.images.matching import NONE
+from skymill.training.matching import NONE
 
 
 def mask(*columns: int) -> np.ndarray:

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from skymill.report.images.gather import Array
-from skymill.report.images.matching import NONE
+from skymill.training.matching import NONE, Array
 
 THRESHOLDS: Array = np.linspace(0.5, 0.95, 10)
 """Least overlaps over which the average precision is averaged."""
@@ -75,16 +74,24 @@ def assign(overlap: Array, score: Array, threshold: float) -> NDArray[np.int64]:
 
 def precision_recall(overlap: Array, score: Array, threshold: float) -> tuple[Array, Array]:
     """Give precision and recall of the sources down to each score, the highest first, both (m,)."""
-    hit = assign(overlap, score, threshold)[np.argsort(-score, kind="stable")] != NONE
-    hits = np.cumsum(hit)
-    return hits / np.arange(1, len(hits) + 1), hits / max(len(overlap), 1)
+    return _curve(assign(overlap, score, threshold) != NONE, score, len(overlap))
 
 
 def average_precision(overlap: Array, score: Array, threshold: float) -> float:
     """Give the mean over `RECALLS` of the best precision at that recall or a larger one (Lin et al. 2014, COCO)."""
-    precision, recall = precision_recall(overlap, score, threshold)
+    return average_precision_of(assign(overlap, score, threshold) != NONE, score, len(overlap))
+
+
+def average_precision_of(hit: NDArray[np.bool_], score: Array, n_true: int) -> float:
+    """Give the same, of which sources have a true mask, (m,), and how many of those there are: of several images."""
+    precision, recall = _curve(hit, score, n_true)
     best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     return float(best[np.searchsorted(recall, RECALLS)].mean())
+
+
+def _curve(hit: NDArray[np.bool_], score: Array, n_true: int) -> tuple[Array, Array]:
+    hits = np.cumsum(hit[np.argsort(-score, kind="stable")])
+    return hits / np.arange(1, len(hits) + 1), hits / max(n_true, 1)
 
 
 def mean_average_precision(overlap: Array, score: Array) -> float:

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from skymill.report.images.gather import Array
-
+Array = NDArray[np.float64]
 NONE = -1
 
 
