@@ -13,6 +13,7 @@ from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
 from skymill.models import LOOK, members_of, read_settings
+from skymill.models.quantities import find_quantity
 from skymill.store import short
 from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
@@ -33,7 +34,7 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
     except ValueError as error:
         return [*faults, f"{run.where}: {error}"]
     for model in models:
-        faults += [*_model(model, features, survey), *_stamps(model, run, survey)]
+        faults += [*_model(model, features, survey), *_stamps(model, run, survey), *_targets(model, run)]
         faults += _pin(model, Path(run.output) / "training")
     return [*faults, *_members(models)]
 
@@ -127,6 +128,19 @@ def _stamps(model: ModelConfig, run: RunConfig, survey: SurveyConfig) -> Iterato
             f"{run.where}: features.measure.positions: sources of a table do not tell on which image they are, which "
             f"model '{model.name}' has to know; take the positions out, or the model"
         )
+
+
+def _targets(model: ModelConfig, run: RunConfig) -> Iterator[str]:
+    """A model of structure needs true quantities that it knows."""
+    if model.task != "structure" or run.labels is None:
+        return
+    if not run.labels.targets:
+        yield (
+            f"{run.where}: labels.targets: model '{model.name}' ({model.where}) learns sizes and shapes; name the columns "
+            "of the label table that hold true ones"
+        )
+    for name in run.labels.targets:
+        yield from _faults_of(find_quantity, name, source=f"{run.where}: labels.targets")
 
 
 def _pin(model: ModelConfig, training: Path) -> Iterator[str]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import onnx
-from onnx import TensorProto, helper
 
-from skymill.export.graph import new_model, set_apart
+from skymill.export.graph import new_model
 from skymill.export.metadata import FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
-from skymill.export.torch_graph import torch_graph
+from skymill.export.torch_graph import prepend, torch_graph
 
 if TYPE_CHECKING:
     from skymill.config.model import StampSettings
@@ -43,17 +42,5 @@ def prepend_encoder(cnn: Cnn, model: onnx.ModelProto, stamps: StampSettings) -> 
     import torch
 
     shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
-    examples = [torch.zeros(2, *shape), torch.ones(2, *shape)]
-    names = (FLUX, INVERSE_VARIANCE)
-    nodes, constants = torch_graph(cnn.encoder, examples, inputs=names, output=INPUT)
-    set_apart(nodes, constants, prefix="encode_", shared=(*names, INPUT))
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    graph = whole.graph
-    later, fixed = list(graph.node), list(graph.initializer)
-    for field in ("node", "initializer", "input"):
-        graph.ClearField(field)
-    graph.node.extend([*nodes, *later])
-    graph.initializer.extend([*constants, *fixed])
-    graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name in names)
-    return whole
+    examples = {FLUX: torch.zeros(2, *shape), INVERSE_VARIANCE: torch.ones(2, *shape)}
+    return prepend(cnn.encoder, model, examples)

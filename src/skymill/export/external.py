@@ -61,6 +61,11 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
             )
     else:
         schema = _declared(model, path)
+    if schema.quantities:
+        raise ModelFileError(
+            f"{path}: gives posteriors of {', '.join(schema.quantities)}; models of kind 'onnx' give classes: fit it "
+            "here, by kind 'structure'"
+        )
     session = open_session(path.read_bytes(), provider="cpu", source=str(path))
     if schema.stamps is None:
         check_tensors(session, n_features=len(schema.inputs), n_classes=len(schema.classes), source=str(path))
@@ -68,7 +73,8 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     elif not schema.stamps.bands:
         raise ModelFileError(f"{path}: looks at stamps of no band; name them in `stamps.bands`, in the graph's order")
     else:
-        check_stamp_tensors(session, schema.stamps, n_classes=len(schema.classes), source=str(path))
+        output, width = schema.output
+        check_stamp_tensors(session, schema.stamp_inputs, output, width=width, source=str(path))
         _probe(session, _stamps(schema.stamps), schema, path)
     return proto, schema
 

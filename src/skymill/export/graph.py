@@ -68,14 +68,22 @@ def scaling_nodes(scaler: Scaler, *, output: str) -> tuple[list[onnx.NodeProto],
 
 
 def new_model(
-    nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto], *, n_features: int, n_classes: int
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    *,
+    n_features: int,
+    n_classes: int,
+    output: str = OUTPUT,
 ) -> onnx.ModelProto:
-    """Build a model of nothing but its graph: ``features`` float32 (n, f) -> ``probabilities`` float32 (n, classes)."""
+    """Build a model of nothing but its graph: ``features`` float32 (n, f) -> ``probabilities`` float32 (n, classes).
+
+    Of a model of another task `output` is the name of what it gives, and `n_classes` the numbers of a row.
+    """
     graph = helper.make_graph(
         nodes,
         "skymill",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", n_features])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", n_classes])],
         constants,
     )
     return helper.make_model(

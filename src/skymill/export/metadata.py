@@ -9,14 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from skymill.config.model import StampSettings
+from skymill.config.model import PSF_PX, StampSettings
 from skymill.features import deciding
 from skymill.models.conformal import ConformalSets
+from skymill.models.mixture import packed_width
 from skymill.sessions.entry import ENTRY, FORMAT, ModelFileError, read_entry
 
 INPUT, OUTPUT, DISTANCE = "features", "probabilities", "training_distance"
 FLUX, INVERSE_VARIANCE = "flux", "inverse_variance"
 """Inputs of a model that looks at stamps, in place of `INPUT`: float32 (n, bands, size, size), nJy and 1 / nJy^2."""
+PSF, POSTERIOR = "psf", "posterior"
+"""Of a model of `task: structure`: a further input, float32 (n, bands, `PSF_PX`, `PSF_PX`), of sum 1; and the output in
+place of `OUTPUT`, packed mixtures (`models.mixture`) on the scales of its quantities."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ class ModelSchema:
     stamps: StampSettings | None = None
     """For a model that looks at stamps: their size and their bands. Its `inputs` are then the numbers that its network
     makes of a stamp, which never leave the graph."""
+    quantities: tuple[str, ...] = ()
+    """Of `task: structure`: what its posteriors are of (`models.quantities`); it has no classes."""
+    components: int = 0
+    """Gaussians of such a posterior."""
+
+    @property
+    def output(self) -> tuple[str, int]:
+        """Name of what the graph gives, and the numbers of a row."""
+        if self.quantities:
+            return POSTERIOR, packed_width(self.components, len(self.quantities))
+        return OUTPUT, len(self.classes)
+
+    @property
+    def stamp_inputs(self) -> dict[str, tuple[int | None, ...]]:
+        """Names of what a graph of stamps takes, and the shapes of a row; None where it takes any number of bands."""
+        if self.stamps is None:
+            return {}
+        bands, size = len(self.stamps.bands) or None, self.stamps.size_px
+        inputs: dict[str, tuple[int | None, ...]] = {FLUX: (bands, size, size), INVERSE_VARIANCE: (bands, size, size)}
+        return inputs | ({PSF: (bands, PSF_PX, PSF_PX)} if self.quantities else {})
 
     @property
     def deciding(self) -> list[int]:
@@ -67,6 +91,8 @@ class ModelSchema:
             optional["training_distance"] = dict(self.training_distance)
         if self.stamps is not None:
             optional["stamps"] = self.stamps.model_dump(mode="json")
+        if self.quantities:
+            optional |= {"quantities": list(self.quantities), "components": self.components}
         return {
             "format": FORMAT,
             "task": self.task,
@@ -83,6 +109,8 @@ class ModelSchema:
 
     def _outputs(self) -> list[dict[str, str]]:
         outputs = {OUTPUT: "calibrated class probabilities"}
+        if self.quantities:
+            outputs = {POSTERIOR: "weights, means and triangles of Cholesky of a calibrated mixture"}
         if self.training_distance is not None:
             outputs[DISTANCE] = "how far outside the training rows; above 1 is outside"
         return [
@@ -128,6 +156,8 @@ class ModelSchema:
                 conformal=_conformal(content),
                 training_distance=content.get("training_distance"),
                 stamps=StampSettings(**content["stamps"]) if "stamps" in content else None,
+                quantities=tuple(content.get("quantities", ())),
+                components=content.get("components", 0),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(

@@ -9,6 +9,8 @@ from skymill.config import ModelConfig
 from skymill.store import algorithm_digest, digest, file_sha256, short
 
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
+STRUCTURE_PARITY = "skymill.export.structure_parity"
+"""What compares models of `task: structure`, in the same way."""
 STAMP_PARITY = "skymill.export.stamp_parity"
 """What compares models of pixels. It is imported by this name, so that its code enters their exports alone."""
 VERSION = 1
@@ -27,11 +29,18 @@ def ingredients(model: ModelConfig) -> dict[str, Any]:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
         stamps = {"stamps": model.stamps.model_dump()} if model.stamps else {}
         external = {"file": found, "features": model.features, "settings": model.settings, **stamps}
-    return {"parity": model.parity.model_dump(), **external}
+    return {"parity": limits(model), **external}
+
+
+def limits(model: ModelConfig) -> dict[str, Any]:
+    """Give the parity limits that hold for a model's task."""
+    others = {"max_probability_difference", "max_flip_rate", "max_ece_shift"}
+    return model.parity.model_dump(exclude=others if model.task == "structure" else {"max_quantile_difference"})
 
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
     converter = "external" if model.kind == "onnx" else model.kind
-    pixels = [STAMP_PARITY] if model.stamps is not None else []
+    parity = STRUCTURE_PARITY if model.task == "structure" else STAMP_PARITY
+    pixels = [parity] if model.stamps is not None else []
     return [*KERNELS, f"skymill.export.{converter}", *pixels]

@@ -23,7 +23,8 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.settings import STAMP_PARITY
+from skymill.export.settings import STAMP_PARITY, limits
+from skymill.export.structure_parity import StructureParity, measure_structure_parity
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
 from skymill.sessions.runtime import open_session
@@ -32,6 +33,7 @@ from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.training.arrays import open_set
 from skymill.training.fitting import Fit, load_fit
+from skymill.training.structure import StructureFit, load_structure
 
 logger = logging.getLogger(__name__)
 
@@ -74,24 +76,17 @@ def to_onnx(
     if not fit_manifest:
         graph, schema = describe_external(model)
         content, parity = to_bytes(graph, schema.as_metadata()), None
-    elif recipe is None:
-        raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
     else:
-        fit = load_fit(Path(fit_manifest).parent)
-        schema = _schema(fit, model)
-        content = convert(fit, schema)
-        parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, Path(output)))
+        content, schema, parity = _fitted(Path(fit_manifest).parent, model, recipe, Path(output))
         parity.check(model.parity, model=model.name)
-        logger.info(
-            "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
-        )
+        logger.info("%s: parity: %s", model.name, parity.summary())
     sha256 = hashlib.sha256(content).hexdigest()
     file = folder / f"{short(sha256)}.onnx"
     if not file.exists():
         write_bytes(file, content)
     files = {file.name: sha256}
     if parity:
-        told = _json({"limits": model.parity.model_dump(), **parity.as_dict()})
+        told = _json({"limits": limits(model), **parity.as_dict()})
         write_bytes(folder / "parity.json", told)
         files["parity.json"] = hashlib.sha256(told).hexdigest()
     manifest = {
@@ -106,6 +101,35 @@ def to_onnx(
     }
     write_bytes(folder / "manifest.json", to_document(manifest))
     return folder / "manifest.json"
+
+
+def _fitted(
+    folder: Path, model: ModelConfig, recipe: Recipe | None, output: Path
+) -> tuple[bytes, ModelSchema, Parity | StructureParity]:
+    if model.task == "structure":
+        return _structure(folder, model)
+    return _classifier(folder, model, recipe, output)
+
+
+def _classifier(
+    folder: Path, model: ModelConfig, recipe: Recipe | None, output: Path
+) -> tuple[bytes, ModelSchema, Parity]:
+    if recipe is None:
+        raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
+    fit = load_fit(folder)
+    schema = _schema(fit, model)
+    content = convert(fit, schema)
+    return content, schema, measure_parity(fit, content, model, recipe, training_set=_training_set(fit, output))
+
+
+def _structure(folder: Path, model: ModelConfig) -> tuple[bytes, ModelSchema, StructureParity]:
+    fit = load_structure(folder)
+    schema = _schema(fit, model)
+    assert schema.stamps is not None
+    graph = import_module(f"skymill.export.{model.kind}").convert(fit.model, fit.factors, fit.distance, schema.stamps)
+    content = to_bytes(graph, schema.as_metadata())
+    session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
+    return content, schema, measure_structure_parity(fit, session, rows=model.parity.rows)
 
 
 def convert(fit: Fit, schema: ModelSchema) -> bytes:
@@ -144,7 +168,7 @@ def _graph(fit: Fit) -> onnx.ModelProto:
     return CONVERTERS[kind](fit.model)
 
 
-def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
+def _schema(fit: Fit | StructureFit, model: ModelConfig) -> ModelSchema:
     metrics = json.loads((fit.folder / "metrics.json").read_text())["overall"]
     return ModelSchema(
         model=model.name,
@@ -152,18 +176,20 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
         task=model.task,
         inputs=tuple(
             ModelInput(**{key: feature[key] for key in ("name", "unit", "definition", "indicator", "group")})
-            for feature in fit.features
+            for feature in fit.manifest["features"]
         ),
         classes=tuple(fit.manifest["classes"]),
         training_set=fit.manifest["training_set"],
         metrics={name: metric["value"] for name, metric in metrics.items()},
-        conformal=fit.sets,
+        conformal=fit.sets if isinstance(fit, Fit) else None,
         # A build's suffix (2.13.0+cpu) tells of the machine, not of the model.
         versions={
             name: version.split("+")[0] for name, version in fit.manifest["versions"].items() if name != "python"
         },
         training_distance=fit.manifest["training_distance"],
         stamps=StampSettings(**fit.manifest["stamps"]) if "stamps" in fit.manifest else None,
+        quantities=tuple(fit.manifest.get("quantities", ())),
+        components=fit.manifest["settings"]["components"] if "quantities" in fit.manifest else 0,
     )
 
 

@@ -1,12 +1,11 @@
-"""The tensors that every classifier's graph takes and gives."""
+"""The tensors that every model's graph takes and gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skymill.config.model import StampSettings
-from skymill.export.metadata import DISTANCE, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
+from skymill.export.metadata import DISTANCE, INPUT, OUTPUT
 from skymill.sessions.entry import ModelFileError
 
 Shape = tuple[int | None, ...]
@@ -26,23 +25,24 @@ def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None
     _check(session, {INPUT: (n_features,)}, n_classes, source)
 
 
-def check_stamp_tensors(session: Any, stamps: StampSettings, *, n_classes: int | None, source: str) -> None:
-    """Check that a session takes ``flux`` and ``inverse_variance``, both float32 (n, bands, size, size).
+def check_stamp_tensors(
+    session: Any, inputs: Mapping[str, Shape], output: str, *, width: int | None, source: str
+) -> None:
+    """Check that a session takes `inputs` of stamps, all float32 with free n, and gives ``output`` float32 (n, width).
 
-    It gives what `check_tensors` says.
+    It may also give ``training_distance`` float32 (n,).
 
     Raises
     ------
     ModelFileError
         Naming every tensor that differs.
     """
-    shape = (len(stamps.bands) or None, stamps.size_px, stamps.size_px)
-    _check(session, {FLUX: shape, INVERSE_VARIANCE: shape}, n_classes, source)
+    _check(session, inputs, width, source, output)
 
 
-def _check(session: Any, inputs: Mapping[str, Shape], n_classes: int | None, source: str) -> None:
+def _check(session: Any, inputs: Mapping[str, Shape], width: int | None, source: str, output: str = OUTPUT) -> None:
     taken, given = session.get_inputs(), session.get_outputs()
-    faults = [*_faults("input", inputs, taken, only=True), *_faults("output", {OUTPUT: (n_classes,)}, given)]
+    faults = [*_faults("input", inputs, taken, only=True), *_faults("output", {output: (width,)}, given)]
     if any(tensor.name == DISTANCE for tensor in given):
         faults += _faults("output", {DISTANCE: ()}, given)
     if faults:

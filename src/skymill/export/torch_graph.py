@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
+from onnx import TensorProto, helper
 
-from skymill.export.graph import OPSET
+from skymill.export.graph import OPSET, set_apart
+from skymill.export.metadata import INPUT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -59,3 +61,31 @@ def torch_graph(
         del part.metadata_props[:]
         part.doc_string = ""
     return nodes, constants
+
+
+def prepend(encoder: nn.Module, model: onnx.ModelProto, examples: Mapping[str, Tensor]) -> onnx.ModelProto:
+    """Give a copy of a graph that takes what an encoder takes in place of ``features``, which the encoder makes of it.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        In evaluation mode.
+    model : onnx.ModelProto
+        Its first input is ``features``, which the encoder gives.
+    examples : mapping of str to Tensor
+        By name, in the order of the encoder's arguments; of at least two rows.
+    """
+    nodes, constants = torch_graph(encoder, list(examples.values()), inputs=list(examples), output=INPUT)
+    set_apart(nodes, constants, prefix="encode_", shared=(*examples, INPUT))
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    graph = whole.graph
+    later, fixed = list(graph.node), list(graph.initializer)
+    for field in ("node", "initializer", "input"):
+        graph.ClearField(field)
+    graph.node.extend([*nodes, *later])
+    graph.initializer.extend([*constants, *fixed])
+    for name, example in examples.items():
+        shape = ["n", *example.shape[1:]]
+        graph.input.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    return whole

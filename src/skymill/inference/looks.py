@@ -23,8 +23,8 @@ Item = TypeVar("Item")
 class Looks(NamedTuple):
     """What is known of n sources after a look at their stamps."""
 
-    probabilities: NDArray[np.float32]
-    """(n, classes); NaN where the model was not asked."""
+    output: NDArray[np.float32]
+    """(n, width): probabilities or packed posteriors; NaN where the model was not asked."""
     distance: NDArray[np.float32]
     """(n,), from the training rows; NaN where it was not asked or does not tell."""
     coverage_frac: NDArray[np.float16]
@@ -35,20 +35,18 @@ class Looks(NamedTuple):
     """(n,), a bit for each band in which no pixel has weight, the first band as bit 0."""
 
     @classmethod
-    def none(cls, n: int, *, n_classes: int, n_bands: int) -> Looks:
+    def none(cls, n: int, *, width: int, n_bands: int) -> Looks:
         """Give those at sources that nobody has looked at: NaN, and all bands missing."""
-        probabilities, distance = np.full((n, n_classes), np.nan, np.float32), np.full(n, np.nan, np.float32)
+        output, distance = np.full((n, width), np.nan, np.float32), np.full(n, np.nan, np.float32)
         coverage, masked = np.full((2, n), np.nan, np.float16)
-        return cls(probabilities, distance, coverage, masked, np.full(n, (1 << n_bands) - 1, set_dtype(n_bands)))
+        return cls(output, distance, coverage, masked, np.full(n, (1 << n_bands) - 1, set_dtype(n_bands)))
 
     def rows(self, start: int, stop: int) -> Looks:
         """Give those at some of the sources, views of these."""
         return Looks._make(values[start:stop] for values in self)
 
 
-def look(
-    model: Model, batches: Iterable[StampBatch], n: int, *, n_classes: int, n_bands: int, pad_to: int = 0
-) -> Looks:
+def look(model: Model, batches: Iterable[StampBatch], n: int, *, width: int, n_bands: int, pad_to: int = 0) -> Looks:
     """Ask a model about stamps, batch by batch; the next one is cut while it thinks.
 
     It is not asked about stamps without any usable pixel.
@@ -59,7 +57,8 @@ def look(
         Takes flux and inverse variance, float32 (m, bands, size, size), and gives an `Answer`.
     batches : iterable of StampBatch
         Of n sources together.
-    n, n_classes, n_bands : int
+    n, width, n_bands : int
+        Sources, numbers that the model gives of each, and bands of the stamps.
     pad_to : int
         Fill batches up to so many stamps, for devices that compile a shape.
 
@@ -68,7 +67,7 @@ def look(
     Looks
         The distance from the training rows is NaN where the model does not tell it.
     """
-    found = Looks.none(n, n_classes=n_classes, n_bands=n_bands)
+    found = Looks.none(n, width=width, n_bands=n_bands)
     for batch in ahead(batches):
         rows = batch.sources
         missing = batch.coverage_frac == 0  # (k, bands)
@@ -79,7 +78,7 @@ def look(
         if not len(asked):
             continue
         answer = model(*(_chosen(stamps, asked, pad_to) for stamps in (batch.flux, batch.inverse_variance)))
-        found.probabilities[rows][asked] = answer.probabilities[: len(asked)]
+        found.output[rows][asked] = answer.output[: len(asked)]
         if answer.distance is not None:
             found.distance[rows][asked] = answer.distance[: len(asked)]
     return found

@@ -9,10 +9,22 @@ from skymill.models.knn import Knn
 from skymill.models.linear_cut import LinearCut
 from skymill.models.mlp import Mlp
 from skymill.models.oblivious import Oblivious
-from skymill.models.registry import KINDS, Examples, Fitted, Model, Place, find, read_settings, register
+from skymill.models.registry import (
+    KINDS,
+    Examples,
+    Fitted,
+    Kind,
+    Model,
+    Place,
+    find,
+    find_classifier,
+    read_settings,
+    register,
+)
+from skymill.models.structure import Galaxies, Structure
 from skymill.models.svm import Svm
 
-LOOK = ("cnn",)
+LOOK = ("cnn", "structure")
 """Kinds whose features are made of stamps of the survey's images."""
 
 __all__ = [
@@ -24,7 +36,9 @@ __all__ = [
     "FLOOR",
     "Fitted",
     "Forest",
+    "Galaxies",
     "KINDS",
+    "Kind",
     "Knn",
     "LOOK",
     "LinearCut",
@@ -32,8 +46,10 @@ __all__ = [
     "Model",
     "Oblivious",
     "Place",
+    "Structure",
     "Svm",
     "find",
+    "find_classifier",
     "members_of",
     "read_settings",
     "register",

@@ -26,8 +26,8 @@ BLOCK_STAMPS = 256
 LOSSES = ("train_loss", "validation_log_loss")
 
 
-class CnnSettings(base.Settings):
-    """Hyperparameters of the network."""
+class NetworkSettings(base.Settings):
+    """Hyperparameters of a network on stamps."""
 
     width: int = Field(24, ge=4, le=1024)
     """Channels of the first stage; each further one has 1.5 times those of the one before."""
@@ -37,8 +37,6 @@ class CnnSettings(base.Settings):
     """Convolutions of each stage."""
     vector: int = Field(32, ge=2, le=1024)
     """Numbers that the network makes of a stamp; class probabilities are made of them."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Share of each label spread over all classes."""
     turn: bool = True
     """Stamps are turned by quarters and mirrored at random, anew each time one is seen: the sky has no up."""
     shift_px: int = Field(1, ge=0, le=8)
@@ -61,6 +59,13 @@ class CnnSettings(base.Settings):
     """Of the weights over steps (an exponential moving average, which is what is kept); 0 keeps the last ones."""
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     """Arithmetic while training; `16-mixed` needs a GPU. The model itself is float32."""
+
+
+class CnnSettings(NetworkSettings):
+    """Hyperparameters of the network."""
+
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of each label spread over all classes."""
 
 
 @register("cnn")

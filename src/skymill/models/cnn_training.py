@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from skymill.models.cnn_network import Encoder, Head
 from skymill.models.registry import Examples, Place
-from skymill.models.torch_place import one_cycle
+from skymill.models.stamp_training import StampTraining
 from skymill.models.torch_place import train as run_training
 
 if TYPE_CHECKING:
-    from skymill.models.cnn import CnnSettings
+    from skymill.models.cnn import CnnSettings, NetworkSettings
 
 SMALLEST_PROBABILITY = 1e-12
 EVALUATION_STAMPS = 256
 NOISE_STAMPS = 512
 """Stamps that the typical noise of a band is taken from."""
-logger = logging.getLogger(__name__)
 
 
 def train_network(
@@ -54,69 +50,28 @@ def train_network(
     return network["encoder"], network["head"], module.shape, module.epochs  # type: ignore[return-value]
 
 
-class Training(LightningModule):
-    """One fit. All state beyond the weights goes through the checkpoint, and every epoch and step draws
-    from its own seed, so that a killed fit goes on to the same bits."""
+class Training(StampTraining):
+    """One fit of encoder and head."""
 
     def __init__(self, train: Examples, validation: Examples, settings: CnnSettings, seed: int) -> None:
-        super().__init__()
-        self.settings, self.seed = settings, seed
+        super().__init__(settings, seed, len(train.labels))
         self.train_examples, self.validation_examples = train, validation
         sizes = {"width": settings.width, "stages": settings.stages, "depth": settings.depth, "vector": settings.vector}
         self.shape = {**sizes, "classes": train.n_classes}
-        self.network = nn.ModuleDict(
-            {
-                "encoder": Encoder(torch.from_numpy(typical_noise(train.features)), **sizes),
-                "head": Head(settings.vector, train.n_classes),
-            }
-        )
-        self.average = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        encoder = Encoder(torch.from_numpy(typical_noise(train.features)), **sizes)
+        self.begin(nn.ModuleDict({"encoder": encoder, "head": Head(settings.vector, train.n_classes)}))
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=settings.label_smoothing)
-        self.best: dict[str, Tensor] = {}
-        self.epochs: list[dict[str, float]] = []
 
-    @property
-    def n_batches(self) -> int:
-        """Steps of an epoch; batches are of nearly equal size: batch norm can make nothing of a last single stamp."""
-        return max(1, round(len(self.train_examples.labels) / self.settings.batch_size))
-
-    def train_dataloader(self) -> DataLoader[int]:
-        """A step needs only its number: stamps are read from the disk as they are needed."""
-        return DataLoader(range(self.n_batches), batch_size=None)  # type: ignore[arg-type]
-
-    def val_dataloader(self) -> DataLoader[int]:
-        return DataLoader(range(1), batch_size=None)  # type: ignore[arg-type]
-
-    def on_train_epoch_start(self) -> None:
-        random = np.random.default_rng([self.seed, self.current_epoch])
-        self.batches = np.array_split(random.permutation(len(self.train_examples.labels)), self.n_batches)
-        self.loss_sum = torch.zeros((), device=self.device)
-
-    def training_step(self, batch: Tensor, step: int) -> Tensor:
-        rows = np.sort(self.batches[step])  # in the order of the disk
+    def losses_of(self, rows: NDArray[np.int64]) -> Tensor:
         stamps = torch.from_numpy(self.train_examples.features[rows]).to(self.device)
-        generator = torch.Generator(device=self.device).manual_seed((self.seed << 31) + self.global_step)
-        flux, weight = augmented(stamps[:, 0], stamps[:, 1], self.settings, generator)
+        flux, weight = augmented(stamps[:, 0], stamps[:, 1], self.settings, self.generator)
         labels = torch.from_numpy(self.train_examples.labels[rows]).to(self.device)
         counts = torch.from_numpy(self.train_examples.weights[rows]).to(self.device)
-        losses = self.loss(self.network["head"](self.network["encoder"](flux, weight)), labels) * counts
-        self.loss_sum += losses.detach().float().mean()
-        return losses.mean()
+        losses: Tensor = self.loss(self.network["head"](self.network["encoder"](flux, weight)), labels) * counts
+        return losses
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Average the weights; early on over few steps, so that the first ones are forgotten."""
-        keep = min(self.settings.averaging, (1 + self.global_step) / (10 + self.global_step))
-        for name, tensor in self.network.state_dict().items():
-            average = self.average[name] = self.average[name].to(tensor.device)
-            if tensor.is_floating_point():
-                average.mul_(keep).add_(tensor.detach(), alpha=1 - keep)
-            else:
-                average.copy_(tensor)
-
-    def validation_step(self, batch: Tensor, step: int) -> None:
-        """Log-loss of the averaged weights, at the classes' own frequencies: class weights are taken out."""
-        trained = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
+    def validation_loss(self) -> float:
+        """Log-loss at the classes' own frequencies: class weights are taken out."""
         examples, total = self.validation_examples, 0.0
         class_weights = torch.from_numpy(self.train_examples.class_weights)
         for start in range(0, len(examples.labels), EVALUATION_STAMPS):
@@ -127,31 +82,7 @@ class Training(LightningModule):
             probabilities /= probabilities.sum(-1, keepdim=True)
             own = probabilities.gather(1, torch.from_numpy(examples.labels[some])[:, None])
             total -= float(own.clamp_min(SMALLEST_PROBABILITY).log().sum())
-        epoch = {
-            "epoch": self.current_epoch,
-            "train_loss": float(self.loss_sum) / self.n_batches,
-            "validation_log_loss": total / len(examples.labels),
-        }
-        self.epochs.append(epoch)
-        logger.info("epoch %d: train loss %.4f, validation log-loss %.4f", *epoch.values())
-        if epoch["validation_log_loss"] <= min(row["validation_log_loss"] for row in self.epochs):
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.average.items()}
-        self.network.load_state_dict(trained)
-
-    def configure_optimizers(self) -> Any:
-        return one_cycle(
-            self.network.parameters(),
-            learning_rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            steps=self.settings.epochs * self.n_batches,
-        )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["progress"] = {"best": self.best, "average": self.average, "epochs": self.epochs}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["progress"].items():
-            setattr(self, name, value)
+        return total / len(examples.labels)
 
 
 def typical_noise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -167,7 +98,9 @@ def typical_noise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(np.isfinite(noise), noise, overall).astype(np.float32)
 
 
-def augmented(flux: Tensor, weight: Tensor, settings: CnnSettings, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augmented(
+    flux: Tensor, weight: Tensor, settings: NetworkSettings, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Change stamps (n, bands, k, k) in ways that do not change what their sources are.
 
     What a shift moves out on one side comes in on the other.
@@ -175,11 +108,7 @@ def augmented(flux: Tensor, weight: Tensor, settings: CnnSettings, generator: to
     device, n = flux.device, len(flux)
     both = torch.stack([flux, weight], dim=1)  # (n, 2, bands, k, k)
     if settings.turn:
-        which = torch.randint(8, (n,), generator=generator, device=device)
-        for number in range(1, 8):
-            some = which == number
-            turned = torch.rot90(both[some], number % 4, dims=(-2, -1))
-            both[some] = turned.flip(-1) if number >= 4 else turned
+        both = turned(both, torch.randint(8, (n,), generator=generator, device=device))
     if settings.shift_px:
         shifts = torch.randint(-settings.shift_px, settings.shift_px + 1, (2,), generator=generator, device=device)
         both = torch.roll(both, shifts.tolist(), dims=(-2, -1))
@@ -193,3 +122,13 @@ def augmented(flux: Tensor, weight: Tensor, settings: CnnSettings, generator: to
         kept = torch.rand(flux.shape[:2], generator=generator, device=device) >= settings.band_dropout
         weight = weight * kept[:, :, None, None]
     return flux * (weight > 0), weight
+
+
+def turned(images: Tensor, which: Tensor) -> Tensor:
+    """Give images (n, ..., k, k) turned by `which` (n,) quarters, and mirrored from 4 on."""
+    found = images.clone()
+    for number in range(1, 8):
+        some = which == number
+        quarters = torch.rot90(images[some], number % 4, dims=(-2, -1))
+        found[some] = quarters.flip(-1) if number >= 4 else quarters
+    return found

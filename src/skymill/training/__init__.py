@@ -12,15 +12,19 @@ from skymill.training.settings import labels_digest, set_settings_digest, shift_
 if TYPE_CHECKING:
     from skymill.training.fitting import Fit, fit, load_fit
     from skymill.training.shift import measure_shift
+    from skymill.training.structure import StructureFit, fit_structure, load_structure
     from skymill.training.training_set import make_set
     from skymill.training.weighting import weigh_rows
 
 __all__ = [
     "Fit",
+    "StructureFit",
     "fit",
     "fit_digest",
+    "fit_structure",
     "labels_digest",
     "load_fit",
+    "load_structure",
     "make_set",
     "measure_shift",
     "set_settings_digest",
@@ -34,6 +38,7 @@ __getattr__ = attach(
     submod_attrs={
         "fitting": ["Fit", "fit", "load_fit"],
         "shift": ["measure_shift"],
+        "structure": ["StructureFit", "fit_structure", "load_structure"],
         "training_set": ["make_set"],
         "weighting": ["weigh_rows"],
     },
