@@ -136,8 +136,8 @@ def _targets(model: ModelConfig, run: RunConfig) -> Iterator[str]:
         return
     if not run.labels.targets:
         yield (
-            f"{run.where}: labels.targets: model '{model.name}' ({model.where}) learns sizes and shapes; name the columns "
-            "of the label table that hold true ones"
+            f"{run.where}: labels.targets: model '{model.name}' ({model.where}) learns sizes and shapes; name the "
+            "columns of the label table that hold true ones"
         )
     for name in run.labels.targets:
         yield from _faults_of(find_quantity, name, source=f"{run.where}: labels.targets")

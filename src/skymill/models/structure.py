@@ -115,7 +115,7 @@ class Structure:
         content = load_tensors(folder / FILE)
         shape, state, last = content["shape"], content["encoder"], content["head"]
         sizes = {name: shape[name] for name in ("size_px", "psf_px", "width", "stages", "depth", "vector")}
-        encoder = PsfEncoder(state["stamps.stretch.noise"].flatten(), **sizes)
+        encoder = PsfEncoder(state["windows.noise"], **sizes)
         head = MixtureHead(shape["vector"], shape["components"], last["centre"], last["spread"])
         encoder.load_state_dict(state)
         head.load_state_dict(last)
