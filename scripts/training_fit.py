@@ -10,27 +10,29 @@ from skymill.models import Watch
 def main(snakemake):
     """Write the fitted model, its metrics and its card."""
     chain = start_job(snakemake)
-    name = snakemake.wildcards.model
-    model, seed, learned = chain.models[name], chain.run.seed, snakemake.input.set
-    manifests = zip(chain.members(name), files_of(snakemake.input.members), strict=True)
-    importance = None
-    if model.importance_weighting:
-        catalogue = Path(chain.output) / "catalogues" / "features"
-        importance = training.weigh_rows(
-            learned, model, catalogue=catalogue, bands=chain.survey.config.bands, seed=seed
-        )
-    training.fit(
-        learned,
-        model,
-        seed=seed,
-        output_folder=Path(snakemake.output.manifest).parent,
-        threads=snakemake.threads,
-        members={member: Path(manifest).parent for member, manifest in manifests},
-        importance=importance,
-        images=chain.source_images(files_of(snakemake.input.images)),
-        watch=Watch(logs=Path(snakemake.log[0]).with_suffix("")),
-    )
+    model, learned = chain.models[snakemake.wildcards.model], snakemake.input.set
+    how = {
+        "seed": chain.run.seed,
+        "output_folder": Path(snakemake.output.manifest).parent,
+        "threads": snakemake.threads,
+        "images": chain.source_images(files_of(snakemake.input.images)),
+        "watch": Watch(logs=Path(snakemake.log[0]).with_suffix("")),
+    }
+    if model.task == "structure":
+        training.fit_structure(learned, model, **how)
+    else:
+        manifests = zip(chain.members(model.name), files_of(snakemake.input.members), strict=True)
+        members = {member: Path(manifest).parent for member, manifest in manifests}
+        training.fit(learned, model, members=members, importance=importance(chain, model, learned), **how)
     finish_job(snakemake, chain)
+
+
+def importance(chain, model, learned):
+    """Weigh the rows to learn from, where the model asks for it."""
+    if not model.importance_weighting:
+        return None
+    catalogue, bands = Path(chain.output) / "catalogues" / "features", chain.survey.config.bands
+    return training.weigh_rows(learned, model, catalogue=catalogue, bands=bands, seed=chain.run.seed)
 
 
 if "snakemake" in globals():

@@ -40,8 +40,8 @@ class Model:
 def test_each_source_gets_its_own_answer_and_its_shares():
     coverage = np.array([[1, 1], [0, 1], [0.5, 0], [1, 1], [0, 0], [1, 0.25]], np.float32)
     model = Model(distance=True)
-    looks = look(model, batches(coverage), 6, n_classes=2, n_bands=2)
-    np.testing.assert_array_equal(looks.probabilities[:, 0], [0, 1, 2, 3, np.nan, 5])
+    looks = look(model, batches(coverage), 6, width=2, n_bands=2)
+    np.testing.assert_array_equal(looks.output[:, 0], [0, 1, 2, 3, np.nan, 5])
     np.testing.assert_array_equal(looks.distance, [0, 0.5, 1, 1.5, np.nan, 2.5])
     np.testing.assert_array_equal(looks.coverage_frac, coverage.mean(axis=1).astype(np.float16))
     np.testing.assert_array_equal(looks.bands_missing, [0, 0b01, 0b10, 0, 0b11, 0])
@@ -51,14 +51,14 @@ def test_each_source_gets_its_own_answer_and_its_shares():
 
 def test_blocks_are_filled_up_for_devices_that_compile_a_shape():
     model = Model()
-    looks = look(model, batches(np.ones((6, 1), np.float32)), 6, n_classes=2, n_bands=1, pad_to=4)
-    np.testing.assert_array_equal(looks.probabilities[:, 0], np.arange(6))
+    looks = look(model, batches(np.ones((6, 1), np.float32)), 6, width=2, n_bands=1, pad_to=4)
+    np.testing.assert_array_equal(looks.output[:, 0], np.arange(6))
     assert np.isnan(looks.distance).all() and model.shapes == [(4, 1, 4, 4)] * 2
 
 
 def test_a_model_is_not_called_without_a_usable_stamp():
     model = Model()
-    look(model, batches(np.zeros((5, 3), np.float32)), 5, n_classes=2, n_bands=3)
+    look(model, batches(np.zeros((5, 3), np.float32)), 5, width=2, n_bands=3)
     assert model.shapes == []
 
 
@@ -94,10 +94,10 @@ def test_a_batch_stays_below_its_bytes(size, bands, provider, expected):
 
 
 def test_looks_come_back_from_disk_to_their_rows(tmp_path):
-    looks = look(Model(), batches(np.ones((3, 1), np.float32)), 3, n_classes=2, n_bands=1)
+    looks = look(Model(), batches(np.ones((3, 1), np.float32)), 3, width=2, n_bands=1)
     Spill(np.array([4, 0, 2]), looks).write(tmp_path / "spill.npz")
-    whole = type(looks).none(5, n_classes=2, n_bands=1)
+    whole = type(looks).none(5, width=2, n_bands=1)
     Spill.read(tmp_path / "spill.npz").fill(whole)
-    np.testing.assert_array_equal(whole.probabilities[:, 0], [1, np.nan, 2, np.nan, 0])
+    np.testing.assert_array_equal(whole.output[:, 0], [1, np.nan, 2, np.nan, 0])
     np.testing.assert_array_equal(whole.bands_missing, [0, 1, 0, 1, 0])
     assert [path.name for path in tmp_path.iterdir()] == ["spill.npz"]

@@ -198,7 +198,7 @@ def compared_manifests(wildcards):
 def shifts(wildcards):
     return [
         f"{CHAIN.output}/training/shift/{model}/{name}"
-        for model in CHAIN.trained_and_published
+        for model in CHAIN.trained_classifiers
         for name in ("shift.json", "card.md")
     ]
 
@@ -303,7 +303,7 @@ def shown(name, caption, category, **labels):
 def report_pages():
     return [
         shown(f"model-{model}.html", "model", "Run", page=model)
-        for model in CHAIN.published
+        for model in CHAIN.classifiers
     ]
 
 
@@ -319,13 +319,13 @@ def report_images():
 def report_plots():
     of_models = [
         shown(f"plots/{model}-{plot}.svg", plot, "Models", model=model, plot=plot)
-        for model in CHAIN.trained_and_published
+        for model in CHAIN.trained_classifiers
         for plot in PLOTS_OF_MODELS
     ]
     of_sky = [
         shown(f"plots/sky-{plot}.svg", plot, "Sky", map=plot)
         for plot in PLOTS_OF_SKY
-        if CHAIN.published
+        if CHAIN.classifiers
     ]
     return of_models + of_sky
 

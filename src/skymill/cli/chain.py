@@ -121,14 +121,19 @@ class Chain:
         return [name for name, model in self.models.items() if model.kind != "onnx"]
 
     @property
-    def trained_and_published(self) -> list[str]:
-        """Models that are fitted here and run over the survey."""
-        return [name for name in self.trained_models if name in self.published]
+    def classifiers(self) -> list[str]:
+        """Models that give classes and are run over the survey: those that the report shows."""
+        return [name for name in self.published if self.models[name].task == "classification"]
+
+    @property
+    def trained_classifiers(self) -> list[str]:
+        """Those of them that are fitted here."""
+        return [name for name in self.trained_models if name in self.classifiers]
 
     @property
     def only_compared(self) -> list[str]:
-        """Models that are fitted here and have no catalogue."""
-        return [name for name in self.trained_models if name not in self.published]
+        """Classifiers that are fitted here and have no catalogue."""
+        return [name for name, model in self.models.items() if not model.catalogue and model.task == "classification"]
 
     @cached_property
     def survey_digest(self) -> str:

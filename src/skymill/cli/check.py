@@ -13,6 +13,7 @@ from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
 from skymill.models import LOOK, SEGMENTERS, looks_at_pixels, members_of, read_settings, register_own
+from skymill.models.quantities import find_quantity
 from skymill.store import short
 from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
@@ -35,8 +36,8 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
     for model in models:
         if model.code:
             faults += _faults_of(register_own, model.kind, model.code, source=model.where)
-        faults += [*_model(model, features, survey), *_segmenter(model, survey)]
-        if model.task == "classification":
+        faults += [*_model(model, features, survey), *_segmenter(model, survey), *_targets(model, run)]
+        if model.task != "segmentation":
             faults += [*_stamps(model, run, survey), *_pin(model, Path(run.output) / "training")]
     return [*faults, *_own_kinds(models), *_members(models)]
 
@@ -165,6 +166,19 @@ def _stamps(model: ModelConfig, run: RunConfig, survey: SurveyConfig) -> Iterato
             f"{run.where}: features.measure.positions: sources of a table do not tell on which image they are, which "
             f"model '{model.name}' has to know; take the positions out, or the model"
         )
+
+
+def _targets(model: ModelConfig, run: RunConfig) -> Iterator[str]:
+    """A model of structure needs true quantities that it knows."""
+    if model.task != "structure" or run.labels is None:
+        return
+    if not run.labels.targets:
+        yield (
+            f"{run.where}: labels.targets: model '{model.name}' ({model.where}) learns sizes and shapes; name the "
+            "columns of the label table that hold true ones"
+        )
+    for name in run.labels.targets:
+        yield from _faults_of(find_quantity, name, source=f"{run.where}: labels.targets")
 
 
 def _pin(model: ModelConfig, training: Path) -> Iterator[str]:

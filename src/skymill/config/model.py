@@ -9,6 +9,9 @@ from pydantic import Field, model_validator
 from skymill.config.base import FileSettings, Settings
 from skymill.config.survey import Name
 
+PSF_PX = 15
+"""Side of the images of the PSFs that a model of `task: structure` takes beside stamps."""
+
 
 class ParitySettings(Settings):
     """Limits of the export gate: ONNX against the model it was made from."""
@@ -25,6 +28,8 @@ class ParitySettings(Settings):
     """Of a segmenter: largest difference of any pixel's offset (px) or log-odds, beyond 1 in parts of it."""
     max_distance_difference: float = Field(1e-3, gt=0)
     """Largest difference of any row's distance from the training rows, in parts of that distance or, below 1, of 1."""
+    max_quantile_difference: float = Field(1e-2, gt=0)
+    """For `task: structure`: largest difference of any quantile of any row, in units of half its 68 % interval."""
 
 
 class ExportSettings(Settings):
@@ -66,8 +71,9 @@ class ModelConfig(FileSettings):
     """Of the model and of its catalogue."""
     kind: str
     """A model of the zoo (docs/models.md), or `onnx` for a file made elsewhere."""
-    task: Literal["classification", "segmentation"] = "classification"
-    """What is learnt: classes of sources, or which pixels of an image belong to which source (kind `unet`)."""
+    task: Literal["classification", "segmentation", "structure"] = "classification"
+    """What is learnt: classes of sources; which pixels of an image belong to which source (kind `unet`); or sizes and
+    shapes of galaxies (kind `structure`), from `labels.targets` of the run."""
     features: list[str] = Field(default=["photometric", "shape", "missing"], min_length=1)
     """Feature names, or groups of the feature registry (`photometric`, `shape`, `missing`)."""
     stamps: StampSettings | None = None
@@ -108,6 +114,12 @@ class ModelConfig(FileSettings):
     def _code_of_own_kind(self) -> ModelConfig:
         if self.kind == "onnx" and self.code is not None:
             raise ValueError("`code`: kind 'onnx' is a file made elsewhere, no code of yours; take one of the two out")
+        return self
+
+    @model_validator(mode="after")
+    def _kind_of_task(self) -> ModelConfig:
+        if (self.task == "structure") != (self.kind == "structure"):
+            raise ValueError(f"`task: {self.task}` is nothing that kind '{self.kind}' learns; correct one of them")
         return self
 
     @model_validator(mode="after")

@@ -91,6 +91,15 @@ class LabelSettings(Settings):
     """Column of mu_delta, mas/yr."""
     epoch: float | None = None
     """Julian year of the label positions."""
+    targets: list[str] = []
+    """Columns of the label table that models of `task: structure` learn, named as in docs/models.md; empty cells are no
+    fault, the row teaches classes alone."""
+
+    @model_validator(mode="after")
+    def _targets_differ(self) -> LabelSettings:
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets must differ, found {self.targets}")
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> LabelSettings:

@@ -62,6 +62,11 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
             )
     else:
         schema = _declared(model, path)
+    if schema.quantities:
+        raise ModelFileError(
+            f"{path}: gives posteriors of {', '.join(schema.quantities)}; models of kind 'onnx' give classes: fit it "
+            "here, by kind 'structure'"
+        )
     session = open_session(path.read_bytes(), provider="cpu", source=str(path))
     if schema.stamps is None:
         check_tensors(session, n_features=len(schema.inputs), n_classes=len(schema.classes), source=str(path))
@@ -70,9 +75,7 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
         raise ModelFileError(f"{path}: looks at stamps of no band; name them in `stamps.bands`, in the graph's order")
     else:
         stamps, schema = schema.stamps, replace(schema, embedding=_embedding_length(session))
-        check_stamp_tensors(
-            session, stamps, n_classes=len(schema.classes), embedding=schema.embedding, source=str(path)
-        )
+        check_stamp_tensors(session, schema.stamp_inputs, schema.outputs, source=str(path))
         _probe(session, _stamps(stamps), schema, path)
     return proto, schema
 

@@ -7,17 +7,14 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import compose, version_converter
 
-from skymill.export.graph import OPSET, constant, new_model, node
+from skymill.export.graph import ENCODER, OPSET, constant, new_model, node, put_before
 from skymill.export.metadata import FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
-from skymill.export.stamp_network import put_before
 from skymill.models.frozen import BANDS_LAST
 from skymill.sessions.entry import ModelFileError
 
 if TYPE_CHECKING:
     from skymill.config.model import StampSettings
     from skymill.models import Frozen
-
-PREFIX = "encode_"
 
 
 def convert(probe: Frozen) -> onnx.ModelProto:
@@ -36,15 +33,16 @@ def prepend_encoder(probe: Frozen, model: onnx.ModelProto, stamps: StampSettings
     ModelFileError
         If the encoder has operators that are not ONNX's own, or that the operator set of our files does not have.
     """
-    encoder = compose.add_prefix(_same_operators(onnx.load_from_string(probe.content)), PREFIX)
+    encoder = compose.add_prefix(_same_operators(onnx.load_from_string(probe.content)), ENCODER)
     order = {"perm": list(BANDS_LAST)} if probe.form["layout"] == "bands_last" else {}
     inputs = [
-        node("Transpose" if order else "Identity", [ours], PREFIX + probe.form[role], **order)
+        node("Transpose" if order else "Identity", [ours], ENCODER + probe.form[role], **order)
         for role, ours in (("flux", FLUX), ("inverse_variance", INVERSE_VARIANCE))
         if probe.form[role]
     ]
-    nodes = [*inputs, *encoder.graph.node, node("Identity", [PREFIX + probe.form["output"]], INPUT)]
-    return put_before(model, nodes, list(encoder.graph.initializer), stamps)
+    nodes = [*inputs, *encoder.graph.node, node("Identity", [ENCODER + probe.form["output"]], INPUT)]
+    shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
+    return put_before(model, nodes, list(encoder.graph.initializer), dict.fromkeys((FLUX, INVERSE_VARIANCE), shape))
 
 
 def _same_operators(encoder: onnx.ModelProto) -> onnx.ModelProto:

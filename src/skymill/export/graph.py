@@ -17,6 +17,8 @@ from skymill.sessions.entry import ENTRY
 
 OPSET = 20
 IR_VERSION = 10
+ENCODER = "encode_"
+"""Begins the names of the nodes of a network that makes features of stamps."""
 
 
 def constant(name: str, value: Any, dtype: type = np.float32) -> onnx.TensorProto:
@@ -39,6 +41,35 @@ def set_apart(
         each.name = prefix + each.name
     for tensor in constants:
         tensor.name = prefix + tensor.name
+
+
+def put_before(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    inputs: Mapping[str, Sequence[int]],
+) -> onnx.ModelProto:
+    """Give a copy of a graph with nodes before it that make its ``features`` of other inputs.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    nodes, constants : sequence
+    inputs : mapping of str to sequence of int
+        What the nodes take, float32, and its shape after the first axis.
+    """
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    graph = whole.graph
+    later, fixed = list(graph.node), list(graph.initializer)
+    for field in ("node", "initializer", "input"):
+        graph.ClearField(field)
+    graph.node.extend([*nodes, *later])
+    graph.initializer.extend([*constants, *fixed])
+    graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name, shape in inputs.items()
+    )
+    return whole
 
 
 def imputation_nodes(
@@ -68,14 +99,22 @@ def scaling_nodes(scaler: Scaler, *, output: str) -> tuple[list[onnx.NodeProto],
 
 
 def new_model(
-    nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto], *, n_features: int, n_classes: int
+    nodes: Sequence[onnx.NodeProto],
+    constants: Sequence[onnx.TensorProto],
+    *,
+    n_features: int,
+    n_classes: int,
+    output: str = OUTPUT,
 ) -> onnx.ModelProto:
-    """Build a model of nothing but its graph: ``features`` float32 (n, f) -> ``probabilities`` float32 (n, classes)."""
+    """Build a model of nothing but its graph: ``features`` float32 (n, f) -> ``probabilities`` float32 (n, classes).
+
+    Of a model of another task `output` is the name of what it gives, and `n_classes` the numbers of a row.
+    """
     graph = helper.make_graph(
         nodes,
         "skymill",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", n_features])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["n", n_classes])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["n", n_classes])],
         constants,
     )
     return helper.make_model(

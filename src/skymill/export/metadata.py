@@ -9,14 +9,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from skymill.config.model import StampSettings
+from skymill.config.model import PSF_PX, StampSettings
 from skymill.features import deciding
 from skymill.models.conformal import ConformalSets
+from skymill.models.mixture import packed_width
 from skymill.sessions.entry import ENTRY, FORMAT, ModelFileError, read_entry
 
 INPUT, OUTPUT, DISTANCE, EMBEDDING = "features", "probabilities", "training_distance", "embedding"
 FLUX, INVERSE_VARIANCE = "flux", "inverse_variance"
 """Inputs of a model that looks at stamps, in place of `INPUT`: float32 (n, bands, size, size), nJy and 1 / nJy^2."""
+PSF, POSTERIOR = "psf", "posterior"
+"""Of a model of `task: structure`: a further input, float32 (n, bands, `PSF_PX`, `PSF_PX`), of sum 1; and the output in
+place of `OUTPUT`, packed mixtures (`models.mixture`) on the scales of its quantities."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,32 @@ class ModelSchema:
     """Of the encoder of a model that looks at stamps: `fp32`, `fp16` or `int8`."""
     embedding: int = 0
     """Length of the vector, itself of length 1, that it gives of each stamp; 0 where it gives none."""
+    quantities: tuple[str, ...] = ()
+    """Of `task: structure`: what its posteriors are of (`models.quantities`); it has no classes."""
+    components: int = 0
+    """Gaussians of such a posterior."""
+
+    @property
+    def output(self) -> tuple[str, int]:
+        """Name of what the graph gives, and the numbers of a row."""
+        if self.quantities:
+            return POSTERIOR, packed_width(self.components, len(self.quantities))
+        return OUTPUT, len(self.classes)
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Names of all that the graph has to give, and the numbers of a row of each."""
+        name, width = self.output
+        return {name: width} | ({EMBEDDING: self.embedding} if self.embedding else {})
+
+    @property
+    def stamp_inputs(self) -> dict[str, tuple[int | None, ...]]:
+        """Names of what a graph of stamps takes, and the shapes of a row; None where it takes any number of bands."""
+        if self.stamps is None:
+            return {}
+        bands, size = len(self.stamps.bands) or None, self.stamps.size_px
+        inputs: dict[str, tuple[int | None, ...]] = {FLUX: (bands, size, size), INVERSE_VARIANCE: (bands, size, size)}
+        return inputs | ({PSF: (bands, PSF_PX, PSF_PX)} if self.quantities else {})
 
     @property
     def deciding(self) -> list[int]:
@@ -75,6 +105,8 @@ class ModelSchema:
             optional["precision"] = self.precision
         if self.embedding:
             optional["embedding"] = self.embedding
+        if self.quantities:
+            optional |= {"quantities": list(self.quantities), "components": self.components}
         return {
             "format": FORMAT,
             "task": self.task,
@@ -91,6 +123,8 @@ class ModelSchema:
 
     def _outputs(self) -> list[dict[str, str]]:
         outputs = {OUTPUT: "calibrated class probabilities"}
+        if self.quantities:
+            outputs = {POSTERIOR: "weights, means and triangles of Cholesky of a calibrated mixture"}
         if self.training_distance is not None:
             outputs[DISTANCE] = "how far outside the training rows; above 1 is outside"
         if self.embedding:
@@ -140,6 +174,8 @@ class ModelSchema:
                 stamps=StampSettings(**content["stamps"]) if "stamps" in content else None,
                 precision=content.get("precision", "fp32"),
                 embedding=content.get("embedding", 0),
+                quantities=tuple(content.get("quantities", ())),
+                components=content.get("components", 0),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(

@@ -120,7 +120,7 @@ def compare(
         flip_rate=float(flipped.mean()),
         ece_fitted=ece[0],
         ece_onnx=ece[1],
-        max_distance_difference=float(_distance_differences(*distances).max()),
+        max_distance_difference=float(distance_differences(*distances).max()),
         worst=[
             {
                 "row": int(row),
@@ -135,8 +135,8 @@ def compare(
     )
 
 
-def _distance_differences(fitted: NDArray[np.float64], exported: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Relative differences, of distances below 1 the absolute ones; 0 where both are infinite."""
+def distance_differences(fitted: NDArray[np.float64], exported: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Give relative differences, of distances below 1 the absolute ones; 0 where both are infinite."""
     with np.errstate(invalid="ignore"):
         difference = np.abs(fitted - exported) / np.maximum(fitted, 1.0)
     same = np.isposinf(fitted) & np.isposinf(exported)

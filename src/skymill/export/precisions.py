@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from skymill.config.model import ExportSettings
-from skymill.export.graph import constant, node, to_bytes
+from skymill.export.graph import ENCODER, constant, node, to_bytes
 from skymill.export.metadata import EMBEDDING, FLUX, INVERSE_VARIANCE, OUTPUT, ModelSchema
 from skymill.export.parity import ParityError
-from skymill.export.stamp_network import ENCODER
-from skymill.export.stamp_parity import rounds
+from skymill.export.stamp_parity import HELD_OUT, rounds_of
 from skymill.sessions.runtime import open_session
 from skymill.training.metrics import expected_calibration_error
 from skymill.training.stamp_set import held_out_stamps
@@ -230,12 +229,12 @@ def measure(fit: Fit, full: bytes, other: bytes, precision: str, *, rows: int) -
     sessions = [open_session(content, provider="cpu", source=f"{fit.folder}, {precision}") for content in (full, other)]
     stamps, labels, is_test = held_out_stamps(fit.folder)
     answers: dict[str, list[tuple[_Answer, _Answer]]] = {}
-    for origin, some, _ in rounds(stamps[is_test], labels[is_test], rows):
+    for origin, some in rounds_of(stamps[is_test], rows):
         both = [_ask(session, some) for session in sessions]
-        kind = origin if origin in ("held out", "changed") else "hard"
+        kind = origin if origin in (HELD_OUT, "changed") else "hard"
         answers.setdefault(kind, []).append((both[0], both[1]))
-    ece_full, ece = (_calibration_error(answer.probabilities, labels[is_test]) for answer in answers["held out"][0])
-    real, changed, hard = (compare(answers[kind]) for kind in ("held out", "changed", "hard"))
+    ece_full, ece = (_calibration_error(answer.probabilities, labels[is_test]) for answer in answers[HELD_OUT][0])
+    real, changed, hard = (compare(answers[kind]) for kind in (HELD_OUT, "changed", "hard"))
     return Bill(precision, real, changed, hard, ece_full, ece)
 
 

@@ -11,8 +11,9 @@ from skymill.store import algorithm_digest, digest, file_sha256, short
 from skymill.store.algorithm import code_sha256, modules_of_file
 
 KERNELS = [f"skymill.export.{module}" for module in ("calibrate", "distance", "graph", "parity", "probe")]
-STAMP_NETWORK, FROZEN, STAMP_PARITY, PRECISIONS = (
-    f"skymill.export.{module}" for module in ("stamp_network", "frozen", "stamp_parity", "precisions")
+STAMP_NETWORK, FROZEN, STAMP_PARITY, STRUCTURE_PARITY, PRECISIONS = (
+    f"skymill.export.{module}"
+    for module in ("stamp_network", "frozen", "stamp_parity", "structure_parity", "precisions")
 )
 """What converts models of pixels, compares them, and puts them into fewer bits. They are imported by these names, so
 that their code enters the exports of such models alone."""
@@ -41,13 +42,26 @@ def ingredients(model: ModelConfig, *, provider: str) -> dict[str, Any]:
         external = {"file": found, "features": model.features, "settings": model.settings, **stamps}
     precision = {"export": model.export.model_dump(), "provider": provider} if model.kind in STAMP_NETWORKS else {}
     own = {"code": code_sha256(model.code)} if model.code else {}
-    return {"parity": model.parity.model_dump(), **external, **precision, **own}
+    return {"parity": limits(model), **external, **precision, **own}
+
+
+def limits(model: ModelConfig) -> dict[str, Any]:
+    """Give the parity limits that hold for a model's task."""
+    of_classes = {"max_probability_difference", "max_flip_rate", "max_ece_shift"}
+    others = {
+        "classification": {"max_map_difference", "max_quantile_difference"},
+        "segmentation": {*of_classes, "max_distance_difference", "max_quantile_difference"},
+        "structure": {*of_classes, "max_map_difference"},
+    }
+    return model.parity.model_dump(exclude=others[model.task])
 
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
     if model.task == "segmentation":
         return [*SEGMENTING, f"skymill.export.{model.kind}"]
+    if model.task == "structure":
+        return [*KERNELS, f"skymill.export.{model.kind}", STRUCTURE_PARITY]
     pixels = [STAMP_NETWORK, STAMP_PARITY, PRECISIONS] if model.stamps is not None and model.kind != "onnx" else []
     return [*KERNELS, *_converters(model), *pixels]
 

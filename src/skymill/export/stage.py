@@ -23,7 +23,8 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.settings import FROZEN, PRECISIONS, STAMP_NETWORK, STAMP_PARITY
+from skymill.export.settings import FROZEN, PRECISIONS, STAMP_NETWORK, STAMP_PARITY, limits
+from skymill.export.structure_parity import StructureParity, measure_structure_parity
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
 from skymill.models import EMBED, STAMP_NETWORKS
@@ -33,6 +34,7 @@ from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.training.arrays import open_set
 from skymill.training.fitting import Fit, load_fit
+from skymill.training.structure import StructureFit, load_structure
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +110,7 @@ class _Made(NamedTuple):
 
     content: bytes
     schema: ModelSchema
-    parity: Parity | None
+    parity: Parity | StructureParity | None
     told: dict[str, bytes]
     """What stands beside it, by the name of the file."""
 
@@ -120,24 +122,39 @@ def _external(model: ModelConfig) -> _Made:
 
 def _from_fit(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe | None, provider: str) -> _Made:
     """Convert a fitted model, hold it against its fit and, where it looks at pixels, put it into fewer bits."""
+    made = _structure(manifest, model) if model.task == "structure" else _classifier(manifest, output, model, recipe)
+    assert made.parity is not None
+    made.parity.check(model.parity, model=model.name)
+    logger.info("%s: parity: %s", model.name, made.parity.summary())
+    told = {"parity.json": _json({"limits": limits(model), **made.parity.as_dict()})}
+    if model.kind not in STAMP_NETWORKS:
+        return made._replace(told=told)
+    precisions = import_module(PRECISIONS)
+    content, schema, bills = precisions.choose_precision(
+        load_fit(manifest.parent), made.content, made.schema, model.export, provider=provider, rows=model.parity.rows
+    )
+    told["precision.json"] = _json(precisions.as_document(bills, schema.precision, model.export))
+    return _Made(content, schema, made.parity, told)
+
+
+def _classifier(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe | None) -> _Made:
     if recipe is None:
         raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
     fit = load_fit(manifest.parent)
     schema = _schema(fit, model)
     content = convert(fit, schema)
     parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, output))
-    parity.check(model.parity, model=model.name)
-    logger.info(
-        "%s: parity on %d rows, largest difference %.2g", model.name, parity.rows, parity.max_probability_difference
-    )
-    told = {"parity.json": _json({"limits": model.parity.model_dump(), **parity.as_dict()})}
-    if model.kind in STAMP_NETWORKS:
-        precisions = import_module(PRECISIONS)
-        content, schema, bills = precisions.choose_precision(
-            fit, content, schema, model.export, provider=provider, rows=model.parity.rows
-        )
-        told["precision.json"] = _json(precisions.as_document(bills, schema.precision, model.export))
-    return _Made(content, schema, parity, told)
+    return _Made(content, schema, parity, {})
+
+
+def _structure(manifest: Path, model: ModelConfig) -> _Made:
+    fit = load_structure(manifest.parent)
+    schema = _schema(fit, model)
+    assert schema.stamps is not None
+    graph = import_module(f"skymill.export.{model.kind}").convert(fit.model, fit.factors, fit.distance, schema.stamps)
+    content = to_bytes(graph, schema.as_metadata())
+    session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
+    return _Made(content, schema, measure_structure_parity(fit, session, rows=model.parity.rows), {})
 
 
 def convert(fit: Fit, schema: ModelSchema) -> bytes:
@@ -180,7 +197,7 @@ def _graph(fit: Fit) -> onnx.ModelProto:
     return CONVERTERS[kind](fit.model)
 
 
-def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
+def _schema(fit: Fit | StructureFit, model: ModelConfig) -> ModelSchema:
     metrics = json.loads((fit.folder / "metrics.json").read_text())["overall"]
     return ModelSchema(
         model=model.name,
@@ -188,19 +205,21 @@ def _schema(fit: Fit, model: ModelConfig) -> ModelSchema:
         task=model.task,
         inputs=tuple(
             ModelInput(**{key: feature[key] for key in ("name", "unit", "definition", "indicator", "group")})
-            for feature in fit.features
+            for feature in fit.manifest["features"]
         ),
         classes=tuple(fit.manifest["classes"]),
         training_set=fit.manifest["training_set"],
         metrics={name: metric["value"] for name, metric in metrics.items()},
-        conformal=fit.sets,
+        conformal=fit.sets if isinstance(fit, Fit) else None,
         # A build's suffix (2.13.0+cpu) tells of the machine, not of the model.
         versions={
             name: version.split("+")[0] for name, version in fit.manifest["versions"].items() if name != "python"
         },
         training_distance=fit.manifest["training_distance"],
         stamps=StampSettings(**fit.manifest["stamps"]) if "stamps" in fit.manifest else None,
-        embedding=len(fit.features) if model.kind in EMBED else 0,
+        embedding=len(fit.manifest["features"]) if model.kind in EMBED else 0,
+        quantities=tuple(fit.manifest.get("quantities", ())),
+        components=fit.manifest["settings"]["components"] if "quantities" in fit.manifest else 0,
     )
 
 

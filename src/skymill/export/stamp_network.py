@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx
 from onnx import TensorProto, helper
 
-from skymill.export.graph import new_model, node, set_apart
+from skymill.export.graph import new_model, node
 from skymill.export.metadata import EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
-from skymill.export.torch_graph import torch_graph
+from skymill.export.torch_graph import prepend, torch_graph
 
 if TYPE_CHECKING:
     from skymill.config.model import StampSettings
     from skymill.models.stamp_network import StampNetwork
-
-ENCODER = "encode_"
-"""Begins the names of the encoder's nodes."""
 
 
 def convert(network: StampNetwork) -> onnx.ModelProto:
@@ -50,35 +46,10 @@ def prepend_encoder(
     """
     import torch
 
-    shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
-    examples = [torch.zeros(2, *shape), torch.ones(2, *shape)]
-    names = (FLUX, INVERSE_VARIANCE)
-    nodes, constants = torch_graph(network.encoder, examples, inputs=names, outputs=[INPUT])
-    set_apart(nodes, constants, prefix=ENCODER, shared=(*names, INPUT))
-    whole = put_before(model, nodes, constants, stamps)
+    shape = (2, len(stamps.bands), stamps.size_px, stamps.size_px)
+    whole = prepend(network.encoder, model, {FLUX: torch.zeros(shape), INVERSE_VARIANCE: torch.ones(shape)})
     if embedding:
         whole.graph.node.append(node("Identity", [INPUT], EMBEDDING))
         length = network.shape["vector"]
         whole.graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", length]))
-    return whole
-
-
-def put_before(
-    model: onnx.ModelProto,
-    nodes: Sequence[onnx.NodeProto],
-    constants: Sequence[onnx.TensorProto],
-    stamps: StampSettings,
-) -> onnx.ModelProto:
-    """Give a copy of a graph with nodes before it that make its ``features`` of ``flux`` and ``inverse_variance``."""
-    shape = (len(stamps.bands), stamps.size_px, stamps.size_px)
-    names = (FLUX, INVERSE_VARIANCE)
-    whole = onnx.ModelProto()
-    whole.CopyFrom(model)
-    graph = whole.graph
-    later, fixed = list(graph.node), list(graph.initializer)
-    for field in ("node", "initializer", "input"):
-        graph.ClearField(field)
-    graph.node.extend([*nodes, *later])
-    graph.initializer.extend([*constants, *fixed])
-    graph.input.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *shape]) for name in names)
     return whole

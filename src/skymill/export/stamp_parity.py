@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from skymill.training.fitting import Fit
 
 SEED = 0
+HELD_OUT = "held out"
 MORE_NOISE = 0.5
 """Noise added to a changed stamp, in units of its own."""
 HUGE, TINY = np.float32(1e30), np.float32(1e-12)
@@ -30,7 +31,8 @@ def measure_stamp_parity(fit: Fit, session: Any, *, rows: int) -> Parity:
     """
     stamps, labels, _ = held_out_stamps(fit.folder)
     vectors, fitted, exported, distances, all_labels, origins = [], [], [], [], [], []
-    for origin, some, known in rounds(stamps, labels, rows):
+    for origin, some in rounds_of(stamps, rows):
+        known = labels if origin == HELD_OUT else np.full(len(labels), -1)
         vector = fit.model.encode(some)  # type: ignore[attr-defined]  # of a model that looks at stamps
         inputs = {FLUX: np.ascontiguousarray(some[:, 0]), INVERSE_VARIANCE: np.ascontiguousarray(some[:, 1])}
         probabilities, distance = session.run([OUTPUT, DISTANCE], inputs)
@@ -48,21 +50,17 @@ def measure_stamp_parity(fit: Fit, session: Any, *, rows: int) -> Parity:
     )
 
 
-def rounds(
-    stamps: NDArray[np.float32], labels: NDArray[np.int64], rows: int
-) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.int64]]]:
-    """Give origin, stamps (m, 2, bands, k, k) and labels (-1: none) of each round.
+def rounds_of(stamps: NDArray[np.float32], rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Give origin and stamps (m, 2, bands, k, k) of each round.
 
     First the stamps as they are (`held out`), then changed ones until there are `rows` together (`changed`), then hard
     ones, by what is hard about them.
     """
     random = np.random.default_rng(SEED)
-    yield "held out", stamps, labels
-    unknown = np.full(len(labels), -1)
+    yield HELD_OUT, stamps
     for turn in range(1, -(-rows // len(stamps))):
-        yield "changed", _changed(stamps, turn, random), unknown
-    for name, some in _hard(stamps).items():
-        yield name, some, unknown
+        yield "changed", _changed(stamps, turn, random)
+    yield from _hard(stamps).items()
 
 
 def _changed(stamps: NDArray[np.float32], turn: int, random: np.random.Generator) -> NDArray[np.float32]:

@@ -1,12 +1,11 @@
-"""The tensors that every classifier's graph takes and gives."""
+"""The tensors that every model's graph takes and gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skymill.config.model import StampSettings
-from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
+from skymill.export.metadata import DISTANCE, INPUT, OUTPUT
 from skymill.sessions.entry import ModelFileError
 
 Shape = tuple[int | None, ...]
@@ -23,31 +22,28 @@ def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None
     ModelFileError
         Naming every tensor that differs.
     """
-    _check(session, {INPUT: (n_features,)}, {OUTPUT: (n_classes,)}, source)
+    _check(session, {INPUT: (n_features,)}, {OUTPUT: n_classes}, source)
 
 
 def check_stamp_tensors(
-    session: Any, stamps: StampSettings, *, n_classes: int | None, embedding: int = 0, source: str
+    session: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, int | None], *, source: str
 ) -> None:
-    """Check that a session takes ``flux`` and ``inverse_variance``, both float32 (n, bands, size, size).
+    """Check that a session takes `inputs` of stamps, all float32 with free n, and gives `outputs` float32 (n, width).
 
-    It gives what `check_tensors` says and, where the file says so, ``embedding`` float32 (n, embedding).
+    It may also give ``training_distance`` float32 (n,).
 
     Raises
     ------
     ModelFileError
         Naming every tensor that differs.
     """
-    shape = (len(stamps.bands) or None, stamps.size_px, stamps.size_px)
-    outputs: dict[str, Shape] = {OUTPUT: (n_classes,)}
-    if embedding:
-        outputs[EMBEDDING] = (embedding,)
-    _check(session, {FLUX: shape, INVERSE_VARIANCE: shape}, outputs, source)
+    _check(session, inputs, outputs, source)
 
 
-def _check(session: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape], source: str) -> None:
+def _check(session: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, int | None], source: str) -> None:
     taken, given = session.get_inputs(), session.get_outputs()
-    faults = [*_faults("input", inputs, taken, only=True), *_faults("output", outputs, given)]
+    widths = {name: (width,) for name, width in outputs.items()}
+    faults = [*_faults("input", inputs, taken, only=True), *_faults("output", widths, given)]
     if any(tensor.name == DISTANCE for tensor in given):
         faults += _faults("output", {DISTANCE: ()}, given)
     if faults:

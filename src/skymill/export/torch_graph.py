@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
 
-from skymill.export.graph import OPSET
+from skymill.export.graph import ENCODER, OPSET, put_before, set_apart
+from skymill.export.metadata import INPUT
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,3 +59,20 @@ def torch_graph(
         del part.metadata_props[:]
         part.doc_string = ""
     return nodes, constants
+
+
+def prepend(encoder: nn.Module, model: onnx.ModelProto, examples: Mapping[str, Tensor]) -> onnx.ModelProto:
+    """Give a copy of a graph that takes what an encoder takes in place of ``features``, which the encoder makes of it.
+
+    Parameters
+    ----------
+    encoder : nn.Module
+        In evaluation mode.
+    model : onnx.ModelProto
+        Its first input is ``features``, which the encoder gives.
+    examples : mapping of str to Tensor
+        By name, in the order of the encoder's arguments; of at least two rows.
+    """
+    nodes, constants = torch_graph(encoder, list(examples.values()), inputs=list(examples), outputs=[INPUT])
+    set_apart(nodes, constants, prefix=ENCODER, shared=(*examples, INPUT))
+    return put_before(model, nodes, constants, {name: tuple(each.shape[1:]) for name, each in examples.items()})

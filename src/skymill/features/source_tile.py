@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.config.images import ImageSettings
-from skymill.config.model import StampSettings
+from skymill.config.model import PSF_PX, StampSettings
 from skymill.survey.images import TileFiles, TilePixels, cutouts, read_tile
 from skymill.survey.images.celestial import pixel_scale_arcsec
-from skymill.survey.images.tile import ImageError
+from skymill.survey.images.tile import ImageError, Psf
 
 SCALE_TOLERANCE = 0.05
 """By which the pixels of two tiles may differ in size, for one model to look at both."""
@@ -89,6 +89,10 @@ class SourceTile:
             )
         return tile
 
+    def psf(self, tile: TilePixels, form: StampSettings) -> NDArray[np.float32]:
+        """Give the PSFs of the tile that was read, (bands, `PSF_PX`, `PSF_PX`), of sum 1; 0 for a band without one."""
+        return np.stack([_psf_image(tile.psf.get(band)) for band in form.bands or self.bands])
+
     def cut(
         self,
         tile: TilePixels,
@@ -113,6 +117,21 @@ class SourceTile:
                 cut.coverage_frac[:, places],
                 cut.masked_frac[:, places],
             )
+
+
+def _psf_image(psf: Psf | None) -> NDArray[np.float32]:
+    """Give the middle of a PSF's image, or a Gaussian where only its width is known."""
+    middle, half = np.zeros((PSF_PX, PSF_PX)), PSF_PX // 2
+    if psf is None:
+        return middle.astype(np.float32)
+    if psf.image is None:
+        square = np.add.outer(*2 * [np.arange(-half, half + 1) ** 2])
+        middle = np.exp(-4 * np.log(2) * square / psf.fwhm_px**2)
+    else:
+        edge = min(half, len(psf.image) // 2)
+        own, there = len(psf.image) // 2, slice(half - edge, half + edge + 1)
+        middle[there, there] = psf.image[own - edge : own + edge + 1, own - edge : own + edge + 1]
+    return (middle / middle.sum()).astype(np.float32)
 
 
 def _places(bands: Sequence[str], wanted: Sequence[str]) -> slice | list[int]:

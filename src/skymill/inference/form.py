@@ -84,12 +84,7 @@ def tile_form(
     if coverage is not None:
         scores["conformal_set"] = _conformal_set(classes, coverage)
     if distance:
-        scores[DISTANCE] = Variable.of_rows(
-            np.float16,
-            units="1",
-            long_name="distance from the rows the model learned from; above 1 is outside, infinite where no such row "
-            "has the same features measured",
-        )
+        scores[DISTANCE] = distance_form()
     if embedding:
         scores[EMBEDDING] = Variable.of_rows(
             np.float16,
@@ -99,11 +94,21 @@ def tile_form(
             long_name="vector of length 1 that lies near those of sources that look alike",
         )
     if bands:
-        scores |= _pixels(bands)
+        scores |= pixels_form(bands)
     return {**identity, "flags": flags, **scores}
 
 
-def _pixels(bands: tuple[str, ...]) -> dict[str, Variable]:
+def distance_form() -> Variable:
+    """Describe the distance from the training rows."""
+    return Variable.of_rows(
+        np.float16,
+        units="1",
+        long_name="distance from the rows the model learned from; above 1 is outside, infinite where no such row "
+        "has the same features measured",
+    )
+
+
+def pixels_form(bands: tuple[str, ...]) -> dict[str, Variable]:
     """Describe what is said of a source's stamp."""
     shares = {
         COVERAGE: "share of the stamp's pixels that lie on the image and have weight, mean over bands",

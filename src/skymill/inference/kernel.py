@@ -36,8 +36,8 @@ LIMIT = 1.0
 class Answer(NamedTuple):
     """What a model gives for m rows."""
 
-    probabilities: NDArray[np.float32]
-    """(m, classes)."""
+    output: NDArray[np.float32]
+    """(m, classes): probabilities; of a model of structure packed posteriors, (m, width)."""
     distance: NDArray[np.float32] | None = None
     """(m,), from the training rows; None where the model does not tell."""
     embedding: NDArray[np.floating[Any]] | None = None
@@ -152,7 +152,7 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
             if told is not None:
                 told[lost] = np.nan
     sets = None if thresholds is None else conformal_sets(by_class, thresholds)
-    return Scores(probabilities, best, entropy, flags, sets, _half(distance), _half(embedding))
+    return Scores(probabilities, best, entropy, flags, sets, half(distance), half(embedding))
 
 
 def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:
@@ -179,13 +179,14 @@ def predict(model: Model, features: NDArray[np.float32], *, n_classes: int, bloc
         if pad and n < block_rows:
             block = np.concatenate([block, np.full((block_rows - n, features.shape[1]), np.nan, np.float32)])
         answer = model(block)
-        probabilities[start : start + n] = answer.probabilities[:n]
+        probabilities[start : start + n] = answer.output[:n]
         if answer.distance is not None:
             distances.append(answer.distance[:n])
     return Answer(probabilities, np.concatenate(distances) if distances else None)
 
 
-def _half(told: NDArray[np.floating[Any]] | None) -> NDArray[np.float16] | None:
+def half(told: NDArray[np.floating[Any]] | None) -> NDArray[np.float16] | None:
+    """Give distances or vectors as a catalogue holds them."""
     with np.errstate(over="ignore"):  # what is too far for float16 is infinitely far
         return None if told is None else told.astype(np.float16)
 

@@ -23,8 +23,8 @@ Item = TypeVar("Item")
 class Looks(NamedTuple):
     """What is known of n sources after a look at their stamps."""
 
-    probabilities: NDArray[np.float32]
-    """(n, classes); NaN where the model was not asked."""
+    output: NDArray[np.float32]
+    """(n, width): probabilities or packed posteriors; NaN where the model was not asked."""
     distance: NDArray[np.float32]
     """(n,), from the training rows; NaN where it was not asked or does not tell."""
     embedding: NDArray[np.float16]
@@ -37,12 +37,12 @@ class Looks(NamedTuple):
     """(n,), a bit for each band in which no pixel has weight, the first band as bit 0."""
 
     @classmethod
-    def none(cls, n: int, *, n_classes: int, n_bands: int, embedding: int = 0) -> Looks:
+    def none(cls, n: int, *, width: int, n_bands: int, embedding: int = 0) -> Looks:
         """Give those at sources that nobody has looked at: NaN, and all bands missing."""
-        probabilities, distance = np.full((n, n_classes), np.nan, np.float32), np.full(n, np.nan, np.float32)
+        output, distance = np.full((n, width), np.nan, np.float32), np.full(n, np.nan, np.float32)
         vectors, (coverage, masked) = np.full((n, embedding), np.nan, np.float16), np.full((2, n), np.nan, np.float16)
         missing = np.full(n, (1 << n_bands) - 1, set_dtype(n_bands))
-        return cls(probabilities, distance, vectors, coverage, masked, missing)
+        return cls(output, distance, vectors, coverage, masked, missing)
 
     def rows(self, start: int, stop: int) -> Looks:
         """Give those at some of the sources, views of these."""
@@ -54,7 +54,7 @@ def look(
     batches: Iterable[StampBatch],
     n: int,
     *,
-    n_classes: int,
+    width: int,
     n_bands: int,
     embedding: int = 0,
     pad_to: int = 0,
@@ -69,8 +69,9 @@ def look(
         Takes flux and inverse variance, float32 (m, bands, size, size), and gives an `Answer`.
     batches : iterable of StampBatch
         Of n sources together.
-    n, n_classes, n_bands, embedding : int
-        Of sources, classes and bands; length of the vectors that the model gives, 0 where it gives none.
+    n, width, n_bands, embedding : int
+        Sources, numbers that the model gives of each, and bands of the stamps; length of the vectors that the model
+        gives, 0 where it gives none.
     pad_to : int
         Fill batches up to so many stamps, for devices that compile a shape.
 
@@ -79,7 +80,7 @@ def look(
     Looks
         The distance from the training rows is NaN where the model does not tell it.
     """
-    found = Looks.none(n, n_classes=n_classes, n_bands=n_bands, embedding=embedding)
+    found = Looks.none(n, width=width, n_bands=n_bands, embedding=embedding)
     for batch in ahead(batches):
         rows = batch.sources
         missing = batch.coverage_frac == 0  # (k, bands)
@@ -90,7 +91,7 @@ def look(
         if not len(asked):
             continue
         answer = model(*(_chosen(stamps, asked, pad_to) for stamps in (batch.flux, batch.inverse_variance)))
-        found.probabilities[rows][asked] = answer.probabilities[: len(asked)]
+        found.output[rows][asked] = answer.output[: len(asked)]
         if answer.distance is not None:
             found.distance[rows][asked] = answer.distance[: len(asked)]
         if answer.embedding is not None:

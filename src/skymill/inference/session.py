@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, ModelSchema
+from skymill.export.metadata import DISTANCE, EMBEDDING, INPUT, ModelSchema
 from skymill.export.tensors import check_stamp_tensors, check_tensors
 from skymill.inference.kernel import Answer
 from skymill.sessions.entry import ModelFileError
@@ -40,14 +40,12 @@ class Session:
     def __init__(self, content: bytes, *, provider: str, source: str) -> None:
         self._session = open_session(content, provider=provider, source=source)
         self.schema = ModelSchema.from_properties(self._session.get_modelmeta().custom_metadata_map, source=source)
-        n_classes, stamps = len(self.schema.classes), self.schema.stamps
-        if stamps is None:
-            check_tensors(self._session, n_features=len(self.schema.inputs), n_classes=n_classes, source=source)
+        self._output, width = self.schema.output
+        if self.schema.stamps is None:
+            check_tensors(self._session, n_features=len(self.schema.inputs), n_classes=width, source=source)
         else:
-            check_stamp_tensors(
-                self._session, stamps, n_classes=n_classes, embedding=self.schema.embedding, source=source
-            )
-        self._inputs = [INPUT] if stamps is None else [FLUX, INVERSE_VARIANCE]
+            check_stamp_tensors(self._session, self.schema.stamp_inputs, self.schema.outputs, source=source)
+        self._inputs = list(self.schema.stamp_inputs) or [INPUT]
         sets = self.schema.conformal
         self.thresholds = np.array(sets.thresholds, np.float32) if sets else None
         """Of the conformal sets, (classes,); None for a model without."""
@@ -57,12 +55,12 @@ class Session:
         """GPU kernels are chosen by shape, so there every block has the same one."""
 
     def __call__(self, *inputs: NDArray[np.float32]) -> Answer:
-        """Judge features (n, f), or flux and inverse variance of stamps; native float32 and C-contiguous."""
-        told = {DISTANCE: self.gives_distance, EMBEDDING: self.schema.embedding > 0}
-        outputs = [OUTPUT, *(name for name, tells in told.items() if tells)]
+        """Judge features (n, f), or flux and inverse variance of stamps, and for a model of structure PSFs; native
+        float32 and C-contiguous."""
+        outputs = [*self.schema.outputs, *([DISTANCE] if self.gives_distance else [])]
         given = dict(zip(self._inputs, inputs, strict=True))
         found = dict(zip(outputs, map(np.asarray, self._session.run(outputs, given))))
-        return Answer(found[OUTPUT], found.get(DISTANCE), found.get(EMBEDDING))
+        return Answer(found[self._output], found.get(DISTANCE), found.get(EMBEDDING))
 
 
 @lru_cache(maxsize=MODELS_KEPT)

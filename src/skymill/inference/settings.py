@@ -11,8 +11,8 @@ from skymill.store import algorithm_digest, digest, short
 from skymill.store.algorithm import TILE_FILE
 
 KERNELS = ["skymill.inference.kernel", "skymill.inference.form", TILE_FILE]
-STAMP_KERNEL = "skymill.inference.looks"
-"""Of a model that looks at pixels, besides what reads these."""
+STAMP_KERNELS = ["skymill.inference.looks", "skymill.inference.posterior"]
+"""Of a model that looks at pixels, besides what reads these: the file alone tells whether it gives posteriors."""
 VERSION = 1
 """Raise it to classify all tiles again although no code of the kernel changed."""
 PRECISION = "float32"
@@ -22,7 +22,7 @@ def modules(survey: SurveyConfig | None = None) -> list[str]:
     """Name the modules that compute values; `survey` as in `settings_digest`."""
     if survey is None:
         return KERNELS
-    return [*KERNELS, STAMP_KERNEL, *pixels.modules(survey)]
+    return [*KERNELS, *STAMP_KERNELS, *pixels.modules(survey)]
 
 
 def algorithm(survey: SurveyConfig | None = None) -> str:

@@ -76,10 +76,10 @@ def _look_at_part(part: Part, job: ImageJob, pixels: TilePixels, session: Sessio
     n_bands = len(form.bands or job.image.bands)
     batch = batch_stamps(n_bands=n_bands, size_px=form.size_px, block_rows=run.block_rows, provider=run.provider)
     looks = look(
-        partial(_ask, session, run.onnx),
+        partial(_ask, session, run.onnx, job.image.psf(pixels, form) if session.schema.quantities else None),
         job.image.cut(pixels, ra, dec, form, batch=batch),
         len(rows),
-        n_classes=len(session.schema.classes),
+        width=session.schema.output[1],
         n_bands=n_bands,
         embedding=session.schema.embedding,
         pad_to=batch if session.pads_blocks else 0,
@@ -108,8 +108,10 @@ def _opened(run: ModelRun) -> Session:
         raise ComputeError(str(error)) from error
 
 
-def _ask(session: Session, source: str, *stamps: NDArray[np.float32]) -> Answer:
+def _ask(session: Session, source: str, psf: NDArray[np.float32] | None, *stamps: NDArray[np.float32]) -> Answer:
+    """Ask about stamps of one image, with the PSFs of its bands where the model takes them."""
+    blur = [] if psf is None else [np.repeat(psf[None], len(stamps[0]), axis=0)]
     try:
-        return session(*stamps)
+        return session(*stamps, *blur)
     except Exception as error:  # the errors of ONNX Runtime have no common base but this
         raise ComputeError(f"{source}: ONNX Runtime cannot run it on stamps: {error}") from error

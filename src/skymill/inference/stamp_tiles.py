@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.inference.form import BANDS_MISSING, COVERAGE, MASKED, tile_rows
-from skymill.inference.kernel import NO_PIXELS, UNSCORABLE, Answer, judge
+from skymill.inference.form import BANDS_MISSING, COVERAGE, MASKED
+from skymill.inference.kernel import NO_PIXELS, UNSCORABLE, Answer
 from skymill.inference.looks import Looks
+from skymill.inference.products import product_of
 from skymill.inference.session import Session, load_session
 from skymill.inference.spill import Spill
 from skymill.inference.tiles import ModelRun, TileJob, write_rows
@@ -84,7 +85,7 @@ def gather_tile(job: StampJob, *, run: ModelRun, unread: frozenset[int]) -> AnyE
         raise ValueError(f"{job.path}: could not be read when the images of its sources were looked for; run again")
     bands = tuple(session.schema.stamps.bands or run.reading["bands"])
     schema = session.schema
-    looks = Looks.none(source.n_rows, n_classes=len(schema.classes), n_bands=len(bands), embedding=schema.embedding)
+    looks = Looks.none(source.n_rows, width=schema.output[1], n_bands=len(bands), embedding=schema.embedding)
     for number, place in job.places.items():
         if number not in unread:
             Spill.read(Path(place.spill)).fill(looks)
@@ -98,12 +99,12 @@ def _rows(source: TileReader, looks: Looks, session: Session) -> Iterator[dict[s
         stop = start + len(block["flags"])
         here, start = looks.rows(start, stop), stop
         answer = Answer(
-            here.probabilities,
+            here.output,
             here.distance if session.gives_distance else None,
             here.embedding if session.schema.embedding else None,
         )
         yield {
-            **tile_rows(block, judge(answer, _lacking(here), thresholds=session.thresholds)),
+            **product_of(session).rows(block, answer, _lacking(here)),
             COVERAGE: here.coverage_frac,
             MASKED: here.masked_frac,
             BANDS_MISSING: here.bands_missing,

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.features.kernel import FEATURES
-from skymill.inference.form import places, tile_form, tile_rows
+from skymill.inference.form import places, tile_rows
 from skymill.inference.kernel import Scores, gate, score
+from skymill.inference.products import product_of
 from skymill.inference.session import Session, load_session
 from skymill.inference.settings import PRECISION
 from skymill.sky import AnyTile
@@ -112,15 +113,8 @@ def write_rows(
     """Put a tile into the pool, block by block, under the key of its ingredients; `bands` as of `form.tile_form`."""
     from skymill.store import TileWriter
 
-    sets, pool, key = session.schema.conformal, Pool(run.catalogue), digest(ingredients)
-    form = tile_form(
-        source.form(IDENTITY),
-        session.schema.classes,
-        sets.coverage if sets else None,
-        distance=session.gives_distance,
-        embedding=session.schema.embedding,
-        bands=bands,
-    )
+    pool, key = Pool(run.catalogue), digest(ingredients)
+    form = product_of(session).form(source.form(IDENTITY), bands)
     tally = FlagTally(form["flags"].attrs)
     path = pool.path(tile, key)
     with TileWriter(path, form, source.n_rows, chunk_rows=source.chunk_rows, staging=pool.staging) as writer:
@@ -178,6 +172,7 @@ def _attributes(run: ModelRun, session: Session) -> dict[str, Any]:
         "model_kind": schema.kind,
         "training_set": schema.training_set,
         "classes": list(schema.classes),
+        **({"quantities": list(schema.quantities)} if schema.quantities else {}),
     }
 
 

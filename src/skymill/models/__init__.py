@@ -19,13 +19,16 @@ from skymill.models.registry import (
     SEGMENTERS,
     Examples,
     Fitted,
+    Kind,
     Model,
     Place,
     Watch,
     find,
+    find_classifier,
     read_settings,
     register,
 )
+from skymill.models.structure import Galaxies, Structure
 from skymill.models.svm import Svm
 from skymill.models.unet import Scenes, Unet
 from skymill.models.vae import Vae
@@ -33,8 +36,8 @@ from skymill.models.vae import Vae
 EMBED = ("autoencoder", "contrastive", "vae")
 """Kinds that give an embedding of each stamp, learned without labels."""
 STAMP_NETWORKS = ("cnn", *EMBED)
-"""Kinds with a network of our own on stamps."""
-LOOK = (*STAMP_NETWORKS, "frozen")
+"""Kinds with a network of our own on stamps that tells classes."""
+LOOK = (*STAMP_NETWORKS, "frozen", "structure")
 """Kinds whose features are made of stamps of the survey's images."""
 THREADED = ("boosting", "forest", "oblivious")
 """Kinds whose fit can use more than one thread of the CPU."""
@@ -58,7 +61,9 @@ __all__ = [
     "Fitted",
     "Forest",
     "Frozen",
+    "Galaxies",
     "KINDS",
+    "Kind",
     "Knn",
     "LOOK",
     "LinearCut",
@@ -69,6 +74,7 @@ __all__ = [
     "SEGMENTERS",
     "STAMP_NETWORKS",
     "Scenes",
+    "Structure",
     "Svm",
     "THREADED",
     "Unet",
@@ -76,6 +82,7 @@ __all__ = [
     "Watch",
     "find",
     "looks_at_pixels",
+    "find_classifier",
     "members_of",
     "own_class",
     "read_settings",

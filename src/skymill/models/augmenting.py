@@ -16,7 +16,8 @@ def augmented(
     What a shift moves out on one side comes in on the other.
     """
     if settings.turn:
-        flux, weight = turned(flux, weight, generator)
+        which = torch.randint(8, (len(flux),), generator=generator, device=flux.device)
+        flux, weight = turned(flux, which), turned(weight, which)
     if settings.shift_px:
         most = settings.shift_px
         shifts = torch.randint(-most, most + 1, (2,), generator=generator, device=flux.device).tolist()
@@ -37,15 +38,14 @@ def augmented(
     return flux * (weight > 0), weight
 
 
-def turned(flux: Tensor, weight: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Turn each stamp by quarters and mirror half of them."""
-    both = torch.stack([flux, weight], dim=1)  # (n, 2, bands, k, k)
-    which = torch.randint(8, (len(flux),), generator=generator, device=flux.device)
+def turned(images: Tensor, which: Tensor) -> Tensor:
+    """Turn images (n, bands, k, k) by `which` (n,) quarters, and mirror those of 4 and more."""
+    found = images.clone()
     for number in range(1, 8):
         some = which == number
-        quarter = torch.rot90(both[some], number % 4, dims=(-2, -1))
-        both[some] = quarter.flip(-1) if number >= 4 else quarter
-    return both[:, 0], both[:, 1]
+        quarter = torch.rot90(images[some], number % 4, dims=(-2, -1))
+        found[some] = quarter.flip(-1) if number >= 4 else quarter
+    return found
 
 
 def resampled(flux: Tensor, weight: Tensor, offset: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skymill.config import base
 from skymill.models.calibration import Calibration
-from skymill.models.registry import Examples, Fitted, Model, Place, find, register
+from skymill.models.registry import Examples, Fitted, Model, Place, find_classifier, register
 
 FILE = "ensemble.json"
 STEPS = 500
@@ -105,7 +105,7 @@ class Ensemble:
         members = [
             Member(
                 described["name"],
-                find(described["kind"]).load(folder / described["name"]),
+                find_classifier(described["kind"]).load(folder / described["name"]),
                 Calibration.from_dict(described["calibration"]),
                 np.array(described["columns"], dtype=np.int64),
                 described["weight"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ class Examples:
     """(f,), of the features; only a model whose settings name features needs them."""
     importance: NDArray[np.float32] | None = None
     """(n,), the part of the weights that does not go by class, where there is one."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     @property
     def class_weights(self) -> NDArray[np.float64]:
@@ -69,18 +72,11 @@ class Place:
 
 
 @runtime_checkable
-class Model(Protocol):
-    """A fitted model of the zoo."""
+class Kind(Protocol):
+    """A fitted model of the zoo, whatever its task."""
 
     kind: ClassVar[str]
     Settings: ClassVar[type[base.Settings]]
-
-    @classmethod
-    def fit(cls, train: Examples, validation: Examples, settings: Any, *, seed: int, place: Place) -> Self:
-        """Learn from `train`; `validation` may only choose when to stop."""
-
-    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give probabilities (n, classes), not calibrated, of features (n, f); NaN and infinite: not measured."""
 
     def save(self, folder: Path) -> list[str]:
         """Write the model below `folder`, the same bytes for the same model, and give the names of the files."""
@@ -91,6 +87,18 @@ class Model(Protocol):
 
     def history(self) -> list[dict[str, float]]:
         """One row per epoch (columns for `history.csv`); empty where a model has no epochs."""
+
+
+@runtime_checkable
+class Model(Kind, Protocol):
+    """A fitted classifier of the zoo."""
+
+    @classmethod
+    def fit(cls, train: Examples, validation: Examples, settings: Any, *, seed: int, place: Place) -> Self:
+        """Learn from `train`; `validation` may only choose when to stop."""
+
+    def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give probabilities (n, classes), not calibrated, of features (n, f); NaN and infinite: not measured."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +133,11 @@ class Segmenter(Protocol):
         """One row per epoch."""
 
 
-KINDS: dict[str, type[Model]] = {}
+KINDS: dict[str, type[Kind]] = {}
 OWN: dict[str, type[Model]] = {}
 """Kinds that the run's model files bring with them (`own.register_own`); never one of the zoo's names."""
 SEGMENTERS: dict[str, type[Segmenter]] = {}
-AnyModel = TypeVar("AnyModel", bound=type[Model])
+AnyModel = TypeVar("AnyModel", bound=type[Kind])
 AnySegmenter = TypeVar("AnySegmenter", bound=type[Segmenter])
 
 
@@ -157,7 +165,7 @@ def register_segmenter(kind: str) -> Callable[[AnySegmenter], AnySegmenter]:
     return add
 
 
-def find(kind: str) -> type[Model]:
+def find(kind: str) -> type[Kind]:
     """Look up a kind.
 
     Raises
@@ -168,6 +176,20 @@ def find(kind: str) -> type[Model]:
     if kind not in KINDS and kind not in OWN:
         raise ValueError(f"kind '{kind}': not a model of the zoo; known: {', '.join(sorted(KINDS))}")
     return KINDS.get(kind) or OWN[kind]
+
+
+def find_classifier(kind: str) -> type[Model]:
+    """Look up a kind that gives class probabilities.
+
+    Raises
+    ------
+    ValueError
+        If the zoo has no such kind, or it gives something else.
+    """
+    found = find(kind)
+    if not hasattr(found, "predict_probabilities"):
+        raise ValueError(f"kind '{kind}': learns no classes; correct `kind` or `task` of the model's file")
+    return cast(type[Model], found)
 
 
 def read_settings(kind: str, values: dict[str, Any], *, source: str) -> base.Settings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,12 +20,13 @@ from skymill.models.torch_place import train as run_training
 NOISE_STAMPS = 512
 """Stamps that the typical noise of a band is taken from."""
 Course = TypeVar("Course", bound="StampTraining")
+Rows = TypeVar("Rows", bound=Sized)
 logger = logging.getLogger(__name__)
 
 
 def train_best(
-    course: Callable[[Examples, Examples, Any, int], Course],
-    examples: tuple[Examples, Examples],
+    course: Callable[[Rows, Rows, Any, int], Course],
+    examples: tuple[Rows, Rows],
     settings: Any,
     seed: int,
     place: Place,
@@ -35,7 +36,7 @@ def train_best(
     Parameters
     ----------
     course : type of StampTraining
-    examples : pair of Examples
+    examples : pair of Examples, or of other rows that can be counted
         To learn from, and for validation.
     settings : StampNetworkSettings
         Those of the kind.
@@ -74,9 +75,7 @@ class StampTraining(LightningModule):
     VALIDATION_LOSS: str
     """Its name; the epoch where it is lowest is kept."""
 
-    def __init__(
-        self, train: Examples, validation: Examples, settings: Any, seed: int, network: dict[str, nn.Module]
-    ) -> None:
+    def __init__(self, train: Any, validation: Any, settings: Any, seed: int, network: dict[str, nn.Module]) -> None:
         super().__init__()
         self.settings, self.seed = settings, seed
         self.train_examples, self.validation_examples = train, validation
@@ -98,7 +97,7 @@ class StampTraining(LightningModule):
     @property
     def n_batches(self) -> int:
         """Steps of an epoch; batches are of nearly equal size: batch norm can make nothing of a last single stamp."""
-        return max(1, round(len(self.train_examples.labels) / self.settings.batch_size))
+        return max(1, round(len(self.train_examples) / self.settings.batch_size))
 
     def train_dataloader(self) -> DataLoader[int]:
         """A step needs only its number: stamps are read from the disk as they are needed."""
@@ -114,7 +113,7 @@ class StampTraining(LightningModule):
     def batches(self, epoch: int) -> list[NDArray[np.intp]]:
         """Give the rows of each step of an epoch."""
         if epoch != self._batches[0]:
-            rows = np.random.default_rng([self.seed, epoch]).permutation(len(self.train_examples.labels))
+            rows = np.random.default_rng([self.seed, epoch]).permutation(len(self.train_examples))
             self._batches = epoch, np.array_split(rows, self.n_batches)
         return self._batches[1]
 

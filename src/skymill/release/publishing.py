@@ -17,6 +17,7 @@ from skymill.config.citation import CitationSettings
 from skymill.config.run import GateSettings
 from skymill.release import documents
 from skymill.release.diffing import diff
+from skymill.release.diffing.rows import is_classification
 from skymill.release.folder import (
     CATALOGUES,
     FORMAT,
@@ -267,8 +268,12 @@ def _copy(content: Content, staging: Path) -> None:
         if fit is None:
             continue
         shutil.copy(content.run / "training" / model / fit / "metrics.json", target)
+        told = content.run / "training" / "shift" / model
+        if not told.is_dir():  # of models that give no classes: the survey is not compared with their rows
+            shutil.copy(content.run / "training" / model / fit / "card.md", target)
+            continue
         for name in ("card.md", "shift.json"):
-            shutil.copy(content.run / "training" / "shift" / model / name, target)
+            shutil.copy(told / name, target)
     _copy_folder(content.run / "report", staging / "report")
 
 
@@ -296,7 +301,7 @@ def _diffs(
     before = releases.folder(releases.current) / CATALOGUES
     features = before / "features", content.run / CATALOGUES / "features"
     for model in content.models:
-        if not (before / model).exists():
+        if not (before / model).exists() or not is_classification(opened[model]):
             continue
         folder = staging / "diff" / model
         told = diff(
@@ -321,7 +326,7 @@ def _facts(
         folder = content.run / "training"
         manifest = content.run / "models" / name / MANIFEST
         model = json.loads(manifest.read_text()) if name in content.models else {}
-        fit = model.get("fit")
+        fit, shift = model.get("fit"), folder / "shift" / name / "shift.json"
         # A limit on rows is one on tiles of the sky, which are cut to hold so many; an image holds what it holds.
         places = catalogue.places if catalogue.kind is SKY else ()
         yield Facts(
@@ -329,7 +334,7 @@ def _facts(
             catalogue.manifest["accounting"],
             [(str(tile), n_rows) for tile, n_rows in zip(places, catalogue.tiles["n_rows"].tolist())],
             None if fit is None else json.loads((folder / name / fit / "metrics.json").read_text()),
-            None if fit is None else json.loads((folder / "shift" / name / "shift.json").read_text()),
+            None if not shift.is_file() else json.loads(shift.read_text()),
             diffs.get(name),
             model.get("parity"),
         )

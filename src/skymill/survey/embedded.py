@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from skymill.survey.blocks import Part
 from skymill.survey.columns import Columns
+from skymill.survey.errors import TableError
 from skymill.survey.inventory import combined_digest
 
 if TYPE_CHECKING:
@@ -71,8 +72,27 @@ def blocks(config: SurveyConfig, part: Part) -> Iterator[Columns]:
     yield from raw_blocks(settings_of(config), Cell(order, pixel, n_rows))
 
 
+def check_targets(config: SurveyConfig, wanted: Sequence[str]) -> None:
+    """Make sure that the label table has some columns besides those of its classes.
+
+    Raises
+    ------
+    TableError
+        Naming those it lacks, and those there are.
+    """
+    from skymill.survey.images.rendered_layout import TARGETS
+
+    known = TARGETS if rendering(config) is not None else ()
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise TableError(
+            f"labels.targets: {', '.join(unknown)}: no column of the labels of survey '{config.name}', which has "
+            f"{', '.join(known) or 'none (it is simulated as a table)'}; correct labels.targets"
+        )
+
+
 def label_blocks(config: SurveyConfig) -> Iterator[Columns]:
-    """Generate the label table: objectId, ra, dec, class, redshift."""
+    """Generate the label table: objectId, ra, dec, class, redshift; of a rendered survey also true shapes."""
     render = rendering(config)
     if render is not None:
         from skymill.survey.images.rendered_layout import rendered_labels

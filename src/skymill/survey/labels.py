@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from skymill.survey.gate import first_reason
 from skymill.survey.ids import object_ids, texts, without_text
 
 SHOWN_CLASSES = 20
+TARGET = "target "
+"""Before the name of a target while a block's columns stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Labels:
     """Rows of each class that is not asked for."""
     digest: str
     """Of the bytes of the table's files."""
+    targets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By name: columns of `LabelSettings.targets`, (n,), in the units of the table; NaN where it has none."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -63,6 +67,8 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
         If the table cannot be read, or lacks a named column, or one has a type that cannot be used.
     """
     settings = _complete(settings)
+    if settings.format == "simulated":
+        embedded.check_targets(survey, settings.targets)
     blocks, digest = _simulated(survey) if settings.format == "simulated" else _table(settings, cache)
     counts: Counter[str] = Counter(rows=0, used=0, no_class=0, other_class=0)
     others: Counter[str] = Counter()
@@ -77,6 +83,7 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
         counts=dict(counts),
         other_classes=dict(sorted(others.items())),
         digest=digest,
+        targets={name: columns[TARGET + name].astype(np.float32) for name in settings.targets},
     )
 
 
@@ -117,7 +124,7 @@ def _complete(settings: LabelSettings) -> LabelSettings:
 
 
 def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
-    roles: list[tuple[str, Role]] = [(settings.column, "class")]
+    roles: list[tuple[str, Role]] = [(settings.column, "class"), *((name, "number") for name in settings.targets)]
     if settings.match == "id":
         assert settings.id is not None  # the configuration demands it
         return [*roles, *id_roles(settings.id)]
@@ -128,9 +135,11 @@ def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
 
 def _keys(settings: LabelSettings) -> str:
     """Where a run's file names the columns of its label table."""
+    targets = ", labels.targets" if settings.targets else ""
     if settings.match == "id":
-        return "labels.column or labels.id"
-    return "labels.column, labels.ra or labels.dec" + (", labels.pm_ra or labels.pm_dec" if settings.pm_ra else "")
+        return f"labels.column{targets} or labels.id"
+    motions = ", labels.pm_ra or labels.pm_dec" if settings.pm_ra else ""
+    return f"labels.column{targets}, labels.ra or labels.dec{motions}"
 
 
 def _simulated(survey: SurveyConfig) -> tuple[Iterator[Columns], str]:
@@ -177,7 +186,8 @@ def _usable(
             unknown = np.isnan(columns[name])
             columns[name][unknown] = 0.0
             counts[f"{name}_missing"] += int((unknown & keep).sum())
-    return {name: values[keep] for name, values in {"row": row, "label": label, **columns}.items()}
+    targets = {TARGET + name: cleaned(block[name], []) for name in settings.targets}
+    return {name: values[keep] for name, values in {"row": row, "label": label, **columns, **targets}.items()}
 
 
 def _identities(

@@ -14,16 +14,20 @@ if TYPE_CHECKING:
     from skymill.training.fitting import Fit, fit, load_fit
     from skymill.training.segmenting import fit_segmenter
     from skymill.training.shift import measure_shift
+    from skymill.training.structure import StructureFit, fit_structure, load_structure
     from skymill.training.training_set import make_set
     from skymill.training.weighting import weigh_rows
 
 __all__ = [
     "Fit",
+    "StructureFit",
     "fit",
     "fit_digest",
     "fit_segmenter",
+    "fit_structure",
     "labels_digest",
     "load_fit",
+    "load_structure",
     "make_set",
     "measure_shift",
     "segmenter_digest",
@@ -39,6 +43,7 @@ __getattr__ = attach(
         "fitting": ["Fit", "fit", "load_fit"],
         "segmenting": ["fit_segmenter"],
         "shift": ["measure_shift"],
+        "structure": ["StructureFit", "fit_structure", "load_structure"],
         "training_set": ["make_set"],
         "weighting": ["weigh_rows"],
     },

@@ -18,6 +18,8 @@ from skymill.sky import at_order
 from skymill.training.choosing import TrainingSetError, choose_features
 
 METADATA = b"skymill"
+TARGET = "target_"
+"""Before the names of columns that hold true quantities."""
 FEWEST = {"train": 10, "validation": 5, "test": 1}
 """Rows of each class a split must hold: to learn from, to calibrate in five folds, to be measured at all."""
 

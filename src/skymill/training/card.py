@@ -61,11 +61,16 @@ def make_card(
 
 def card_markdown(card: Mapping[str, Any], *, shift: Mapping[str, Any] | None = None) -> str:
     """Write the card for a reader; with what `shift.json` holds, also how the survey differs from the training rows."""
+    return render_card("card.md", card=card, shown=SHOWN, shift=shift)
+
+
+def render_card(template: str, **content: Any) -> str:
+    """Fill a card's template."""
     environment = Environment(  # noqa: S701 (the templates escape: they are Markdown)
         loader=PackageLoader("skymill.training"), trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"value": _value, "interval": _interval, "number": _number}
-    return environment.get_template("card.md").render(card=card, shown=SHOWN, shift=shift)
+    return environment.get_template(template).render(**content)
 
 
 def _value(metric: Mapping[str, float | None]) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
-import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +16,10 @@ from numpy.typing import NDArray
 
 from skymill.config import ModelConfig
 from skymill.features.pixels import pixels_digest
-from skymill.models import Examples, Fitted, Model, Place, Watch, find, own, own_class, read_settings
+from skymill.models import Examples, Fitted, Model, Place, Watch, find_classifier, own, own_class, read_settings
 from skymill.models.calibration import Calibration
 from skymill.models.conformal import ConformalSets
 from skymill.models.distance import TrainingDistance
-from skymill.store.document import to_document
-from skymill.store.durable import write_bytes
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import LabelledSet, Rows, TrainingSetError, open_set
 from skymill.training.attribution import sample_background
@@ -33,6 +27,7 @@ from skymill.training.calibration import fit_calibration
 from skymill.training.card import card_markdown, make_card
 from skymill.training.conformal import fit_sets
 from skymill.training.distance import fit_distance
+from skymill.training.fit_files import FORMAT, RESUME, as_csv, as_json, read_manifest, versions, write_fit
 from skymill.training.identity import STAMPS, identity
 from skymill.training.judging import judge
 from skymill.training.leaks import refuse_leaks
@@ -41,9 +36,6 @@ if TYPE_CHECKING:
     from skymill.features.stamps import SourceImages
     from skymill.training.weighting import Importance
 
-FORMAT = 1
-RESUME = ".resume"
-PACKAGES = ("skymill", "numpy", "scikit-learn", "catboost", "torch", "lightning")
 logger = logging.getLogger(__name__)
 
 
@@ -144,7 +136,7 @@ def fit(
     place = Place(folder / RESUME / short(digest(known)), device, threads, taken, watch or Watch())
     place.workdir.mkdir(parents=True, exist_ok=True)
     if images is not None and model.stamps is not None:
-        check = getattr(find(model.kind), "check_stamps", None)
+        check = getattr(find_classifier(model.kind), "check_stamps", None)
         if check is not None:
             bands = model.stamps.bands or list(images.tiles[next(iter(images.tiles))].bands)
             settings = read_settings(model.kind, model.settings, source=model.where)
@@ -170,26 +162,26 @@ def fit(
         "unscorable": learned.left_out | {"test": judged.left_out},
         "calibration": learned.calibration.method,
         "training_distance": {**learned.distance_told, "test_outside": judged.outside},
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        "versions": versions(),
     }
     card = make_card(manifest, metrics, data.metadata)
     calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
     if learned.sets is not None:
         calibration["conformal"] = learned.sets.as_dict(data.classes)
     files = {
-        "calibration.json": _json(calibration),
-        "distance.json": _json(learned.distance.as_dict()),
-        "metrics.json": _json(metrics),
-        "importance.json": _json(judged.importance),
+        "calibration.json": as_json(calibration),
+        "distance.json": as_json(learned.distance.as_dict()),
+        "metrics.json": as_json(metrics),
+        "importance.json": as_json(judged.importance),
         "predictions.parquet": judged.predictions,
         "attributions.parquet": judged.attributions,
-        "history.csv": _csv(learned.model.history()),
-        "card.json": _json(card),
+        "history.csv": as_csv(learned.model.history()),
+        "card.json": as_json(card),
         "card.md": card_markdown(card).encode(),
         **data.extra_files(),
         **({own.FILE: Path(model.code).read_bytes()} if model.code else {}),
     }
-    _write(folder, learned.model, files, manifest)
+    write_fit(folder, learned.model, files, manifest)
     shutil.rmtree(folder / RESUME)
 
 
@@ -239,7 +231,7 @@ def learn(
     _check_measured(data, train)
     class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
     names = tuple(feature["name"] for feature in data.features)
-    fitted = find(model.kind).fit(
+    fitted = find_classifier(model.kind).fit(
         _weighed(_examples(train, class_weights, names), importance),
         _examples(validation, class_weights, names),
         read_settings(model.kind, settings, source=model.where),
@@ -274,15 +266,6 @@ def learn(
     return _Learned(judged_by, fitted, calibration, tried, sets, distance, told, background, rows, left_out)
 
 
-def _write(folder: Path, model: Model, files: Mapping[str, bytes], manifest: Mapping[str, Any]) -> None:
-    """Write the model and what is told of it; the manifest, which names every file's digest, comes last."""
-    names = model.save(folder)
-    for name, content in files.items():
-        write_bytes(folder / name, content)
-    digests = {name: file_sha256(folder / name) for name in sorted([*names, *files])}
-    write_bytes(folder / "manifest.json", to_document({**manifest, "files": digests}))
-
-
 def load_fit(folder: str | Path) -> Fit:
     """Read a finished fit.
 
@@ -294,18 +277,13 @@ def load_fit(folder: str | Path) -> Fit:
         If a file is missing or its digest is not the manifest's.
     """
     folder = Path(folder)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    for name, expected in manifest["files"].items():
-        found = file_sha256(folder / name) if (folder / name).exists() else "no file"
-        if found != expected:
-            raise TrainingSetError(
-                f"{folder / name}: expected SHA-256 {short(expected)}, found {short(found)}; fit the model again"
-            )
+    manifest = read_manifest(folder)
     settled = json.loads((folder / "calibration.json").read_text())
     sets = ConformalSets.from_dict(settled["conformal"], manifest["classes"]) if "conformal" in settled else None
     distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
     kind = manifest["kind"]
-    model = own_class(kind, folder / own.FILE, source=str(folder)) if own.FILE in manifest["files"] else find(kind)
+    file = folder / own.FILE
+    model = own_class(kind, file, source=str(folder)) if own.FILE in manifest["files"] else find_classifier(kind)
     return Fit(folder, model.load(folder), Calibration.from_dict(settled), sets, distance, manifest)
 
 
@@ -341,16 +319,3 @@ def _check_measured(data: LabelledSet, train: Rows) -> None:
             f"{data.path}: features {', '.join(names)}: not measured in any row of the train split; leave them out of "
             "the model's `features`, or see why the survey has no value there"
         )
-
-
-def _csv(history: list[dict[str, float]]) -> bytes:
-    text = io.StringIO()
-    columns = list(history[0]) if history else ["epoch", "train_loss", "validation_log_loss"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue().encode()
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -11,6 +11,8 @@ from skymill.models import read_settings
 from skymill.store.algorithm import algorithm_digest, code_sha256, modules_of_file
 from skymill.store.keys import digest, file_sha256
 
+STRUCTURE = "skymill.training.structure"
+"""What fits models of `task: structure`, in place of `training.fitting`."""
 STAMPS = "skymill.training.stamp_set"
 """What reads images. It is imported by this name, so that its code enters the fits of models of pixels alone."""
 BESIDE = {"parity", "export", "code", "path", "catalogue", "pin", "settings"}
@@ -69,6 +71,8 @@ def fit_digest(model: ModelConfig, *, set_sha256: str, seed: int, members: Seque
 
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide a fit."""
+    if model.task == "structure":
+        return [STRUCTURE, f"skymill.models.{model.kind}"]
     weighting = ["skymill.training.weighting"] if model.importance_weighting else []
     pixels = [STAMPS] if model.stamps is not None else []
     kind = modules_of_file(model.code) if model.code else [f"skymill.models.{model.kind}"]

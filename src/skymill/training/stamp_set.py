@@ -6,16 +6,17 @@ import io
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config.model import StampSettings
-from skymill.features.source_tile import by_tile, stacked
+from skymill.features.source_tile import SourceTile, by_tile, stacked
 from skymill.sky import at_order
-from skymill.training.arrays import LabelledSet, Rows, TrainingSetError
+from skymill.survey.images import TilePixels
+from skymill.training.arrays import TARGET, LabelledSet, Rows, TrainingSetError
 
 if TYPE_CHECKING:
     from skymill.features.stamps import SourceImages
@@ -48,7 +49,7 @@ class StampSet(LabelledSet):
     """Where stamps wait; they go when the fit is done."""
 
     @classmethod
-    def of(cls, table: LabelledSet, images: SourceImages, stamps: StampSettings, folder: Path) -> StampSet:
+    def of(cls, table: LabelledSet, images: SourceImages, stamps: StampSettings, folder: Path) -> Self:
         """Take the rows of a training set, and stamps in place of its features."""
         return cls(table.path, table.metadata, [], images, stamps, folder)
 
@@ -62,22 +63,16 @@ class StampSet(LabelledSet):
         ImageError
             If images cannot be read, or have pixels of another size than the model takes.
         """
-        table = self._table()
-        pixels, seen = self._pixels(table)
-        numbers = np.flatnonzero(table["split"] == split)  # a split's rows stand together
-        if not len(numbers):
-            raise TrainingSetError(f"{self.path}: split '{split}' has no rows; give more labels")
-        here = slice(numbers[0], numbers[-1] + 1)
-        kept = seen[here]
+        table, pixels, left_out = self._of(split)
         rows = Rows(
-            table["objectId"][here][kept],
-            pixels[here] if kept.all() else pixels[here][kept],
-            table["label"][here][kept].astype(np.int64),
-            table["magnitude"][here][kept].astype(np.float32),
-            at_order(table["_healpix_29"][here][kept], self.metadata["split"]["order"]),
+            table["objectId"],
+            pixels,
+            table["label"].astype(np.int64),
+            table["magnitude"].astype(np.float32),
+            at_order(table["_healpix_29"], self.metadata["split"]["order"]),
         )
         self._check_classes(rows, split)
-        return rows, int((~kept).sum())
+        return rows, left_out
 
     def seen_by(self, model: Any) -> VectorSet:
         """Give the same rows with a fitted model's vectors as features."""
@@ -85,9 +80,22 @@ class StampSet(LabelledSet):
         length = model.encode(first.features[:1]).shape[1]
         return VectorSet(self.path, self.metadata, describe_vector(length), self, model)
 
+    def _of(self, split: str) -> tuple[dict[str, NDArray[Any]], NDArray[np.float32], int]:
+        """Give table and stamps of a split's rows that have a usable pixel, and count the others."""
+        table = self._table()
+        pixels, seen = self._pixels(table)
+        numbers = np.flatnonzero(table["split"] == split)  # a split's rows stand together
+        if not len(numbers):
+            raise TrainingSetError(f"{self.path}: split '{split}' has no rows; give more labels")
+        here = slice(numbers[0], numbers[-1] + 1)
+        kept = seen[here]
+        some = {name: values[here][kept] for name, values in table.items()}
+        return some, pixels[here] if kept.all() else pixels[here][kept], int((~kept).sum())
+
     def _table(self) -> dict[str, NDArray[Any]]:
         """Read what is needed of all rows, those of a split together."""
         columns = ["objectId", "_healpix_29", "coord_ra", "coord_dec", "label", "magnitude", "split"]
+        columns += [TARGET + name for name in self.metadata.get("targets", [])]
         table = pq.read_table(self.path, columns=columns)
         order = np.argsort(table["split"].to_numpy(zero_copy_only=False).astype(str), kind="stable")
         return {name: table[name].to_numpy(zero_copy_only=False)[order] for name in columns}
@@ -112,11 +120,17 @@ class StampSet(LabelledSet):
         seen = np.zeros(len(numbers), bool)
         for number, rows in by_tile(numbers):
             place = table["coord_ra"][rows], table["coord_dec"][rows]
-            for batch in self.images.tiles[number].stamps(*place, self.stamps, batch=BATCH):
+            image = self.images.tiles[number]
+            tile = image.read(self.stamps)
+            self._note(number, image, tile)
+            for batch in image.cut(tile, *place, self.stamps, batch=BATCH):
                 target[rows[batch.sources]] = stacked(batch)
                 seen[rows[batch.sources]] = (batch.coverage_frac > 0).any(axis=1)
         target.flush()
         return seen
+
+    def _note(self, number: int, image: SourceTile, tile: TilePixels) -> None:
+        """Keep what else is needed of an image tile while it is in memory: nothing."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
 from skymill.survey import Labels, Survey, check_classes, read_labels
-from skymill.training.arrays import METADATA, TrainingSetError
+from skymill.training.arrays import METADATA, TARGET, TrainingSetError
 from skymill.training.audit import check_splits
 from skymill.training.join import FeatureTiles, Joined, join
 from skymill.training.labels import OUTCOMES
@@ -50,6 +50,8 @@ class Examples:
     features: NDArray[np.float32]
     label: NDArray[np.int8]
     split: NDArray[np.int8]
+    targets: NDArray[np.float32]
+    """(n, t); NaN where not known."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -103,7 +105,7 @@ def make_set(
     counts = _label_counts(labels, joined)
     _check_joined(labels, joined, tiles, run.labels, counts)
 
-    matched = _examples(joined, run.split)
+    matched = _examples(joined, labels, run.split)
     measured = _measured(matched.features, tiles.features)
     examples = matched.take(measured & (matched.split != GUARD))
     guarded = measured & (matched.split == GUARD)
@@ -119,6 +121,7 @@ def make_set(
         "split": run.split.model_dump(mode="json"),
         "rows": rows,
         "suspects": suspects,
+        **({"targets": run.labels.targets} if run.labels.targets else {}),
     }
     content = _parquet(examples, _magnitude(examples, tiles, survey.config.bands), tiles, metadata)
     path = _store(content, output / "training" / "sets")
@@ -172,9 +175,10 @@ def _check_joined(
         )
 
 
-def _examples(joined: Joined, split: SplitSettings) -> Examples:
+def _examples(joined: Joined, labels: Labels, split: SplitSettings) -> Examples:
     order = np.lexsort((joined.object_id, joined.healpix29))
     ra, dec = joined.ra[order], joined.dec[order]
+    targets = np.column_stack([np.empty((len(labels), 0), np.float32), *labels.targets.values()])
     splits = split_of_positions(
         ra,
         dec,
@@ -192,6 +196,7 @@ def _examples(joined: Joined, split: SplitSettings) -> Examples:
         features=joined.features[order],
         label=joined.classes[order],
         split=splits,
+        targets=targets[joined.label[order]],
     )
 
 
@@ -297,6 +302,8 @@ def _parquet(
         raise TrainingSetError(
             f"survey.values: {', '.join(taken)}: the training set has a column of that name; rename it"
         )
+    targets = metadata.get("targets", [])
+    columns |= {TARGET + name: np.ascontiguousarray(examples.targets[:, number]) for number, name in enumerate(targets)}
     columns |= {name: np.ascontiguousarray(examples.features[:, number]) for number, name in enumerate(tiles.names)}
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     table = pa.table(columns).replace_schema_metadata({METADATA: text.encode()})

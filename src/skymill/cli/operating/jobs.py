@@ -377,7 +377,7 @@ class Workflow:
 
     def _shifts(self) -> Iterator[Job]:
         root, made = self.root, self.training_set
-        for model in self.chain.trained_and_published:
+        for model in self.chain.trained_classifiers:
             seals = [f"{root}/catalogues/{catalogue}/{SEAL}" for catalogue in ("features", model)]
             learned = (self._fit_manifest(model, made), self.chain.learned_set(model, made)) if made else ()
             yield Job(
@@ -394,8 +394,8 @@ class Workflow:
             )
 
     def _report(self) -> Job:
-        root, catalogues, models = self.root, self.chain.catalogues, self.chain.published
-        trained, compared, made = self.chain.trained_and_published, self.chain.only_compared, self.training_set
+        root, catalogues, models = self.root, self.chain.catalogues, self.chain.classifiers
+        trained, compared, made = self.chain.trained_classifiers, self.chain.only_compared, self.training_set
         return Job(
             "report_page",
             output=f"{root}/report/index.html",
@@ -407,13 +407,13 @@ class Workflow:
             ),
             inputs=(
                 *(f"{root}/catalogues/{name}/{SEAL}" for name in catalogues),
-                *(f"{root}/models/{model}/manifest.json" for model in models),
+                *(f"{root}/models/{model}/manifest.json" for model in self.chain.published),
                 *(f"{root}/training/shift/{model}/{name}" for model in trained for name in ("shift.json", "card.md")),
                 *(self._fit_manifest(model, made) for model in compared if made),
             ),
             after=(
                 *(f"release_seal {name}" for name in catalogues),
-                *(f"export_onnx {model}" for model in models),
+                *(f"export_onnx {model}" for model in self.chain.published),
                 *(f"training_shift {model}" for model in trained),
                 *(f"training_fit {model}" for model in compared),
             ),

@@ -152,13 +152,18 @@ def classes_of(catalogue: Catalogue) -> tuple[str, ...]:
     """
     if not len(catalogue.tiles):
         return ()
-    if "probabilities" not in catalogue.columns:
+    if not is_classification(catalogue):
         raise StoreError(
             f"{catalogue.location}: expected a classification catalogue, with 'probabilities', found "
             f"{', '.join(catalogue.columns)}"
         )
     first = catalogue.reader_of(catalogue.places[0])
     return tuple(first.arrays["probabilities"].attrs["columns"])  # type: ignore[arg-type]
+
+
+def is_classification(catalogue: Catalogue) -> bool:
+    """Tell whether a catalogue holds classes, which are what is compared."""
+    return not len(catalogue.tiles) or "probabilities" in catalogue.columns
 
 
 def _nothing(n_classes: int) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,10 @@ from skymill.survey.images.tile import ImageError, TileGeometry, TilePixels
 PREFIX = "tile="
 FAINTEST_LABEL = 25.0
 """The i magnitude down to which sources are labelled."""
+SHAPES = ("half_light_radius", "axis_ratio", "bulge_fraction")
+TARGETS = (*(f"mag_{band}" for band in "ugrizy"), *SHAPES)
+"""True quantities of galaxies in the label table: total AB magnitudes without noise; the half-light radius along the
+major axis, arcsec; the ratio of the axes; the bulge's share of the light."""
 
 
 def rendered_tiles(settings: RenderSettings) -> list[str]:
@@ -66,7 +71,8 @@ def rendered_labels(settings: RenderSettings) -> Iterator[dict[str, NDArray[np.g
     Yields
     ------
     dict of ndarray, (n,)
-        `objectId` (of the simulation, not of what is detected), `ra`, `dec` (deg), `class`, `redshift`.
+        `objectId` (of the simulation, not of what is detected), `ra`, `dec` (deg), `class`, `redshift`, and `TARGETS`
+        (NaN but for galaxies).
     """
     from skymill.survey.rendered import tile_names, truth
 
@@ -76,4 +82,13 @@ def rendered_labels(settings: RenderSettings) -> Iterator[dict[str, NDArray[np.g
         bright = table["i_flux"] > 10 ** (0.4 * (31.4 - FAINTEST_LABEL))
         rows = np.flatnonzero(table["visible"] & bright & ~np.isin(table["objectId"], seen))
         seen = np.concatenate([seen, table["objectId"][rows]])
-        yield {column: table[column][rows] for column in ("objectId", "ra", "dec", "class", "redshift")}
+        some = {column: values[rows] for column, values in table.items()}
+        yield {column: some[column] for column in ("objectId", "ra", "dec", "class", "redshift")} | _targets(some)
+
+
+def _targets(table: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
+    """Give what is true of galaxies, (n,) each."""
+    with np.errstate(divide="ignore"):
+        magnitudes = {f"mag_{band}": 31.4 - 2.5 * np.log10(table[f"{band}_flux"]) for band in "ugrizy"}
+    known = magnitudes | {name: table[name] for name in SHAPES}
+    return {name: np.where(table["class"] == "GALAXY", known[name], np.nan) for name in TARGETS}

@@ -1,0 +1,131 @@
+"""Sizes and shapes of galaxies: a network on stamps and the PSFs of their bands that gives a mixture as posterior.
+
+A mixture density network (Bishop 1994, Aston University NCRG/94/004): the encoder of `cnn` and a linear map of the
+PSFs make a vector, and of that a mixture of Gaussians with full covariances over all quantities that the training set
+has targets of, on the scales of `models.quantities`. It is learned by the log-density of the true values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from skymill.config import base
+from skymill.models.registry import Place, register
+from skymill.models.stamp_network import BLOCK_STAMPS, FILE
+from skymill.models.stamp_settings import StampNetworkSettings
+
+if TYPE_CHECKING:
+    from skymill.models.structure_network import MixtureHead, PsfEncoder
+
+
+class StructureSettings(StampNetworkSettings):
+    """Hyperparameters of the network."""
+
+    components: int = Field(4, ge=1, le=20)
+    """Gaussians of a posterior."""
+    galaxies: str = "GALAXY"
+    """Class of the labels whose rows teach and judge it."""
+    noise: float = Field(0.0, ge=0, le=5)
+    """As of `cnn`; a posterior learned from noisier stamps is too wide for the survey's own."""
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """Rows of known structure."""
+
+    stamps: NDArray[np.float32]
+    """(n, 2, bands, k, k): flux (nJy) and inverse variance."""
+    psf: NDArray[np.float32]
+    """(n, bands, p, p): images of the PSFs, of sum 1; 0 where a band's is not known."""
+    targets: NDArray[np.float32]
+    """(n, q): the quantities on their scales (`models.quantities`), all finite."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@register("structure")
+class Structure:
+    """A fitted network."""
+
+    kind: ClassVar[str]
+    task: ClassVar[str] = "structure"
+    Settings: ClassVar[type[base.Settings]] = StructureSettings
+    LOSSES = ("train_loss", "validation_log_loss")
+
+    def __init__(
+        self, encoder: PsfEncoder, head: MixtureHead, shape: dict[str, int], epochs: list[dict[str, float]]
+    ) -> None:
+        self.encoder = encoder.eval()
+        self.head = head.eval()
+        self.shape = shape
+        self._epochs = epochs
+
+    @classmethod
+    def fit(
+        cls, train: Galaxies, validation: Galaxies, settings: StructureSettings, *, seed: int, place: Place
+    ) -> Self:
+        """Train, keeping the epoch with the highest log-density on validation; goes on from the last after a kill."""
+        from skymill.models.stamp_training import train_best
+        from skymill.models.structure_training import Training
+
+        best = train_best(Training, (train, validation), settings, seed, place)
+        return cls(best.network["encoder"], best.network["head"], best.shape, best.epochs)
+
+    def encode(self, stamps: NDArray[np.float32], psf: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the vectors, float32 (n, vector), of stamps (n, 2, bands, k, k) and PSFs (n, bands, p, p)."""
+        import torch
+
+        found = np.empty((len(stamps), self.shape["vector"]), np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(stamps), BLOCK_STAMPS):
+                rows = slice(start, start + BLOCK_STAMPS)
+                some, blur = (torch.from_numpy(np.array(each[rows], dtype=np.float32)) for each in (stamps, psf))
+                found[rows] = self.encoder(some[:, 0], some[:, 1], blur).numpy()
+        return found
+
+    def posteriors(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give packed mixtures (`models.mixture`), float32 (n, p), of vectors (n, vector); not calibrated."""
+        import torch
+
+        with torch.inference_mode():
+            return self.head(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
+
+    def save(self, folder: Path) -> list[str]:
+        """Write tensors and shape, readable by `torch.load(weights_only=True)`."""
+        import torch
+
+        content: dict[str, Any] = {
+            "encoder": {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()},
+            "head": {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
+            "shape": self.shape,
+            "epochs": torch.tensor([list(row.values()) for row in self._epochs], dtype=torch.float64),
+        }
+        torch.save(content, folder / FILE)
+        return [FILE]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        from skymill.models.structure_network import MixtureHead, PsfEncoder
+        from skymill.models.torch_file import load_tensors
+
+        content = load_tensors(folder / FILE)
+        shape, state, last = content["shape"], content["encoder"], content["head"]
+        sizes = {name: shape[name] for name in ("size_px", "psf_px", "width", "stages", "depth", "vector")}
+        encoder = PsfEncoder(state["windows.noise"], **sizes)
+        head = MixtureHead(shape["vector"], shape["components"], last["centre"], last["spread"])
+        encoder.load_state_dict(state)
+        head.load_state_dict(last)
+        epochs = [{"epoch": int(row[0]), **dict(zip(cls.LOSSES, row[1:]))} for row in content["epochs"].tolist()]
+        return cls(encoder, head, shape, epochs)
+
+    def history(self) -> list[dict[str, float]]:
+        """Per epoch: number, training loss, log-loss on validation (minus the mean log-density)."""
+        return self._epochs

@@ -1,0 +1,186 @@
+"""The tensors of a structure model: from stamps and PSFs to vectors, and from vectors to packed mixtures."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from skymill.models.cnn_network import Encoder
+from skymill.models.mixture import packed_width
+
+PSF_VECTOR = 16
+"""Numbers that are made of the PSFs."""
+PSF_SCALE = 10.0
+"""Brings the pixels of a PSF of sum 1 to numbers of order one."""
+WINDOWS_px = (1.5, 3.0, 6.0)
+"""Standard deviations of the Gaussian windows in which light and its moments are summed."""
+PROFILE_NOISE = 0.1
+"""Where the stretch of the profile turns from linear to logarithmic."""
+ROUND = 1e-6
+"""Keeps the gradient of an ellipticity finite where there is none."""
+FARTHEST = 10.0
+"""Means keep to so many standard deviations of the training rows, so that no stamp asks for more than float32 has."""
+LOG_WIDEST = 5.0
+"""Widths keep to e^5 of these standard deviations, and to e^-5 of them."""
+
+
+class Windows(nn.Module):
+    """Light, size and ellipticity in Gaussian windows about the middle of a stamp: numbers that convolutions of its
+    stretched pixels are slow to learn.
+
+    Parameters
+    ----------
+    noise : Tensor, (bands,)
+        Typical noise of a pixel, nJy.
+    size_px : int
+        Side of the stamps.
+    """
+
+    noise: Tensor
+    kernels: Tensor
+
+    def __init__(self, noise: Tensor, size_px: int) -> None:
+        super().__init__()
+        place = torch.arange(size_px) - (size_px - 1) / 2
+        y, x = (axis.flatten() for axis in torch.meshgrid(place, place, indexing="ij"))
+        windows = [torch.exp(-(x**2 + y**2) / (2 * sigma**2)) for sigma in WINDOWS_px]
+        moments = torch.stack([torch.ones_like(x), x, y, x**2, y**2, x * y])  # (6, k k)
+        self.register_buffer("noise", noise.clone())
+        self.register_buffer("kernels", torch.stack([moments * each for each in windows]), persistent=False)
+
+    @property
+    def length(self) -> int:
+        """How many numbers these are."""
+        return len(WINDOWS_px) * (len(self.noise) + 2)
+
+    def forward(self, flux: Tensor, mean: Tensor) -> Tensor:
+        """Give the stretched light of each band, and size and ellipticity of the mean of the bands, (n, length).
+
+        Parameters
+        ----------
+        flux : Tensor, (n, bands, k, k)
+            nJy.
+        mean : Tensor, (n, 1, k, k)
+            In units of the light of the middle (`profile`).
+        """
+        inside = self.kernels[:, 0]  # (w, k k)
+        light = torch.asinh(flux.flatten(2) @ inside.T / (self.noise[:, None] * inside.norm(dim=1)))  # (n, bands, w)
+        total, x, y, xx, yy, xy = torch.einsum("np,wmp->mnw", mean.flatten(1), self.kernels)
+        total = total.clamp_min(1.0)  # there is less light than of one pixel of the middle
+        x, y, xx, yy, xy = (moment / total for moment in (x, y, xx, yy, xy))
+        xx, yy, xy = xx - x * x, yy - y * y, xy - x * y
+        elongation = ((xx - yy) ** 2 + 4 * xy**2 + ROUND).sqrt()
+        return torch.cat([light.flatten(1), torch.asinh(xx + yy), torch.asinh(elongation)], dim=1)
+
+
+def profile(flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the mean of the bands in units of the source's own light, and where it is known, (n, 1, k, k) both.
+
+    The mean goes by weights; the light is that of the middle four by four pixels, at least the noise of one. Sizes and
+    shapes do not depend on brightness, and a network need not learn that from stamps of all brightnesses.
+    """
+    least = torch.finfo(flux.dtype).tiny
+    weight = inverse_variance.sum(dim=1, keepdim=True)
+    mean = (flux * inverse_variance).sum(dim=1, keepdim=True) / weight.clamp_min(least)
+    first = (flux.shape[-1] - 4) // 2
+    middle, around = (each[:, :, first : first + 4, first : first + 4].mean((2, 3), True) for each in (mean, weight))
+    light = torch.maximum(middle, around.clamp_min(least).rsqrt())
+    return mean / light, (weight > 0).to(flux.dtype)
+
+
+class PsfEncoder(nn.Module):
+    """Stamps and the PSFs of their bands to vectors: what is seen, what is summed and what blurred it, joined.
+
+    Parameters
+    ----------
+    noise : Tensor, (bands,)
+        As `cnn_network.Stretch` has it.
+    size_px, psf_px : int
+        Sides of the stamps and of the images of the PSFs.
+    width, stages, depth, vector : int
+        As of `cnn_network.Encoder`.
+    """
+
+    def __init__(
+        self, noise: Tensor, *, size_px: int, psf_px: int, width: int, stages: int, depth: int, vector: int
+    ) -> None:
+        super().__init__()
+        bands = torch.cat([noise, noise.new_full((1,), PROFILE_NOISE)])
+        self.stamps = Encoder(bands, width=width, stages=stages, depth=depth, vector=vector)
+        self.windows = Windows(noise, size_px)
+        self.sums = nn.Sequential(nn.BatchNorm1d(self.windows.length), nn.Linear(self.windows.length, 2 * vector))
+        self.psf = nn.Linear(len(noise) * psf_px**2, PSF_VECTOR)
+        self.join = nn.Linear(3 * vector + PSF_VECTOR, vector)
+
+    def forward(self, flux: Tensor, inverse_variance: Tensor, psf: Tensor) -> Tensor:
+        """Give vectors (n, vector) of flux (nJy), inverse variance, (n, bands, k, k), and PSFs (n, bands, p, p)."""
+        mean, weight = profile(flux, inverse_variance)
+        seen = self.stamps(torch.cat([flux, mean], dim=1), torch.cat([inverse_variance, weight], dim=1))
+        sums, blur = self.sums(self.windows(flux, mean)), self.psf(PSF_SCALE * psf.flatten(1))
+        vectors: Tensor = self.join(torch.relu(torch.cat([seen, sums, blur], dim=1)))
+        return vectors
+
+
+class MixtureHead(nn.Module):
+    """Vectors to packed mixtures (`models.mixture`) on the scales of the quantities.
+
+    Parameters
+    ----------
+    vector, components : int
+    centre, spread : Tensor, (q,)
+        Mean and standard deviation of the quantities of the rows to learn from.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    factors: Tensor
+    rows: Tensor
+    diagonal: Tensor
+
+    def __init__(self, vector: int, components: int, centre: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        self.components, self.quantities = components, len(centre)
+        rows, columns = torch.tril_indices(len(centre), len(centre))
+        self.layers = nn.Sequential(
+            nn.ReLU(),
+            nn.Linear(vector, 2 * vector),
+            nn.ReLU(),
+            nn.Linear(2 * vector, packed_width(components, len(centre))),
+        )
+        self.register_buffer("centre", centre.clone())
+        self.register_buffer("spread", spread.clone())
+        self.register_buffer("factors", torch.ones(len(centre)))  # of the widths; set by the calibration
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("diagonal", rows == columns, persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give packed mixtures (n, `packed_width`) of vectors (n, vector)."""
+        k, q = self.components, self.quantities
+        weights, means, triangles = self.layers(features).split([k, k * q, k * len(self.diagonal)], dim=1)
+        means = self.centre.repeat(k) + self.spread.repeat(k) * bounded(means, FARTHEST)
+        widths = (self.spread * self.factors)[self.rows].repeat(k)
+        widest = torch.exp(bounded(triangles, LOG_WIDEST))
+        triangles = widths * torch.where(self.diagonal.repeat(k), widest, bounded(triangles, FARTHEST))
+        return torch.cat([weights.softmax(dim=1), means, triangles], dim=1)
+
+
+def bounded(values: Tensor, limit: float) -> Tensor:
+    """Give values that reach no further than a limit, and near 0 are what they were."""
+    return limit * torch.tanh(values / limit)
+
+
+def log_density(packed: Tensor, targets: Tensor, components: int) -> Tensor:
+    """Give the logarithm of the density of packed mixtures at targets (n, q), (n,)."""
+    k, q = components, targets.shape[1]
+    weights, means, triangles = packed.split([k, k * q, k * (q * (q + 1) // 2)], dim=1)
+    rows = triangles.reshape(len(packed), k, -1).split(list(range(1, q + 1)), dim=2)
+    offset = targets[:, None] - means.reshape(len(packed), k, q)
+    logs = weights.clamp_min(torch.finfo(weights.dtype).tiny).log()
+    standard: list[Tensor] = []
+    for number, row in enumerate(rows):  # solves L z = offset, row by row
+        known = sum((row[..., j] * standard[j] for j in range(number)), torch.zeros_like(logs))
+        standard.append((offset[..., number] - known) / row[..., number])
+        logs = logs - 0.5 * (standard[number] ** 2 + math.log(2 * math.pi)) - row[..., number].log()
+    return torch.logsumexp(logs, dim=1)
