@@ -23,7 +23,7 @@ VERSION = 1
 """Raise it to export all models again although no code of these modules or of a kind's own changed."""
 
 
-def settings_digest(model: ModelConfig, *, provider: str) -> str:
+def settings_digest(model: ModelConfig, *, provider: str = "cpu") -> str:
     """Give 12 digits that change with the parity limits, the code and, for kind `onnx`, the file and its names.
 
     For models of pixels it changes with `provider`, what they are run on, too.
@@ -33,7 +33,7 @@ def settings_digest(model: ModelConfig, *, provider: str) -> str:
     )
 
 
-def ingredients(model: ModelConfig, *, provider: str) -> dict[str, Any]:
+def ingredients(model: ModelConfig, *, provider: str = "cpu") -> dict[str, Any]:
     """Give what decides the export of a model besides its fit and the code."""
     external = {}
     if model.path is not None:
