@@ -43,5 +43,5 @@ def ingredients(model: ModelConfig, *, provider: str) -> dict[str, Any]:
 def modules(model: ModelConfig) -> list[str]:
     """Name the modules that decide the export of a model."""
     converter = "external" if model.kind == "onnx" else model.kind
-    own = STAMP_NETWORK if model.kind in LOOK else f"skymill.export.{converter}"
-    return [*KERNELS, own, *([STAMP_PARITY, PRECISIONS] if model.stamps is not None else [])]
+    own = [STAMP_NETWORK, STAMP_PARITY, PRECISIONS] if model.kind in LOOK else [f"skymill.export.{converter}"]
+    return [*KERNELS, *own]
