@@ -221,5 +221,5 @@ def test_an_embedding_has_length_one_or_the_file_is_refused(tmp_path):
     """A stamp of nothing need not have one."""
     sound = stamp_config(embed_flux(tmp_path / "sound.onnx", norm=True))
     assert json.loads(export.to_onnx(None, output=tmp_path, model=sound).read_text())["schema"]["embedding"] == SIZE
-    with pytest.raises(ModelFileError, match="longer.onnx: 'embedding' are no vectors of length 1, but of "):
+    with pytest.raises(ModelFileError, match=r"longer\.onnx: 'embedding' are no vectors of length 1, but of "):
         export.to_onnx(None, output=tmp_path, model=stamp_config(embed_flux(tmp_path / "longer.onnx", norm=False)))
