@@ -96,6 +96,13 @@ def test_a_catalogue_without_embeddings_is_refused(sealed: Path) -> None:
         open_catalogue(str(sealed)).nearest([1.0])
 
 
+def test_the_command_refuses_a_catalogue_without_embeddings(sealed: Path) -> None:
+    done = CliRunner().invoke(app, ["neighbours", str(sealed), "7"])
+    assert "has no embeddings; expected the catalogue of a model of autoencoder, contrastive, vae" in str(
+        done.exception
+    )
+
+
 def test_the_command_names_what_looks_like_a_source(root: Path, embedded: Embedded) -> None:
     done = CliRunner().invoke(app, ["neighbours", str(root), str(embedded.object_id[4]), "-k", "3", "--json"])
     assert done.exit_code == 0, done.output
