@@ -98,9 +98,7 @@ def test_a_catalogue_without_embeddings_is_refused(sealed: Path) -> None:
 
 def test_the_command_refuses_a_catalogue_without_embeddings(sealed: Path) -> None:
     done = CliRunner().invoke(app, ["neighbours", str(sealed), "7"])
-    assert "expected the catalogue of a model of autoencoder, contrastive, vae" in str(
-        done.exception
-    )
+    assert "expected the catalogue of a model of autoencoder, contrastive, vae" in str(done.exception)
 
 
 def test_the_command_names_what_looks_like_a_source(root: Path, embedded: Embedded) -> None:
