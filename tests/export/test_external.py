@@ -195,5 +195,31 @@ def test_stamps_that_contradict_the_file_are_refused(tmp_path):
 
 def test_another_form_of_stamps_exports_a_file_again(tmp_path):
     path = without_entry(write_stamp_model(tmp_path / "m.onnx"))
-    digests = {export.settings_digest(stamp_config(path, stamps={"bands": bands})) for bands in (["g"], ["r"])}
-    assert len(digests | {export.settings_digest(stamp_config(path))}) == 3
+    digests = {settings_digest(stamp_config(path, stamps={"bands": bands})) for bands in (["g"], ["r"])}
+    assert len(digests | {settings_digest(stamp_config(path))}) == 3
+
+
+def settings_digest(config: ModelConfig) -> str:
+    return export.settings_digest(config, provider="cpu")
+
+
+def embed_flux(path: Path, *, norm: bool) -> Path:
+    """Give a file an embedding: the fluxes along the first line of a stamp, made a vector of length 1 or not."""
+    model = onnx.load(write_stamp_model(path))
+    nodes, target = [helper.make_node("Slice", ["flux", "start", "stop"], ["line"])], "embedding"
+    nodes.append(helper.make_node("Reshape", ["line", "flat"], ["values"]))
+    nodes.append(helper.make_node("LpNormalization" if norm else "Identity", ["values"], [target]))
+    model.graph.node.extend(nodes)
+    for name, values in (("start", [0, 0, 0, 0]), ("stop", [999, 1, 1, SIZE]), ("flat", [-1, SIZE])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(values), name))
+    model.graph.output.append(helper.make_tensor_value_info(target, TensorProto.FLOAT, ["n", SIZE]))
+    onnx.save(model, path)
+    return path
+
+
+def test_an_embedding_has_length_one_or_the_file_is_refused(tmp_path):
+    """A stamp of nothing need not have one."""
+    sound = stamp_config(embed_flux(tmp_path / "sound.onnx", norm=True))
+    assert json.loads(export.to_onnx(None, output=tmp_path, model=sound).read_text())["schema"]["embedding"] == SIZE
+    with pytest.raises(ModelFileError, match=r"longer\.onnx: 'embedding' are no vectors of length 1, but of "):
+        export.to_onnx(None, output=tmp_path, model=stamp_config(embed_flux(tmp_path / "longer.onnx", norm=False)))

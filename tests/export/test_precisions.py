@@ -138,6 +138,15 @@ def test_one_that_fails_is_told_and_full_precision_taken(fit: SimpleNamespace) -
     assert (told["taken"], told["bills"][0]["precision"], told["bills"][0]["real"]["stamps"]) == ("fp32", "int8", 60)
 
 
+def test_what_has_no_answer_is_told_as_null() -> None:
+    without = compare([(_Answer(np.ones((1, 2)) / 2, np.eye(2)[:1]), _Answer(np.full((1, 2), np.nan), np.eye(2)[:1]))])
+    sound = Cost(100, 0.0, 0.01, 0.001, 0.99, 0.999)
+    document = precisions.as_document([Bill("int8", sound, sound, without, 0.01, 0.01)], "fp32", ExportSettings())
+    [bill] = json.loads(json.dumps(document, allow_nan=False))["bills"]
+    assert (bill["hard"]["flip_rate"], bill["hard"]["max_probability_difference"]) == (1.0, None)
+    assert bill["real"]["max_probability_difference"] == 0.01
+
+
 def test_one_that_was_asked_for_by_name_and_fails_is_an_error(fit: SimpleNamespace) -> None:
     strict = ANY.model_copy(update={"min_cosine": 1.0, "precision": "int8"})
     with pytest.raises(ParityError, match="model 'alike' in int8: the embeddings of real stamps"):

@@ -20,7 +20,7 @@ from skymill.config.model import StampSettings
 from skymill.export import stamp_network
 from skymill.models import EMBED, KINDS, Examples, Place
 from skymill.models.augmenting import augmented, resampled
-from skymill.models.embedder import Embedder, fit_probe
+from skymill.models.embedder import Embedder, _labelled, fit_probe
 from skymill.models.embedder_training import contrast, divergence, misfit
 from skymill.models.stamp_settings import StampNetworkSettings
 from skymill.models.torch_file import load_tensors
@@ -143,6 +143,20 @@ def test_a_checkpoint_that_cannot_be_read_is_told_and_the_fit_starts_anew(
     np.testing.assert_array_equal(model.encode(train.features), other.encode(train.features))
 
 
+def test_a_fit_that_diverges_says_what_to_set(train: Examples, validation: Examples, tmp_path: Path) -> None:
+    kind = KINDS["contrastive"]
+    settings = kind.Settings.model_validate({**SMALL, "epochs": 1, "learning_rate": 1e20})
+    with pytest.raises(ValueError, match=r"no epoch has a finite loss on validation; lower settings.learning_rate"):
+        kind.fit(train, validation, settings, seed=5, place=Place(tmp_path, "cpu"))
+
+
+def test_dust_is_given_for_each_band(train: Examples, validation: Examples, tmp_path: Path) -> None:
+    kind = KINDS["contrastive"]
+    settings = kind.Settings.model_validate({**SMALL, "extinction_mag": [0.3]})
+    with pytest.raises(ValueError, match=r"extinction_mag: expected a number for each of the 2 bands .* found 1"):
+        kind.fit(train, validation, settings, seed=5, place=Place(tmp_path, "cpu"))
+
+
 def test_the_contrast_is_that_of_the_paper() -> None:
     vectors = np.random.default_rng(3).normal(size=(6, 4))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -222,8 +236,15 @@ def test_the_probe_is_scikit_learns(n_classes: int) -> None:
     np.testing.assert_allclose(found, best, atol=2e-3)
 
 
-def test_a_share_of_the_labels_is_one_of_each_class(train: Examples, validation: Examples, tmp_path: Path) -> None:
-    """With a twentieth of them the probe still tells the classes; the vectors are those of all."""
+def test_a_share_of_the_labels_is_one_of_each_class_and_at_least_one() -> None:
+    labels = np.repeat([0, 1, 2], [400, 100, 3])
+    rows = _labelled(labels, 0.05, seed=1)
+    assert np.bincount(labels[rows]).tolist() == [20, 5, 1]
+    assert len(np.unique(rows)) == len(rows)
+    np.testing.assert_array_equal(_labelled(labels, 1.0, seed=1), np.arange(503))
+
+
+def test_fewer_labels_change_the_probe_alone(train: Examples, validation: Examples, tmp_path: Path) -> None:
     kind = KINDS["autoencoder"]
     settings = kind.Settings.model_validate({**SMALL, "epochs": 4, "probe_labels": 0.05})
     model = kind.fit(train, validation, settings, seed=5, place=Place(tmp_path, "cpu"))

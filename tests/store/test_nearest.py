@@ -18,7 +18,6 @@ from skymill.cli.main import app
 from skymill.store import Catalogue, Variable, open_catalogue, seal
 
 LENGTH = 6
-VECTORS = st.lists(st.floats(-100, 100), min_size=LENGTH, max_size=LENGTH).filter(lambda vector: max(vector) > 0.01)
 
 
 @dataclass(frozen=True)
@@ -81,9 +80,25 @@ def test_a_vector_that_cannot_be_compared_is_refused(vector: list[float], catalo
         catalogue.nearest(vector)
 
 
+def test_a_short_vector_is_as_good_as_a_long_one(catalogue: Catalogue, embedded: Embedded) -> None:
+    """The squares of such numbers are 0 in single precision."""
+    found = catalogue.nearest(embedded.embedding[4].astype(float) * 1e-30, 1)
+    np.testing.assert_array_equal(found["objectId"], embedded.object_id[[4]])
+
+
+def test_no_source_at_all_is_refused(catalogue: Catalogue) -> None:
+    with pytest.raises(ValueError, match="k: expected a number of sources of at least 1, found 0"):
+        catalogue.nearest([1.0] * LENGTH, 0)
+
+
 def test_a_catalogue_without_embeddings_is_refused(sealed: Path) -> None:
     with pytest.raises(KeyError, match="expected a catalogue with 'embedding'"):
         open_catalogue(str(sealed)).nearest([1.0])
+
+
+def test_the_command_refuses_a_catalogue_without_embeddings(sealed: Path) -> None:
+    done = CliRunner().invoke(app, ["neighbours", str(sealed), "7"])
+    assert "expected the catalogue of a model of autoencoder, contrastive, vae" in str(done.exception)
 
 
 def test_the_command_names_what_looks_like_a_source(root: Path, embedded: Embedded) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NO_IMAGES = "0" * 12
 """Stands in the names of files that a survey of tables never asks for."""
 FIT_THREADS = 16
+"""The most that a fit asks for."""
 COORDINATOR_MB = 1000
 """For the process of a job itself, beside its workers."""
 

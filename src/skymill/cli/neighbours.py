@@ -13,6 +13,7 @@ from rich.table import Table
 from skymill.cli.console import Console
 from skymill.cli.explain import position
 from skymill.cli.operating.commands import AsJson
+from skymill.models import EMBED
 
 SHOWN = ("objectId", "coord_ra", "coord_dec", "similarity", "class", "training_distance")
 
@@ -34,6 +35,8 @@ def neighbours(
     from skymill.store import open_catalogue
 
     opened = open_catalogue(str(catalogue))
+    if "embedding" not in opened.columns:
+        raise ValueError(f"{catalogue}: has no embeddings; expected the catalogue of a model of {', '.join(EMBED)}")
     circle = (*position(near), radius_arcsec / 3600) if near else None
     place = find(opened, parse_id(object_id), near=circle)
     if place is None:

@@ -24,6 +24,8 @@ from skymill.sessions.runtime import open_session
 
 PROBE_ROWS = 5
 TOLERANCE = 1e-5
+LENGTH_TOLERANCE = 1e-2
+"""That of the inference, which takes no answer with another vector."""
 NOISE_nJy = 10.0
 """Of the stamps that are tried."""
 
@@ -48,7 +50,7 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     ------
     ModelFileError
         If the file is absent, needs other files, has other tensors than the contract, or lacks names; or if a row's
-        result depends on the rows beside it, or is no set of probabilities.
+        result depends on the rows beside it, or is no set of probabilities, or its embedding has not length 1.
     """
     path = Path(str(model.path))
     proto = _load(path, model.name)
@@ -179,3 +181,10 @@ def _probe(session: Any, inputs: dict[str, NDArray[np.float32]], schema: ModelSc
             f"{path}: '{OUTPUT}' are no probabilities: rows sum to {together.sum(axis=1).tolist()}; "
             "end the graph with a Softmax"
         )
+    if schema.embedding:
+        lengths = np.linalg.norm(session.run([EMBEDDING], inputs)[0][1:], axis=1)  # the first is of nothing
+        if not np.allclose(lengths, 1, atol=LENGTH_TOLERANCE):
+            raise ModelFileError(
+                f"{path}: '{EMBEDDING}' are no vectors of length 1, but of {lengths.tolist()}; end the graph with an "
+                "LpNormalization, or call the output something else"
+            )

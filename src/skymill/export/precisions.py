@@ -187,22 +187,24 @@ def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
 def _quantised(model: onnx.ModelProto, stamps: NDArray[np.float32]) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    logging.disable(logging.WARNING)  # it would have the graph optimised first, as it is already
     with tempfile.TemporaryDirectory() as folder:  # it takes files alone
         full, small = Path(folder) / "full.onnx", Path(folder) / "small.onnx"
         onnx.save(model, full)
-        quantize_static(
-            full,
-            small,
-            _Reader(stamps),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            reduce_range=True,  # processors without VNNI add pairs of products in 16 bits
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_quantize=_chosen(model),
-        )
-        logging.disable(logging.NOTSET)
+        logging.disable(logging.WARNING)  # it would have the graph optimised first, as it is already
+        try:
+            quantize_static(
+                full,
+                small,
+                _Reader(stamps),
+                quant_format=QuantFormat.QDQ,
+                per_channel=True,
+                reduce_range=True,  # processors without VNNI add pairs of products in 16 bits
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                nodes_to_quantize=_chosen(model),
+            )
+        finally:
+            logging.disable(logging.NOTSET)
         return onnx.load(small)
 
 
@@ -302,5 +304,11 @@ def speed_up(fit: Fit, full: bytes, other: bytes) -> float:
 
 
 def as_document(bills: list[Bill], taken: str, limits: ExportSettings) -> dict[str, Any]:
-    """Give what `precision.json` says."""
-    return {"taken": taken, "limits": limits.model_dump(), "bills": [asdict(bill) for bill in bills]}
+    """Give what `precision.json` says; a number that JSON does not know, as where there is no answer, is null."""
+    return {"taken": taken, "limits": limits.model_dump(), "bills": [_finite(asdict(bill)) for bill in bills]}
+
+
+def _finite(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {name: _finite(value) for name, value in told.items()}
+    return None if isinstance(told, float) and not np.isfinite(told) else told

@@ -62,13 +62,10 @@ def modules(model: ModelConfig) -> list[str]:
         return [*SEGMENTING, f"skymill.export.{model.kind}"]
     if model.task == "structure":
         return [*KERNELS, f"skymill.export.{model.kind}", STRUCTURE_PARITY]
-    pixels = [STAMP_NETWORK, STAMP_PARITY, PRECISIONS] if model.stamps is not None and model.kind != "onnx" else []
-    return [*KERNELS, *_converters(model), *pixels]
-
-
-def _converters(model: ModelConfig) -> list[str]:
     if model.code:
-        return modules_of_file(model.code)
+        return [*KERNELS, *modules_of_file(model.code), *([STAMP_NETWORK, STAMP_PARITY] if model.stamps else [])]
     if model.kind in STAMP_NETWORKS:
-        return [STAMP_NETWORK]
-    return ["skymill.export." + ("external" if model.kind == "onnx" else model.kind)]
+        return [*KERNELS, STAMP_NETWORK, STAMP_PARITY, PRECISIONS]
+    if model.kind == "frozen":
+        return [*KERNELS, FROZEN, STAMP_PARITY]
+    return [*KERNELS, "skymill.export." + ("external" if model.kind == "onnx" else model.kind)]

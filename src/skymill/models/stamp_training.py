@@ -46,7 +46,7 @@ def train_best(
     Raises
     ------
     ValueError
-        If the precision or the device is not possible here.
+        If the precision or the device is not possible here, or no epoch has a finite loss on validation.
     MemoryError
         If a batch does not fit; the message says what to set.
     """
@@ -60,6 +60,12 @@ def train_best(
         f"{max(2, settings.batch_size // 2)} or lower",
         gradient_clip_val=settings.clip_gradient,
     )
+    if not trained.best:
+        raise ValueError(
+            f"{place.workdir}: no epoch has a finite loss on validation; lower settings.learning_rate "
+            f"({settings.learning_rate:g})"
+            + ("" if settings.precision == "32" else f", or set settings.precision to '32' ('{settings.precision}')")
+        )
     trained.network.load_state_dict(trained.best)
     trained.network.cpu().eval()
     return trained
@@ -77,6 +83,12 @@ class StampTraining(LightningModule):
 
     def __init__(self, train: Any, validation: Any, settings: Any, seed: int, network: dict[str, nn.Module]) -> None:
         super().__init__()
+        dust, bands = settings.extinction_mag, train.features.shape[2]
+        if len(dust) not in (0, bands):
+            raise ValueError(
+                f"settings.extinction_mag: expected a number for each of the {bands} bands of the stamps, or none, "
+                f"found {len(dust)}"
+            )
         self.settings, self.seed = settings, seed
         self.train_examples, self.validation_examples = train, validation
         self.network: Any = nn.ModuleDict(network)
@@ -154,7 +166,7 @@ class StampTraining(LightningModule):
         }
         self.epochs.append(epoch)
         logger.info("epoch %d: train loss %.4f, validation loss %.4f", *epoch.values())
-        if epoch[name] <= min(row[name] for row in self.epochs):
+        if epoch[name] <= min((row[name] for row in self.epochs if np.isfinite(row[name])), default=-np.inf):
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.average.items()}
         self.network.load_state_dict(trained)
 

@@ -253,7 +253,7 @@ class Catalogue:
         Raises
         ------
         ValueError
-            If the vector has not the length of those of the catalogue, or is 0 or not finite.
+            If the vector has not the length of those of the catalogue, or is 0 or not finite, or k is below 1.
         KeyError
             If a column does not exist, or the catalogue has no `embedding`.
         """

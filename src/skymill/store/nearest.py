@@ -41,11 +41,11 @@ def unit(vector: Sequence[float] | NDArray[Any]) -> NDArray[np.float32]:
     ValueError
         If it has none.
     """
-    values = np.asarray(vector, dtype=np.float32)
+    values = np.asarray(vector, dtype=np.float64)  # of which the squares of small numbers are not 0
     length = np.linalg.norm(values)
     if values.ndim != 1 or not (np.isfinite(length) and length > 0):
         raise ValueError(f"expected a vector of finite numbers, not all 0, found {np.asarray(vector)!r}")
-    return values / length
+    return (values / length).astype(np.float32)
 
 
 def nearest(tiles: Sequence[TileReader], vector: NDArray[np.float32], k: int, *, threads: int) -> Found:
@@ -54,8 +54,10 @@ def nearest(tiles: Sequence[TileReader], vector: NDArray[np.float32], k: int, *,
     Raises
     ------
     ValueError
-        If the vectors have another length.
+        If the vectors have another length, or k is below 1.
     """
+    if k < 1:
+        raise ValueError(f"k: expected a number of sources of at least 1, found {k}")
     with ThreadPoolExecutor(threads) as pool:
         parts = list(pool.map(partial(_nearest_of_tile, vector=vector, k=k), range(len(tiles)), tiles))
     return _together(parts).best(k)
