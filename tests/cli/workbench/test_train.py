@@ -53,3 +53,11 @@ def test_it_fits_judges_and_logs_with_the_settings_that_were_given(run: Path) ->
 def test_what_is_wrong_is_named(run: Path, arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         train(run, *arguments)
+
+
+def test_what_it_learns_from_is_asked_of_the_workflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path)
+    (tmp_path / "results" / "training" / "set.json").unlink()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"set\.json: not there, .* run `snakemake .*set\.json --cores all"):
+        train(run, "small")

@@ -109,8 +109,8 @@ def _make(files: Iterable[Path], configfile: Path) -> None:
     if not missing:
         return
     command = ["snakemake", *missing, "--cores", "all", "--configfile", str(configfile)]
-    if subprocess.run([sys.executable, "-m", *command], check=False).returncode:
+    if not Path("Snakefile").is_file() or subprocess.run([sys.executable, "-m", *command], check=False).returncode:
         raise FileNotFoundError(
-            f"{', '.join(missing)}: not there, and the workflow could not make it; see what `{' '.join(command)}` "
-            "says, in the folder of the Snakefile"
+            f"{', '.join(missing)}: not there, and no workflow here that makes it; run `{' '.join(command)}` with "
+            "`-s path/to/skymill/Snakefile`, or call this in the Snakefile's folder"
         )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-STEPS = 64
+STEPS = 128
 BEND = 3
 """The path is walked as the cube of time: steps are dense where flux begins, which networks see on an asinh scale."""
 

@@ -46,10 +46,10 @@ class Stamps:
 
     @property
     def noise(self) -> NDArray[np.float64]:
-        """Log10 of the median noise of a pixel (nJy), mean over the bands that have weight: how deep the image is."""
-        weight = np.where(self.stamps[:, 1] > 0, self.stamps[:, 1], np.nan).astype(np.float64)
-        by_band = -0.5 * np.log10(np.nanmedian(weight, axis=(2, 3)))
-        return np.asarray(np.nanmean(by_band, axis=1))
+        """Log10 of the noise of a stamp's pixels (median) over what is usual in the band, mean over its bands."""
+        weight = np.ma.masked_equal(self.stamps[:, 1].astype(np.float64), 0)
+        by_band = -0.5 * np.ma.log10(np.ma.median(weight.reshape(*weight.shape[:2], -1), axis=2))  # (n, bands)
+        return np.asarray((by_band - np.ma.median(by_band, axis=0)).mean(axis=1).filled(np.nan))
 
 
 def write_explanation(
