@@ -83,7 +83,7 @@ def fitted(scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize(("levels", "depth"), [(1, 1), (2, 2), (3, 1)])
 def test_a_pixel_depends_on_no_other_farther_than_the_halo(levels: int, depth: int) -> None:
-    """And on one that is as far as the halo: changed one by one along a row, some from before it and some from after."""
+    """And on one that is nearly as far, for some of the places that a pixel has among the patches."""
     settings = UnetSettings(levels=levels, depth=depth, width=4)
     torch.manual_seed(levels)
     network = UNet(torch.ones(1), width=4, levels=levels, depth=depth).eval()
@@ -100,7 +100,7 @@ def test_a_pixel_depends_on_no_other_farther_than_the_halo(levels: int, depth: i
 
 
 def test_what_it_says_does_not_depend_on_the_place_of_the_window(fitted: Unet) -> None:
-    """Moved by a multiple of its strides, farther from the border than it looks, an image gives the same maps, moved."""
+    """Moved by a multiple of its strides, an image gives the same maps, moved, where it does not see the border."""
     scene, step = draw(1, seed=3), SMALL.multiple_px
     whole = fitted.maps(scene.flux, scene.inverse_variance)
     cut = fitted.maps(*(np.ascontiguousarray(each[..., step:, step:]) for each in (scene.flux, scene.inverse_variance)))
@@ -196,7 +196,10 @@ def test_the_noise_of_a_band_is_the_median_of_its_pixels() -> None:
         ({"window_px": 100}, r"window_px: expected a multiple of 8 .*, found 100"),
         ({"window_px": 104}, r"window_px: expected 114 at least, as the network looks 49 px far, found 104"),
         ({"crop_px": 512}, r"crop_px: expected scene_px = 384 at most, found 512"),
-        ({"years": [5.0, 1.0]}, r"years: expected two numbers from 0\.1 to 10, the lower one first, found \[5\.0, 1\.0\]"),
+        (
+            {"years": [5.0, 1.0]},
+            r"years: expected two numbers from 0\.1 to 10, the lower one first, found \[5\.0, 1\.0\]",
+        ),
         ({"bands": ["g", "w"]}, r"bands: expected some of u, g, r, i, z, y, each once, found g, w"),
         ({"wdth": 3}, r"wdth: unknown key \(value 3\); did you mean 'width'"),
     ],

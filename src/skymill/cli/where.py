@@ -37,4 +37,6 @@ def what_stands(output: str | Path) -> list[str]:
 
 def _segmenters(output: Path) -> list[str]:
     """Name the exported models that find sources on images."""
-    return [path.parent.name for path in output.glob("models/*/manifest.json") if "card" in json.loads(path.read_bytes())]
+    return [
+        path.parent.name for path in output.glob("models/*/manifest.json") if "card" in json.loads(path.read_bytes())
+    ]

@@ -144,7 +144,9 @@ def has_companion(true: dict[str, NDArray[Any]], within_px: float) -> NDArray[np
     flux = true["i_flux"]
     found = np.zeros(len(flux), bool)
     if len(rows) > 1:
-        pairs = rows[cKDTree(np.stack([true["x"], true["y"]], axis=1)[rows]).query_pairs(within_px, output_type="ndarray")]
+        pairs = rows[
+            cKDTree(np.stack([true["x"], true["y"]], axis=1)[rows]).query_pairs(within_px, output_type="ndarray")
+        ]
         for one, other in (pairs.T, pairs.T[::-1]):
             np.logical_or.at(found, one, flux[other] >= COMPANION * flux[one])
     return found
