@@ -10,7 +10,14 @@ def main(snakemake):
     """Write the page."""
     chain = start_job(snakemake)
     fits = [Path(manifest).parent for manifest in files_of(snakemake.input.compared)]
-    report.page(chain.run, chain.survey.config, chain.classifiers, Path(chain.output), compared=fits)
+    report.page(
+        chain.run,
+        chain.survey.config,
+        chain.classifiers,
+        Path(chain.output),
+        compared=fits,
+        segmenters=chain.published_segmenters,
+    )
     finish_job(snakemake, chain)
 
 

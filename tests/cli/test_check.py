@@ -245,3 +245,59 @@ def test_stamps_are_held_against_the_survey(tmp_path: Path, monkeypatch: pytest.
     change("colour.yaml", "stamps", {"size_px": SIZE, "bands": ["g", "r", "i"]})
     change("config.yaml", "features.measure.positions", "truth.parquet")
     assert re.search(r"config\.yaml: features\.measure\.positions: .* on which image .* model 'colour'", check())
+
+
+def with_unet(folder: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """A right run on images with a U-Net among its models, or with a fault in its file."""
+    image_files.write_images(folder / "pictures")
+    monkeypatch.chdir(folder / "pictures")
+    content = {"name": "unet", "kind": "unet", "task": "segmentation", "settings": {"bands": ["g", "r"]}, **changes}
+    write_yaml(Path("unet.yaml"), content)
+    change("config.yaml", "models", ["unet.yaml"])
+
+
+def test_a_segmenter_that_is_fitted_here_needs_no_labels(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    with_unet(folder, monkeypatch)
+    change("config.yaml", "labels", None)
+    assert "run 'pictures' is right" in check()
+    chain = Chain.from_config(read_yaml("config.yaml"))
+    assert chain.models == {} and chain.published_segmenters == ["unet"]
+    assert chain.catalogues == ["sources", "features", "segmentation", "unet"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"task": "classification"},
+            r"unet\.yaml: task: kind 'unet' is for segmentation, found 'classification'; write",
+        ),
+        ({"kind": "forest", "settings": {}}, r"unet\.yaml: task: kind 'forest' is for classification, found 'segm"),
+        (
+            {"settings": {"bands": ["g", "z"]}},
+            r"unet\.yaml: settings\.bands: z: no band of survey 'pictures'; choose fr",
+        ),
+        ({"settings": {"widht": 8}}, r"unet\.yaml: settings: widht: unknown key"),
+        ({"pin": "0" * 12}, r"unet\.yaml: pin: a model of task 'segmentation' has none; take it out"),
+        ({"name": "segmentation"}, r"unet\.yaml: name: 'segmentation' is a catalogue of skymill's own"),
+    ],
+)
+def test_what_is_wrong_with_a_segmenter_s_file_is_named(folder, monkeypatch, changes: dict[str, Any], told: str):
+    with_unet(folder, monkeypatch, **changes)
+    with pytest.raises(ConfigError, match=told):
+        Chain.from_config(read_yaml("config.yaml"))
+
+
+def test_a_segmenter_needs_images(folder: Path):
+    write_yaml(folder / "unet.yaml", {"name": "unet", "kind": "unet", "task": "segmentation"})
+    change("config.yaml", "models", ["unet.yaml"])
+    assert re.search(r"unet\.yaml: task: survey 'patches' \(.*survey\.yaml\) has no images to find sources on", check())
+
+
+def test_a_segmenter_does_not_learn_from_the_very_sky_that_it_is_run_on(folder, monkeypatch):
+    with_unet(folder, monkeypatch, settings={"bands": ["g"], "first_seed": 3, "scenes": 5, "held_out": 2})
+    change("survey.yaml", "images", {"layout": "rendered", "render": {"seed": 11}})
+    change("survey.yaml", "path", None)
+    assert re.search(r"first_seed: the survey's own sky, seed 11, is among .* seeds 3 to 11; choose another", check())
+    change("survey.yaml", "images.render.seed", 12)
+    assert "first_seed" not in check()

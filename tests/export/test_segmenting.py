@@ -122,7 +122,7 @@ def test_a_file_that_differs_from_the_network_is_found_and_not_written(fit: Segm
 
 def test_a_file_over_the_limit_is_not_written(fit: SegmenterFit, tmp_path: Path) -> None:
     strict = MODEL.model_copy(update={"parity": ParitySettings(max_map_difference=1e-12)})
-    with pytest.raises(ParityError, match="max_map_difference is .*Nothing was written"):
+    with pytest.raises(ParityError, match=r"max_map_difference is .*Nothing was written"):
         segmenter_to_onnx(fit.folder / "manifest.json", output=tmp_path, model=strict)
     assert not list(tmp_path.rglob("*.onnx"))
 

@@ -83,7 +83,7 @@ def fitted(scenes: tuple[Scenes, Scenes], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize(("levels", "depth"), [(1, 1), (2, 2), (3, 1)])
 def test_a_pixel_depends_on_no_other_farther_than_the_halo(levels: int, depth: int) -> None:
-    """And on one that is as far as the halo: changed one by one along a row, some from before it and some from after."""
+    """And on one that is nearly as far, for some of the places that a pixel has among the patches."""
     settings = UnetSettings(levels=levels, depth=depth, width=4)
     torch.manual_seed(levels)
     network = UNet(torch.ones(1), width=4, levels=levels, depth=depth).eval()
@@ -100,7 +100,7 @@ def test_a_pixel_depends_on_no_other_farther_than_the_halo(levels: int, depth: i
 
 
 def test_what_it_says_does_not_depend_on_the_place_of_the_window(fitted: Unet) -> None:
-    """Moved by a multiple of its strides, farther from the border than it looks, an image gives the same maps, moved."""
+    """Moved by a multiple of its strides, an image gives the same maps, moved, where it does not see the border."""
     scene, step = draw(1, seed=3), SMALL.multiple_px
     whole = fitted.maps(scene.flux, scene.inverse_variance)
     cut = fitted.maps(*(np.ascontiguousarray(each[..., step:, step:]) for each in (scene.flux, scene.inverse_variance)))

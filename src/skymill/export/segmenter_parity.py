@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HUGE, TINY = np.float32(1e30), np.float32(1e-12)
 OUTPUTS = {**CHANNELS, BLEND: 1}
 PROBABILITIES = ("classes", "centre")
-Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
+Images = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class SegmenterParity:
             )
 
 
-def measure_segmenter_parity(unet: Unet, session: Any, held_out: Pair) -> SegmenterParity:
+def measure_segmenter_parity(unet: Unet, session: Any, held_out: tuple[Images, Images]) -> SegmenterParity:
     """Compare a network with its file on windows, flux and inverse variance (n, bands, side, side) each.
 
     The held-out ones as they are, turned, and as a survey may have them: no weight at all, single bands, no light,
@@ -91,13 +91,17 @@ def measure_segmenter_parity(unet: Unet, session: Any, held_out: Pair) -> Segmen
     return SegmenterParity(n, probability[0], other, probability[1])
 
 
-def _largest(difference: NDArray[np.float32]) -> float:
+def _largest(difference: Images) -> float:
     return float(difference.max()) if np.isfinite(difference).all() else np.inf
 
 
-def _rounds(flux: NDArray[np.float32], weight: NDArray[np.float32]) -> Iterator[tuple[str, *Pair]]:
+def _turned(images: Images) -> Images:
+    return np.ascontiguousarray(np.rot90(images, axes=(-2, -1)))
+
+
+def _rounds(flux: Images, weight: Images) -> Iterator[tuple[str, Images, Images]]:
     yield "held out", flux, weight
-    yield "turned", *(np.ascontiguousarray(np.rot90(each, axes=(-2, -1))) for each in (flux, weight))
+    yield "turned", _turned(flux), _turned(weight)
     bands = np.arange(weight.shape[1])[:, None, None]
     nothing = np.zeros_like(weight[:1])
     for band in range(weight.shape[1]):

@@ -1,7 +1,7 @@
 """A U-Net that parts an image into sources: classes, centres and offsets of pixels, and how sure it is of a blend.
 
 Ronneberger, Fischer & Brox 2015 (arXiv:1505.04597) with the heads of Panoptic-DeepLab (Cheng et al. 2020,
-arXiv:1911.10194). Input: flux and inverse variance, (n, bands, h, w), of any size that is a multiple of its strides. 26
+arXiv:1911.10194). Input: flux and inverse variance, (n, bands, h, w), of any size that is a multiple of its strides. 27
 kFLOP a pixel with the settings as they come.
 """
 
@@ -45,7 +45,7 @@ class UnetSettings(base.Settings):
     stars: float = Field(10.0, ge=0, le=2000)
     """Stars per square arcmin."""
     years: list[float] = Field([1.0, 10.0], min_length=2, max_length=2)
-    """Least and largest depth of a scene, in years of LSST; between them each one's logarithm is as likely as others."""
+    """Least and largest depth of a scene, in years of LSST; between them all logarithms are alike."""
     width: int = Field(24, ge=4, le=512)
     """Channels of the first level; each further one has 1.5 times those of the one before."""
     levels: int = Field(3, ge=1, le=6)
@@ -100,7 +100,8 @@ class UnetSettings(base.Settings):
                 )
         if self.window_px < 2 * halo + 2 * multiple:
             raise ValueError(
-                f"window_px: expected {2 * halo + 2 * multiple} at least, as the network looks {halo} px far, found {self.window_px}"
+                f"window_px: expected {2 * halo + 2 * multiple} at least, as the network looks {halo} px far, found "
+                f"{self.window_px}"
             )
         if self.crop_px > self.scene_px:
             raise ValueError(f"crop_px: expected scene_px = {self.scene_px} at most, found {self.crop_px}")
@@ -173,7 +174,7 @@ class Unet:
         return type(self)(self.network, self.shape, self._epochs, weights)
 
     def maps(self, flux: NDArray[np.float32], inverse_variance: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give classes, centre, offset and blend, (n, 8, h, w), of images (n, bands, h, w), as the exported file does."""
+        """Give classes, centre, offset and blend, (n, 8, h, w), of images (n, bands, h, w), as its file does."""
         import torch
 
         from skymill.models.unet_network import Maps

@@ -17,7 +17,7 @@ RARE = -4.0
 
 
 class UNet(nn.Module):
-    """Images to maps (Ronneberger, Fischer & Brox 2015, arXiv:1505.04597; heads of Cheng et al. 2020, arXiv:1911.10194).
+    """Images to maps (Ronneberger et al. 2015, arXiv:1505.04597; heads of Cheng et al. 2020, arXiv:1911.10194).
 
     A stem of patches of 2 x 2 pixels; levels of dense 3 x 3 convolutions, each at half the resolution and 1.5 times the
     width of the one before; the way back up, each level beside what went down; and a head whose channels are put back
@@ -50,8 +50,8 @@ class UNet(nn.Module):
         self.head = nn.Sequential(scores, nn.PixelShuffle(STEM_PX))
 
     def forward(self, flux: Tensor, inverse_variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Give scores (n, 8, h, w), of classes, centre, offset (px) and companion, and what they are made of, (n, width,
-        h / 2, w / 2), of flux (nJy) and inverse variance, (n, bands, h, w)."""
+        """Give scores (n, 8, h, w), of classes, centre, offset (px) and companion, and what they are made of,
+        (n, width, h / 2, w / 2), of flux (nJy) and inverse variance, (n, bands, h, w)."""
         values = torch.relu(self.stem(self.stretch(flux, inverse_variance)))
         beside = []
         for number, level in enumerate(self.down):

@@ -92,6 +92,8 @@ class Run:
     models: list[ModelResult]
     only_compared: list[TestSet]
     """Of models that were fitted but not run over the survey."""
+    segmenters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: what the metrics of each model that finds sources of its own say."""
 
     @property
     def accounts(self) -> dict[str, Accounting]:
@@ -115,19 +117,35 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_run(output: Path, models: list[str], compared: Sequence[Path] = (), *, has_images: bool = False) -> Run:
+def read_run(
+    output: Path,
+    models: list[str],
+    compared: Sequence[Path] = (),
+    *,
+    has_images: bool = False,
+    segmenters: Sequence[str] = (),
+) -> Run:
     """Gather a run whose catalogues are sealed; `compared` are the folders of fits that have none.
+
+    `segmenters` are the models whose catalogues are of images.
 
     Raises
     ------
     FileNotFoundError
         If a part of the run is missing.
     """
-    names = (*((SEGMENTATION,) if has_images else ()), *CATALOGUES, *models)
+    names = (*((SEGMENTATION,) if has_images else ()), *CATALOGUES, *segmenters, *models)
     catalogues = {name: open_catalogue(output / "catalogues" / name) for name in names}
     results = [read_model(output, name, catalogues[name]) for name in models]
     plan = read_json(output / "tiling" / "plan.json")
-    return Run(output, plan, catalogues, results, [read_test_set(folder) for folder in compared])
+    tests = [read_test_set(folder) for folder in compared]
+    return Run(output, plan, catalogues, results, tests, {name: read_segmenter(output, name) for name in segmenters})
+
+
+def read_segmenter(output: Path, name: str) -> dict[str, Any]:
+    """Read how good an exported segmenter is."""
+    fit = read_json(output / "models" / name / "manifest.json")["fit"]
+    return read_json(output / "training" / name / fit / "metrics.json")
 
 
 def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
@@ -243,6 +261,21 @@ def _of_images(run: Run) -> dict[str, tuple[list[str], int | None]]:
     return {
         "tiling_images": (["tiling_images"], None),
         "features_measure": ([f"features_measure/{group}" for group in groups], found),
+        **_of_segmenters(run, groups),
+    }
+
+
+def _of_segmenters(run: Run, groups: Sequence[str]) -> dict[str, tuple[list[str], int | None]]:
+    """Give the benchmark files of the rules that models which find sources have."""
+    fits = {name: read_json(run.output / "models" / name / "manifest.json")["fit"] for name in run.segmenters}
+    settings = {name: run.catalogues[name].manifest["settings"] for name in run.segmenters}
+    return {
+        "segmenter_fit": ([f"segmenter_fit/{name}-{fit}" for name, fit in fits.items()], None),
+        "segmenter_export": ([f"segmenter_export/{name}" for name in fits], None),
+        "segmenter_measure": (
+            [f"segmenter_measure/{name}-{settings[name]}/{group}" for name in fits for group in groups],
+            sum(run.accounts[name].n_rows for name in fits),
+        ),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,26 @@ def account_rows(accounts: dict[str, Accounting]) -> list[tuple[str, str, Cells]
         reasons = sorted({reason for one in every for reason in getattr(one, kind)})
         rows += [("reason", reason, [getattr(one, kind).get(reason, 0) for one in every]) for reason in reasons]
     return rows
+
+
+SEGMENTER_METRICS = {
+    "ap": "AP of masks ↑",
+    "ap50": "AP at an overlap of 0.5 ↑",
+    "median_iou": "median overlap of matched masks ↑",
+    "recall_of_places": "sources found, by position ↑",
+    "precision_of_places": "of what is found, real ↑",
+    "pairs_parted": "pairs within a seeing disc, both found ↑",
+    "blended_share": "of what is found, unrecognised blends ↓",
+    "blend_auc": "area under the ROC of the blend probability ↑",
+}
+"""Words for what a segmenter is judged by."""
+
+
+def segmenter_rows(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what a segmenter's metrics say: how many scenes, names of methods, and a row of each metric."""
+    methods = metrics["methods"]
+    rows = [(words, [told[name] for told in methods.values()]) for name, words in SEGMENTER_METRICS.items()]
+    return {"scenes": metrics["scenes"], "methods": list(methods), "rows": rows}
 
 
 def quarantine_rows(sources: Catalogue) -> dict[str, Any]:

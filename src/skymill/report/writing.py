@@ -22,14 +22,20 @@ from skymill.report.model_page import model_content
 from skymill.report.plots import write_plots
 from skymill.report.properties import Property, properties_of, shown, within
 from skymill.report.survey_gallery import local_galleries, property_facts, survey_galleries
-from skymill.report.tables import account_rows, class_rows, found_rows, metric_rows, quarantine_rows
+from skymill.report.tables import account_rows, class_rows, found_rows, metric_rows, quarantine_rows, segmenter_rows
 from skymill.report.timeline import Job, Stage, draw_timeline, read_jobs, stages_of
 from skymill.store import Accounting, short
 from skymill.survey.reference import reference_band
 
 
 def page(
-    run: RunConfig, survey: SurveyConfig, models: list[str], output: Path, *, compared: Sequence[Path] = ()
+    run: RunConfig,
+    survey: SurveyConfig,
+    models: list[str],
+    output: Path,
+    *,
+    compared: Sequence[Path] = (),
+    segmenters: Sequence[str] = (),
 ) -> None:
     """Write `<output>/report/index.html`, `model-<name>.html` of each model, and `plots/`.
 
@@ -45,6 +51,8 @@ def page(
         Folder of the run.
     compared : sequence of Path
         Folders of fits without a catalogue, which are compared with the models.
+    segmenters : sequence of str
+        Names of the models that find sources of their own, whose catalogues are sealed.
 
     Raises
     ------
@@ -54,7 +62,7 @@ def page(
         If one of the survey's maps cannot be read.
     """
     started = time.perf_counter()
-    made = read_run(output, models, compared, has_images=survey.images is not None)
+    made = read_run(output, models, compared, has_images=survey.images is not None, segmenters=segmenters)
     bands = list(make_recipe(survey, run.features).bands)
     properties = properties_of(survey, made.catalogues["sources"], bands)
     best = best_model(made)
@@ -123,6 +131,7 @@ def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, sur
         "mapped": best.name if best else None,
         "maps": maps[best.name] if best else [],
         "models": [model.name for model in made.models],
+        "segmenters": {name: segmenter_rows(metrics) for name, metrics in made.segmenters.items()},
         "images_page": IMAGES_PAGE if survey.images is not None else None,
         "pages": {model.name: f"model-{model.name}.html" for model in made.models},
         "found": found_rows(made.models),

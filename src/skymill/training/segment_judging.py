@@ -56,7 +56,10 @@ def found_as(scene: Scene, footprints: Footprints) -> Found:
     """Say what footprints are worth; how sure a source is is its signal over noise."""
     places = footprints.peak_x.astype(float), footprints.peak_y.astype(float)
     score = signal_over_noise(scene, footprints.labels)
-    return Found(footprints.labels, *places, score, footprints.classes, footprints.blend_probability)
+    blend = footprints.blend_probability
+    return Found(
+        footprints.labels, *places, score, footprints.classes, None if blend is None else blend.astype(np.float64)
+    )
 
 
 def found_by_measuring(scene: Scene) -> Found:
@@ -141,7 +144,7 @@ def judge_scene(scene: Scene, found: Found) -> Judged:
         _near(scene, rows, found),
         _pairs(scene, found),
         unrecognised(scene, found.labels),
-        np.full(len(found.score), np.nan) if found.blend is None else found.blend.astype(float),
+        np.full(len(found.score), np.nan) if found.blend is None else found.blend,
     )
 
 

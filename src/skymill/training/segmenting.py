@@ -191,7 +191,7 @@ def fit_blend(
 def _evidence(
     network: Unet, settings: UnetSettings, scenes: Sequence[Scene], where: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Give, of all sources that the network finds, the means over their pixels, (m, width + 1), and which are blends."""
+    """Give, of all sources that the network finds, means over their pixels, (m, width + 1), and which are blends."""
     means, blended = [], []
     for scene in scenes:
         maps = maps_of(network, scene, settings, evidence=True)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import image_files
 import pytest
+from segmenters import write_segmenter
 from stamp_models import write_stamp_model
 from survey_files import edit_yaml, write_yaml
 
@@ -89,6 +91,85 @@ def test_a_person_is_shown_the_answers_and_not_the_images(tmp_path):
     told = "\n".join(what_stands(tmp_path))
     assert f"  {tmp_path}/catalogues/segmentation\n" in told
     assert f'open_catalogue("{tmp_path}/catalogues/forest")' in told
+
+
+def add_segmenter(**settings: object) -> None:
+    """Put a U-Net into the run."""
+    settings = {"bands": ["g", "r", "i"], **settings}
+    write_yaml(Path("unet.yaml"), {"name": "unet", "kind": "unet", "task": "segmentation", "settings": settings})
+    edit_yaml(Path("config.yaml"), models=["forest.yaml", "unet.yaml"])
+
+
+def put_export(workflow: Workflow, **changes: float) -> str:
+    """Put a file and its manifest where the export of the U-Net would; give the file's name."""
+    folder = Path("results/models/unet")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = Path(write_segmenter(Path("exported.onnx"), **changes)).read_bytes()
+    onnx = hashlib.sha256(content).hexdigest()[:12]
+    (folder / f"{onnx}.onnx").write_bytes(content)
+    told = {"onnx": onnx, "fit": workflow.chain.segmenter_fit("unet"), "card": {}}
+    (folder / "manifest.json").write_text(json.dumps(told))
+    return onnx
+
+
+def test_a_segmenter_has_a_catalogue_of_images_of_its_own_once_it_is_exported(workflow):
+    add_segmenter()
+    plan_images(workflow())
+    chain, jobs = workflow().chain, workflow().jobs
+    assert chain.catalogues == ["sources", "features", "segmentation", "unet", "forest"]
+    assert jobs["segmenter_fit unet"].output == f"results/training/unet/{chain.segmenter_fit('unet')}/manifest.json"
+    assert jobs["segmenter_fit unet"].inputs == ()
+    [group] = workflow().image_groups
+    assert not jobs[f"segmenter_measure unet {group}"].output and not workflow().manifests("unet")
+    onnx = put_export(workflow())
+    [manifest] = workflow().manifests("unet")
+    assert manifest == f"results/catalogues/unet/groups/{chain.found_settings('unet', onnx)}/{group}.json"
+    jobs = workflow().jobs
+    assert f"results/models/unet/{onnx}.onnx" in jobs[f"segmenter_measure unet {group}"].inputs
+    assert jobs[f"segmenter_measure unet {group}"].ingredients.decides == {"settings": Path(manifest).parent.name}
+    assert {manifest, "results/models/unet/manifest.json"} < set(jobs["release_seal unet"].inputs)
+    assert not any("catalogues/features" in path for path in jobs["release_seal unet"].inputs)
+    assert "release_seal unet" in jobs["report_page"].after
+    assert not any(" unet" in name for name in jobs if name.startswith(("training_", "export_", "inference_")))
+
+
+def test_its_catalogue_is_another_where_its_file_is_and_that_of_detection_stays(workflow):
+    add_segmenter()
+    plan_images(workflow())
+    detected = workflow().chain.segmentation_settings
+    first = workflow().chain.found_settings("unet", put_export(workflow()))
+    second = workflow().chain.found_settings("unet", put_export(workflow(), threshold=7.0))
+    assert len({first, second, detected}) == 3
+    assert workflow().chain.segmentation_settings == detected
+
+
+def test_garbage_collection_knows_its_groups_only_of_the_fit_that_is_asked_for(workflow):
+    add_segmenter()
+    plan_images(workflow())
+    assert asked_for(workflow().chain).groups["unet"] is None
+    put_export(workflow())
+    [manifest] = workflow().manifests("unet")
+    assert asked_for(workflow().chain).groups["unet"] == {str(Path(manifest).relative_to("results/catalogues/unet"))}
+    add_segmenter(epochs=3)
+    assert asked_for(workflow().chain).groups["unet"] is None
+
+
+def test_a_segmenter_that_is_only_judged_is_fitted_and_not_run(workflow):
+    add_segmenter()
+    edit_yaml(Path("unet.yaml"), catalogue=False)
+    plan_images(workflow())
+    jobs = workflow().jobs
+    assert "segmenter_fit unet" in jobs and "unet" not in workflow().chain.catalogues
+    assert not any(name.startswith(("segmenter_export", "segmenter_measure", "release_seal unet")) for name in jobs)
+
+
+def test_a_person_is_not_shown_how_to_search_the_catalogue_of_a_segmenter(workflow, tmp_path):
+    for name in ("features", "forest", "unet"):
+        (tmp_path / "results" / "catalogues" / name).mkdir(parents=True)
+        (tmp_path / "results" / "catalogues" / name / "current.json").touch()
+    add_segmenter()
+    put_export(workflow())
+    assert 'catalogues/forest")' in "\n".join(what_stands(tmp_path / "results"))
 
 
 def test_a_model_of_stamps_reads_the_plans_of_all_images(workflow):
