@@ -31,8 +31,18 @@ class StructureSettings(StampNetworkSettings):
     """Gaussians of a posterior."""
     galaxies: str = "GALAXY"
     """Class of the labels whose rows teach and judge it."""
+    shift_px: int = Field(0, ge=0, le=8)
+    """As of `cnn`; stamps are centred to half a pixel, and sums about the middle go by that."""
     noise: float = Field(0.0, ge=0, le=5)
     """As of `cnn`; a posterior learned from noisier stamps is too wide for the survey's own."""
+    band_dropout: float = Field(0.01, ge=0, lt=1)
+    """As of `cnn`; one learned from fewer bands is too wide as well."""
+    batch_size: int = Field(32, ge=2)
+    """Stamps of one training step."""
+    epochs: int = Field(40, ge=1)
+    """The learning rate rises over the first tenth, then falls to nothing along a cosine."""
+    learning_rate: float = Field(2e-3, gt=0)
+    """The highest."""
 
 
 @dataclass(frozen=True)
