@@ -152,7 +152,8 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
             if told is not None:
                 told[lost] = np.nan
     sets = None if thresholds is None else conformal_sets(by_class, thresholds)
-    return Scores(probabilities, best, entropy, flags, sets, half(distance), half(embedding))
+    halves = (None if told is None else half(told) for told in (distance, embedding))
+    return Scores(probabilities, best, entropy, flags, sets, *halves)
 
 
 def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:
@@ -185,10 +186,10 @@ def predict(model: Model, features: NDArray[np.float32], *, n_classes: int, bloc
     return Answer(probabilities, np.concatenate(distances) if distances else None)
 
 
-def half(told: NDArray[np.floating[Any]] | None) -> NDArray[np.float16] | None:
+def half(told: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     """Give distances or vectors as a catalogue holds them."""
     with np.errstate(over="ignore"):  # what is too far for float16 is infinitely far
-        return None if told is None else told.astype(np.float16)
+        return told.astype(np.float16)
 
 
 def _of_length_one(embedding: NDArray[np.floating[Any]] | None) -> NDArray[np.bool_] | np.bool_:
