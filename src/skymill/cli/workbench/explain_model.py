@@ -60,7 +60,9 @@ def explain_model(
     for one in numbers["nuisances"]:
         told = "[yellow]shows[/]" if one["shows"] else "no more than by chance"
         interval = f"{one['low']:.3f} to {one['high']:.3f}; by chance {one['chance']:.3f}"
-        console.print(f"{one['name']}: {one['measure']} {one['value']:.3f} ({interval}): {told}", highlight=False)
+        console.print(
+            f"{one['name']}: {one['measure']} {one['value']:.3f} ({interval}): {told}", highlight=False, soft_wrap=True
+        )
     console.print(str(folder / PAGE), highlight=False, soft_wrap=True)
 
 

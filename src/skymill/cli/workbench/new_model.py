@@ -31,7 +31,8 @@ def new_model(
     """
     for path in write_model(name, folder):
         say(path)
-    say(f"\nTry it     pytest {folder / f'test_{name}.py'}")
+    typer.echo()
+    say(f"Try it     pytest {folder / f'test_{name}.py'}")
     say(f"Train it   skymill train {name}, once {folder / f'{name}.yaml'} is among the models of your run")
 
 

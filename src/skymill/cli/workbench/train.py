@@ -69,7 +69,7 @@ def train(
 def epochs_bar(name: str) -> Iterator[Callable[[Mapping[str, float], int], None]]:
     """Show a bar of epochs, and give what has to be told of each."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, told="")
 
         def progress(epoch: Mapping[str, float], epochs: int) -> None:
