@@ -46,7 +46,7 @@ rule training_fit:
         "../../envs/cpu.yaml"
     threads: fit_threads
     resources:
-        mem_mb=memory,
+        mem_mb=CHAIN.fit_memory_mb,
         runtime=480,
     script:
         "../../scripts/training_fit.py"

@@ -82,6 +82,11 @@ class Chain:
         """What a job with so many workers needs, its coordinator included."""
         return COORDINATOR_MB + threads * self.run.compute.worker_bytes // 1_000_000
 
+    @property
+    def fit_memory_mb(self) -> int:
+        """What the fit of a model needs, however many threads it has."""
+        return self.job_memory_mb(FIT_THREADS)
+
     def fit_threads(self, model: str) -> int:
         """CPU threads that the fit of a model has a use for."""
         return FIT_THREADS if self.models[model].kind in THREADED else 1

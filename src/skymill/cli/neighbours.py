@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -19,7 +18,7 @@ SHOWN = ("objectId", "coord_ra", "coord_dec", "similarity", "class", "training_d
 
 
 def neighbours(
-    catalogue: Annotated[Path, typer.Argument(help="One with embeddings, like results/catalogues/contrastive.")],
+    catalogue: Annotated[str, typer.Argument(help="One with embeddings: results/catalogues/contrastive, or an URL.")],
     object_id: Annotated[str, typer.Argument(metavar="OBJECTID", help="The source to compare with.")],
     count: Annotated[int, typer.Option("--count", "-k", help="Sources to show.", min=1)] = 10,
     near: Annotated[str, typer.Option(help="RA,DEC in degrees, where it stands: only there is it looked for.")] = "",
@@ -34,7 +33,7 @@ def neighbours(
     from skymill.release.explaining.finding import find
     from skymill.store import open_catalogue
 
-    opened = open_catalogue(str(catalogue))
+    opened = open_catalogue(catalogue)
     if "embedding" not in opened.columns:
         raise ValueError(f"{catalogue}: has no embeddings; expected the catalogue of a model of {', '.join(EMBED)}")
     circle = (*position(near), radius_arcsec / 3600) if near else None

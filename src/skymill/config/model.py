@@ -39,7 +39,8 @@ class ExportSettings(Settings):
     """`auto` takes the fastest for `inference.provider` that stays below the limits: int8 on a CPU, fp16 on a GPU, else
     fp32."""
     max_flip_rate: float = Field(5e-3, ge=0)
-    """Share of the stamps whose class may differ."""
+    """Share of the stamps whose class may differ, and whose `outside_training` may; more is too many where chance alone
+    would hardly make it so."""
     max_ece_shift: float = Field(5e-3, ge=0)
     """Change of the expected calibration error on stamps of the test split."""
     min_cosine: float = Field(0.99, le=1)

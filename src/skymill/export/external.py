@@ -76,7 +76,7 @@ def describe_external(model: ModelConfig) -> tuple[onnx.ModelProto, ModelSchema]
     elif not schema.stamps.bands:
         raise ModelFileError(f"{path}: looks at stamps of no band; name them in `stamps.bands`, in the graph's order")
     else:
-        stamps, schema = schema.stamps, replace(schema, embedding=_embedding_length(session))
+        stamps, schema = schema.stamps, replace(schema, embedding=_embedding_length(session, path))
         check_stamp_tensors(session, schema.stamp_inputs, schema.outputs, source=str(path))
         _probe(session, _stamps(stamps), schema, path)
     return proto, schema
@@ -137,10 +137,18 @@ def _declared_stamps(model: ModelConfig, stamps: StampSettings, settings: Extern
     return ModelSchema(model.name, "onnx", model.task, (), classes, None, {}, {}, stamps=stamps)
 
 
-def _embedding_length(session: Any) -> int:
-    """Give the length of the vectors that a graph gives of stamps; 0 where it gives none, or does not say."""
+def _embedding_length(session: Any, path: Path) -> int:
+    """Give the length of the vectors that a graph gives of stamps; 0 where it gives none."""
     shapes = [output.shape for output in session.get_outputs() if output.name == EMBEDDING]
-    return next((shape[1] for shape in shapes if len(shape) == 2 and isinstance(shape[1], int)), 0)
+    if not shapes:
+        return 0
+    [shape] = shapes
+    if len(shape) != 2 or not isinstance(shape[1], int):
+        raise ModelFileError(
+            f"{path}: expected the output '{EMBEDDING}' of shape (n, d) with a number for d, found {tuple(shape)}; "
+            "export the graph with it fixed"
+        )
+    return shape[1]
 
 
 def _brief(stamps: StampSettings | None) -> str:

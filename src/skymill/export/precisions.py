@@ -19,10 +19,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from scipy.stats import binom
 
 from skymill.config.model import ExportSettings
 from skymill.export.graph import ENCODER, constant, node, to_bytes
-from skymill.export.metadata import EMBEDDING, FLUX, INVERSE_VARIANCE, OUTPUT, ModelSchema
+from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INVERSE_VARIANCE, OUTPUT, ModelSchema
 from skymill.export.parity import ParityError
 from skymill.export.stamp_parity import HELD_OUT, rounds_of
 from skymill.sessions.runtime import open_session
@@ -38,6 +39,9 @@ FASTEST = {"cpu": (INTEGER, FULL), "cuda": (HALF, FULL), "tensorrt": (HALF, FULL
 CONVERTED = ("Conv", "Relu", "MaxPool")
 """Operators of the encoder that work in fewer bits, behind the first convolution: that sees the range of all fluxes."""
 HALVED = "_half"
+UNLIKELY = 0.025
+OUTSIDE = 1.0
+"""The distance from the training stamps above which one is outside."""
 BATCH, REPEATS = 64, 15
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,8 @@ class Cost:
     stamps: int
     flip_rate: float
     """Share whose class is another, or that have no answer."""
+    outside_rate: float
+    """Share that is outside the range of the training stamps with one and inside with the other."""
     max_probability_difference: float
     mean_probability_difference: float
     min_cosine: float | None
@@ -72,8 +78,10 @@ class Bill:
         """Name what is over the limits; of hard stamps only that they have an answer is asked."""
         found = []
         for name, cost in (("real", self.real), ("changed", self.changed)):
-            if not cost.flip_rate <= limits.max_flip_rate:
-                found.append(f"{cost.flip_rate:.2%} of the {name} stamps have another class")
+            rates = {"have another class": cost.flip_rate, "change `outside_training`": cost.outside_rate}
+            for what, rate in rates.items():
+                if too_many(rate, cost.stamps, limits.max_flip_rate):
+                    found.append(f"{rate:.2%} of the {name} stamps {what}")
             if cost.mean_cosine is not None and not cost.mean_cosine >= limits.min_cosine:
                 found.append(f"the embeddings of {name} stamps have a mean cosine of {cost.mean_cosine:.4f}")
         if not abs(self.ece - self.ece_full) <= limits.max_ece_shift:
@@ -81,6 +89,11 @@ class Bill:
         if not np.isfinite(self.hard.max_probability_difference):
             found.append("some hard stamps have no answer")
         return found
+
+
+def too_many(rate: float, n: int, most: float) -> bool:
+    """Tell whether so large a share of n is more than chance makes of a true share of `most`, in 97.5 % of cases."""
+    return bool(binom.sf(round(rate * n) - 1, n, most) < UNLIKELY)
 
 
 def choose_precision(
@@ -247,16 +260,17 @@ def _calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.in
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a file gives for m stamps: (m, classes), and (m, d) where it gives embeddings."""
+    """What a file gives for m stamps: (m, classes), (m,), and (m, d) where it gives embeddings."""
 
     probabilities: NDArray[np.float64]
+    distance: NDArray[np.float64]
     embedding: NDArray[np.float64] | None
 
 
 def _ask(session: Any, stamps: NDArray[np.float32]) -> _Answer:
-    outputs = [OUTPUT, *(tensor.name for tensor in session.get_outputs() if tensor.name == EMBEDDING)]
+    outputs = [OUTPUT, DISTANCE, *(tensor.name for tensor in session.get_outputs() if tensor.name == EMBEDDING)]
     found = [values.astype(np.float64) for values in session.run(outputs, inputs(stamps))]
-    return _Answer(found[0], found[1] if len(found) > 1 else None)
+    return _Answer(found[0], found[1], found[2] if len(found) > 2 else None)
 
 
 def compare(answers: list[tuple[_Answer, _Answer]]) -> Cost:
@@ -265,10 +279,12 @@ def compare(answers: list[tuple[_Answer, _Answer]]) -> Cost:
     difference = np.abs(full - other).max(axis=1)
     difference[~np.isfinite(difference)] = np.inf
     flipped = (full.argmax(axis=1) != other.argmax(axis=1)) | np.isinf(difference)
+    outside = [np.concatenate([pair[side].distance > OUTSIDE for pair in answers]) for side in (0, 1)]
     cosine = np.concatenate(list(_cosines(answers)) or [np.empty(0)])
     return Cost(
         len(difference),
         float(flipped.mean()),
+        float((outside[0] != outside[1]).mean()),
         float(difference.max()),
         float(difference.mean()),
         float(cosine.min()) if len(cosine) else None,

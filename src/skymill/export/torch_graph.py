@@ -37,6 +37,8 @@ def torch_graph(
 
     # It warns of each operator of torchvision that is not installed; our networks have none.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    for name in ("onnxscript", "onnx_ir"):  # they tell of every constant that they share
+        logging.getLogger(name).setLevel(logging.WARNING)
     free = torch.export.Dim("n", min=1)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore", FutureWarning)  # torch's own calls of its deprecated pytree API

@@ -76,6 +76,8 @@ class ModelResult:
     classes: list[str]
     parity: dict[str, Any] | None
     """Agreement of the exported file with the fitted model; None for a file that came from elsewhere."""
+    precision: str
+    """Of the exported file."""
     sky: SkyCounts
     test: TestSet | None = None
     shift: dict[str, Any] | None = None
@@ -160,6 +162,7 @@ def read_model(output: Path, name: str, catalogue: Catalogue) -> ModelResult:
         manifest["onnx"],
         classes,
         manifest["parity"] or None,
+        manifest["schema"].get("precision", "fp32"),
         count_classes(catalogue, len(classes)),
         None if fit is None else read_test_set(output / "training" / name / fit),
         None if fit is None else read_json(output / "training" / "shift" / name / "shift.json"),

@@ -122,7 +122,10 @@ def content_of(made: Run, maps: Mapping[str, list[Gallery]], run: RunConfig, sur
         "sources": accounts["sources"],
         "n_tiles": len(made.catalogues["sources"].tiles),
         "trained": [model_facts(model, test.metrics) for model, test in made.trained],
-        "exported": [{"name": one.name, "onnx": short(one.onnx), "parity": one.parity} for one in made.models],
+        "exported": [
+            {"name": one.name, "onnx": short(one.onnx), "parity": one.parity, "precision": one.precision}
+            for one in made.models
+        ],
         "metrics": metric_rows(made),
         "classes": class_rows(made),
         "only_compared": [test.model for test in made.only_compared],

@@ -260,7 +260,7 @@ class Catalogue:
         if EMBEDDING not in self.columns:
             raise KeyError(f"{self.location}: expected a catalogue with '{EMBEDDING}', found {', '.join(self.columns)}")
         if not len(self.tiles):
-            return self._nothing(columns)
+            return self._nothing(columns).assign(similarity=(SOURCE, np.empty(0, np.float32)))
         names = self._first.select(columns)
         threads = WEB_READERS if is_url(self.location) else len(os.sched_getaffinity(0))
         found = nearest([self._open_tile(row) for row in range(len(self.tiles))], unit(vector), k, threads=threads)

@@ -168,8 +168,15 @@ def held_out_stamps(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.int64
     """Read the stamps (n, 2, bands, k, k) that a fit has kept, their labels (n,), and which are of the test split (n,).
 
     The others are of the validation split.
+
+    Raises
+    ------
+    TrainingSetError
+        If it is a fit of an earlier version, which did not say so.
     """
     with np.load(folder / HELD_OUT_STAMPS) as kept:
+        if "is_test" not in kept:
+            raise TrainingSetError(f"{folder}: is a fit of an earlier version of skymill; fit the model again")
         return kept["stamps"], kept["labels"], kept["is_test"]
 
 
