@@ -50,7 +50,7 @@ def test_a_segmenter_is_fitted_on_rendered_sky_and_has_a_catalogue_beside_the_su
         "levels": 2,
         "depth": 1,
         "batch_size": 4,
-        "epochs": 4,
+        "epochs": 16,
         "pairs": 40,
     }
     model = {"name": "unet", "kind": "unet", "task": "segmentation", "settings": settings}
@@ -68,6 +68,6 @@ def test_a_segmenter_is_fitted_on_rendered_sky_and_has_a_catalogue_beside_the_su
     assert "blend_probability" not in detected.tile(detected.tiles["image"][0])
     assert "unet: sources that it finds itself" in (tmp_path / "results" / "report" / "index.html").read_text()
     assert run(tmp_path).jobs == {}
-    edit_yaml(tmp_path / "unet.yaml", settings={**settings, "epochs": 5})
+    edit_yaml(tmp_path / "unet.yaml", settings={**settings, "epochs": 17})
     planned = run(tmp_path, "--dry-run").jobs
     assert planned["segmenter_fit"] == 1 and "features_measure" not in planned
