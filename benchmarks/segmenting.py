@@ -35,12 +35,13 @@ from real.tiles import dc2_cutout
 from scipy.spatial import cKDTree
 
 from skymill.config import load_model
-from skymill.config.images import MeasureSettings
+from skymill.config.images import MeasureSettings, RenderSettings
 from skymill.export.segmenting import segmenter_to_onnx
 from skymill.features.measuring import Measured, measure
 from skymill.features.measuring.detection import detect, stack_bands
 from skymill.features.measuring.measured import KRON_FLUX, PSF_FLUX
 from skymill.features.segmenting.segmenter import Segmenter
+from skymill.models.unet import UnetSettings
 from skymill.survey.images import TilePixels
 from skymill.training.matching import NONE, match
 from skymill.training.scenes import COMPANION, Scene, render_scene, scene_settings
@@ -51,7 +52,7 @@ THRESHOLDS = (3.5, 5.0, 7.0, 10.0, 14.0, 20.0)
 SIGMAS = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 SEPARATIONS = (0.0, 1.0, 1.5, 2.5)
 """Edges of bins, in widths of the point-spread function."""
-PAIRS, FIELDS, FIRST_SEED = 40.0, 8, 2_000_000
+PAIRS, FIELDS, FIELD_PX, FIRST_SEED = 40.0, 8, 512, 2_000_000
 BRIGHT_nJy = 10 ** ((31.4 - 25.0) / 2.5)
 """Least i flux of a pair's members, so that noise is not what is measured."""
 I_BAND = "ugrizy".index("i")
@@ -80,13 +81,7 @@ def main() -> None:
         [render_scene(each) for each in scene_settings(settings, split)] for split in ("test", "validation")
     )
     told["masks"] = masks(segmenter, test, validation)
-    told["pairs"] = pairs(
-        segmenter,
-        [
-            each.model_copy(update={"pairs": PAIRS, "seed": FIRST_SEED + n, "tile_px": 512})
-            for n, each in enumerate(scene_settings(settings, "train")[:FIELDS])
-        ],
-    )
+    told["pairs"] = pairs(segmenter, fields_of(settings))
     if arguments.data:
         told["dc2"] = dc2(segmenter, arguments.data)
     print(json.dumps(told, indent=1))
@@ -132,14 +127,21 @@ def extract(scene: Scene, sigma: float) -> tuple[NDArray[Any], NDArray[np.int32]
     return objects, labels
 
 
-def pairs(segmenter: Segmenter, fields: Sequence[Any]) -> dict[str, Any]:
-    """Give, by separation, the median error of the i flux of both members of true pairs, and the share found."""
+def fields_of(settings: UnetSettings) -> list[RenderSettings]:
+    """Give fields with many pairs, of seeds of their own and the depths of scenes."""
+    changes = {"pairs": PAIRS, "tile_px": FIELD_PX}
+    scenes = scene_settings(settings, "train")[:FIELDS]
+    return [scene.model_copy(update={**changes, "seed": FIRST_SEED + n}) for n, scene in enumerate(scenes)]
+
+
+def pairs(segmenter: Segmenter, fields: Sequence[RenderSettings]) -> dict[str, Any]:
+    """Give, by separation, errors of the i fluxes of true pairs, and the share of which both members are found."""
     methods: dict[str, Callable[[Scene], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
         "unet, Kron": lambda scene: kron(measure(scene.tile, MeasureSettings(), segmenter=segmenter)),
         "measuring, Kron": lambda scene: kron(measure(scene.tile, MeasureSettings())),
         "sep, FLUX_AUTO": auto,
     }
-    errors: dict[str, list[NDArray[np.float64]]] = {name: [] for name in methods}
+    ratios: dict[str, list[NDArray[np.float64]]] = {name: [] for name in methods}
     apart: list[NDArray[np.float64]] = []
     for field in fields:
         scene = render_scene(field)
@@ -148,40 +150,44 @@ def pairs(segmenter: Segmenter, fields: Sequence[Any]) -> dict[str, Any]:
         for name, find in methods.items():
             where, found = find(scene)
             partner = match(places, flux, where, scene.fwhm_px / 2)
-            got = np.where(partner == NONE, 0.0, found[partner])
-            errors[name].append(np.abs(got / flux - 1)[members])
+            ratios[name].append(np.where(partner == NONE, np.nan, found[partner] / flux)[members])
     separation = np.concatenate(apart)
     return {
         f"{low:g}-{high:g} FWHM": {
             "pairs": int(inside.sum()),
-            **{name: _told(np.concatenate(each)[inside]) for name, each in errors.items()},
+            **{name: _told(np.concatenate(each)[inside]) for name, each in ratios.items()},
         }
         for low, high in pairwise(SEPARATIONS)
         if (inside := (separation > low) & (separation <= high)).any()
     }
 
 
-def _told(error: NDArray[np.float64]) -> dict[str, float]:
-    """Tell errors of pairs, (n, 2)."""
-    random = np.random.default_rng(0)
-    drawn = [np.median(error[random.integers(len(error), size=len(error))]) for _ in range(200)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
+def _told(ratio: NDArray[np.float64]) -> dict[str, Any]:
+    """Tell of pairs, (n, 2), brighter and fainter: what was measured over what is true, NaN where nothing was."""
+    error = np.abs(np.nan_to_num(ratio) - 1)
     return {
-        "median_error": round(float(np.median(error)), 4),
-        "low": round(float(low), 4),
-        "high": round(float(high), 4),
-        "both_found": round(float((error < 1).all(axis=1).mean()), 4),
+        "both_found": round(float(np.isfinite(ratio).all(axis=1).mean()), 3),
+        "error": _median(error),
+        "error_of_the_brighter": _median(error[:, 0]),
     }
 
 
+def _median(error: NDArray[np.float64]) -> list[float]:
+    """Give the median over pairs, and its 95 % interval from resamples of them."""
+    random = np.random.default_rng(0)
+    drawn = [np.median(error[random.integers(len(error), size=len(error))]) for _ in range(200)]
+    return [round(float(each), 3) for each in (np.median(error), *np.percentile(drawn, [2.5, 97.5]))]
+
+
 def close_pairs(scene: Scene) -> tuple[NDArray[np.float64], ...]:
-    """Give positions (n, 2) and i fluxes (n,) of the visible sources, rows of pairs (m, 2) with no third source as near
-    and both members bright, and their separations in widths of the point-spread function, (m,)."""
+    """Give positions (n, 2) and i fluxes (n,) of the visible sources, rows of pairs (m, 2), the brighter
+    member first and neither of them faint, and their separations in widths of the point-spread function, (m,)."""
     true = scene.true
     rows = true["visible"] & ~true["saturated"]
     places, flux = np.stack([true["x"], true["y"]], axis=1)[rows], true["i_flux"][rows]
     members = cKDTree(places).query_pairs(SEPARATIONS[-1] * scene.fwhm_px, output_type="ndarray")
-    fainter, brighter = np.sort(flux[members], axis=1).T
+    members = np.take_along_axis(members, np.argsort(-flux[members], axis=1), axis=1)
+    brighter, fainter = flux[members].T
     members = members[(fainter >= COMPANION * brighter) & (fainter > BRIGHT_nJy)]
     separation = np.hypot(*(places[members[:, 0]] - places[members[:, 1]]).T) / scene.fwhm_px
     return places, flux, members, separation

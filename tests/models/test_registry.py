@@ -10,7 +10,7 @@ import pytest
 
 from skymill import models
 from skymill.config import ConfigError
-from skymill.models import KINDS, Model, find, read_settings, register
+from skymill.models import KINDS, SEGMENTERS, Model, find, read_settings, register
 
 
 def test_every_kind_is_a_model_of_a_file_of_its_name() -> None:
@@ -43,7 +43,7 @@ def test_a_setting_out_of_range_names_its_value() -> None:
 
 def test_every_setting_has_a_default_a_description_and_a_line_in_the_docs() -> None:
     page = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
-    for kind in KINDS.values():
+    for kind in (*KINDS.values(), *SEGMENTERS.values()):
         kind.Settings()
         for name, key in kind.Settings.model_json_schema()["properties"].items():
             assert key.get("description"), name

@@ -255,6 +255,25 @@ def test_what_releases_and_asked_for_manifests_name_stays(run):
     assert verify(run.folder).ok and verify_release(run.folder, "DR1").ok
 
 
+def test_what_a_segmenter_finds_is_published_beside_the_survey_s_sources_with_its_file(run):
+    """It has found others, which is no fault of it; without being told so, the same is refused."""
+    entries = write_image_catalogue(run.root("unet"), NAMES[:2])
+    seal(run.root("unet"), [group_of_all(run.root("unet"), entries)])
+    model, fit = run.folder / "models" / "unet", run.folder / "training" / "unet" / "0123456789ab"
+    for folder in (model, fit):
+        folder.mkdir(parents=True)
+    (model / MANIFEST).write_text(json.dumps({"fit": fit.name, "onnx": "ab"}))
+    (model / "ab.onnx").write_bytes(b"graph")
+    (fit / "metrics.json").write_text("{}")
+    content = Content(run.folder, ["sources", SEGMENTATION, "unet"], [])
+    with pytest.raises(ReleaseError, match="the catalogues do not account for the same rows"):
+        publish(content, "DR3", gate=GateSettings(), page=lambda *_: Path())
+    told = publish(replace(content, segmenters=["unet"]), "DR3", gate=GateSettings(), page=lambda *_: Path())
+    assert told["catalogues"]["unet"]["n_tiles"] == 2
+    assert {"models/unet/ab.onnx", "models/unet/metrics.json"} < told["files"].keys()
+    assert verify_release(run.folder, "DR3").ok
+
+
 def planned(folder: Path, entries: list[Any], n_in: int, *, digest_of: str = "d" * 64) -> list[Path]:
     """The plans of a run whose one group of image tiles is called like the one of the sky, and its manifest."""
     (folder / "tiling").mkdir(parents=True)
@@ -287,3 +306,15 @@ def test_the_run_seals_every_detection_and_holds_the_plan_of_images_against_them
     shutil.rmtree(tmp_path / "tiling")
     with pytest.raises(StoreError, match="expected 13 sources, found 12 accounted for"):
         release.seal(SEGMENTATION, planned(tmp_path, entries, N + 1), sources=[], output=tmp_path)
+
+
+def test_a_segmenter_accounts_for_what_it_has_found_itself(tmp_path):
+    """However many detections the survey's plan counts."""
+    root = tmp_path / "catalogues" / SEGMENTATION
+    entries = write_image_catalogue(root)
+    shutil.rmtree(root / "groups")
+    manifests = planned(tmp_path, entries, N + 100)
+    with pytest.raises(StoreError, match="expected 112 sources, found 12 accounted for"):
+        release.seal(SEGMENTATION, manifests, sources=[], output=tmp_path)
+    release.seal(SEGMENTATION, manifests, sources=[], output=tmp_path, own_sources=True)
+    assert open_catalogue(root).manifest["accounting"]["n_in"] == N

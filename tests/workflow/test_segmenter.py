@@ -8,9 +8,9 @@ import image_files
 import pytest
 from segmenters import write_segmenter
 from snakemake_run import run
-from survey_files import edit_yaml
+from survey_files import edit_yaml, write_yaml
 
-from skymill.store import GroupManifest, open_tile
+from skymill.store import GroupManifest, open_catalogue, open_tile
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -34,3 +34,40 @@ def test_a_new_segmenter_measures_the_images_again_and_a_renamed_one_does_not(tm
     assert run(tmp_path, target).jobs == {}
     write_segmenter(tmp_path / "other.onnx", threshold=6.0)
     assert run(tmp_path, target, "--dry-run").jobs["features_measure"] == 1
+
+
+def test_a_segmenter_is_fitted_on_rendered_sky_and_has_a_catalogue_beside_the_survey_s_sources(tmp_path: Path):
+    """Its blends are told; a new one leaves the survey's sources alone; nothing is done twice."""
+    image_files.write_images(tmp_path)
+    settings = {
+        "bands": ["g", "r", "i"],
+        "scenes": 8,
+        "held_out": 3,
+        "scene_px": 128,
+        "crop_px": 64,
+        "window_px": 96,
+        "width": 8,
+        "levels": 2,
+        "depth": 1,
+        "batch_size": 4,
+        "epochs": 16,
+        "pairs": 40,
+    }
+    model = {"name": "unet", "kind": "unet", "task": "segmentation", "settings": settings}
+    write_yaml(tmp_path / "unet.yaml", model)
+    edit_yaml(tmp_path / "config.yaml", models=["unet.yaml"], labels=None)
+    outcome = run(tmp_path)
+    made = {"segmenter_fit": 1, "segmenter_export": 1, "segmenter_measure": 1, "features_measure": 1}
+    assert made.items() <= outcome.jobs.items() and outcome.jobs["release_seal"] == 4
+    assert "training_set" not in outcome.jobs
+    catalogues = tmp_path / "results" / "catalogues"
+    found, detected = (open_catalogue(catalogues / name) for name in ("unet", "segmentation"))
+    tile = found.tile(found.tiles["image"][0])
+    assert len(found) > 50 and tile.attrs["segmenter"]["name"] == "unet" and tile.attrs["catalogue"] == "unet"
+    assert ((tile["blend_probability"] > 0) & (tile["blend_probability"] < 1)).all()
+    assert "blend_probability" not in detected.tile(detected.tiles["image"][0])
+    assert "unet: sources that it finds itself" in (tmp_path / "results" / "report" / "index.html").read_text()
+    assert run(tmp_path).jobs == {}
+    edit_yaml(tmp_path / "unet.yaml", settings={**settings, "epochs": 17})
+    planned = run(tmp_path, "--dry-run").jobs
+    assert planned["segmenter_fit"] == 1 and "features_measure" not in planned

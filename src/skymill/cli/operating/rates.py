@@ -48,9 +48,9 @@ class Rate:
 DOCUMENTED: Mapping[str, Rate] = {
     "tiling_images": Rate("job", 1.0, 2.0, 300),
     "features_measure": Rate("images", 0.25, 2.5, 900),
-    "segmenter_fit": Rate("job", 0.005, 5.0, 1500),
-    "segmenter_export": Rate("job", 0.15, 4.0, 900),
-    "segmenter_measure": Rate("images", 0.15, 2.5, 1200),
+    "segmenter_fit": Rate("job", 0.012, 3.0, 1400),
+    "segmenter_export": Rate("job", 0.5, 3.0, 540),
+    "segmenter_measure": Rate("images", 0.14, 2.5, 1360),
     "tiling_plan": Rate("rows", 4.4e5, 2.5, 570),
     "tiling_partition": Rate("rows", 6.0e5, 2.0, 570),
     "features_compute": Rate("rows", 5.4e5, 1.8, 440),
