@@ -190,6 +190,7 @@ def _schema(fit: Fit | StructureFit, model: ModelConfig) -> ModelSchema:
         stamps=StampSettings(**fit.manifest["stamps"]) if "stamps" in fit.manifest else None,
         quantities=tuple(fit.manifest.get("quantities", ())),
         components=fit.manifest["settings"]["components"] if "quantities" in fit.manifest else 0,
+        levels=() if isinstance(fit, Fit) else tuple(map(tuple, fit.levels.tolist())),
     )
 
 
