@@ -10,13 +10,20 @@ import pytest
 
 from skymill import models
 from skymill.config import ConfigError
-from skymill.models import KINDS, SEGMENTERS, Model, find, read_settings, register
+from skymill.models import KINDS, SEGMENTERS, Kind, Model, find, find_classifier, read_settings, register
 
 
 def test_every_kind_is_a_model_of_a_file_of_its_name() -> None:
     files = {path.stem for path in Path(models.__file__).parent.glob("*.py")}
     assert {"forest", "mlp", "oblivious"} <= set(KINDS) <= files
-    assert all(isinstance(kind, Model) for kind in KINDS.values())
+    assert all(isinstance(kind, Kind) for kind in KINDS.values())
+    assert {name for name, kind in KINDS.items() if not isinstance(kind, Model)} == {"structure"}
+
+
+def test_a_kind_that_gives_no_classes_is_not_found_as_a_classifier() -> None:
+    assert find_classifier("forest") is KINDS["forest"]
+    with pytest.raises(ValueError, match="kind 'structure': learns no classes; correct `kind` or `task`"):
+        find_classifier("structure")
 
 
 def test_an_unknown_kind_lists_the_known_ones() -> None:

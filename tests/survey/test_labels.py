@@ -117,3 +117,38 @@ def test_labels_of_the_simulated_survey_belong_to_its_sources(match: str) -> Non
         assert np.isin(labels.object_id, np.concatenate([block.object_id for block in blocks])).all()
     else:
         assert np.isin(labels.ra, np.concatenate([block.ra for block in blocks])).all()
+
+
+def test_targets_are_read_as_they_stand_and_empty_cells_are_no_fault(table: pa.Table, tmp_path: Path) -> None:
+    radius = pa.array([0.5, None, 1.5, 2.5, 3.5, 4.5])
+    pq.write_table(table.append_column("half_light_radius", radius), tmp_path / "t.parquet")
+    labels = read_labels(settings(tmp_path / "t.parquet", id=ID, targets=["half_light_radius"]), SURVEY)
+    np.testing.assert_array_equal(labels.targets["half_light_radius"], np.float32([0.5, np.nan]))
+    assert labels.counts["used"] == 2
+    assert read_labels(settings(tmp_path / "t.parquet", id=ID), SURVEY).targets == {}
+
+
+def test_a_target_that_is_no_column_is_named_with_the_mend(table: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(TableError, match=r"mag_i.*correct labels\.column, labels\.targets or labels\.id"):
+        read_labels(settings(tmp_path / "t.parquet", id=ID, targets=["mag_i"]), SURVEY)
+    simulated = LabelSettings(format="simulated", column="class", classes=["STAR", "GALAXY"], targets=["mag_i"])
+    with pytest.raises(TableError, match=r"labels\.targets: mag_i: no column .* simulated as a table"):
+        read_labels(simulated, SURVEY)
+
+
+def test_a_rendered_survey_tells_the_structure_of_its_galaxies_alone() -> None:
+    render = {"tiles": [1, 1], "tile_px": 256, "seed": 4, "stars": 40}
+    survey = SurveyConfig(
+        name="s", format="images", bands=list("ugrizy"), images={"layout": "rendered", "render": render}
+    )
+    targets = ["mag_i", "half_light_radius", "axis_ratio", "bulge_fraction"]
+    labels = read_labels(
+        LabelSettings(format="simulated", column="class", classes=["STAR", "GALAXY"], match="sky", targets=targets),
+        survey,
+    )
+    galaxy = labels.label == "GALAXY"
+    assert galaxy.any() and not galaxy.all()
+    for name in targets:
+        np.testing.assert_array_equal(np.isfinite(labels.targets[name]), galaxy)
+    assert (labels.targets["mag_i"][galaxy] < 25).all() and (labels.targets["axis_ratio"][galaxy] <= 1).all()

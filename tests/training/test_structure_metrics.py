@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import r2_score
 
 from skymill.models.mixture import Mixture
-from skymill.training.structure import fit_factors
+from skymill.training.structure import fit_factors, fit_levels
 from skymill.training.structure_metrics import Judged, evaluate, judged, metrics_of, with_intervals
 
 QUANTITIES = ["mag_i", "axis_ratio"]
@@ -53,6 +53,23 @@ def test_posteriors_that_are_too_narrow_are_found_out_and_mended() -> None:
     mended = metrics_of(judged(narrow.widened(factors), truth, QUANTITIES), QUANTITIES)
     assert mended["mag_i_coverage_68"] == pytest.approx(0.68, abs=0.03)
     assert mended["log_score"] < found["log_score"]
+
+
+def test_levels_mend_the_quantiles_of_posteriors_of_the_wrong_form() -> None:
+    """Truths of a skewed distribution under Gaussians of the right width; levels are learned on other rows."""
+    random = np.random.default_rng(9)
+    mean = random.normal(size=(2 * N, 2))
+    truth = mean + np.stack([random.exponential(size=2 * N), random.normal(size=2 * N)], axis=1)
+    half = [normal(mean[rows], np.array([1.0, 1.0])) for rows in (slice(N), slice(N, None))]
+    plain = metrics_of(judged(half[1], truth[N:], QUANTITIES), QUANTITIES)
+    levels = fit_levels(half[0], truth[:N])
+    mended = metrics_of(judged(half[1], truth[N:], QUANTITIES, levels), QUANTITIES)
+    assert abs(plain["mag_i_coverage_68"] - 0.68) > 0.03 and plain["mag_i_bias"] < -0.5
+    for name in QUANTITIES:
+        assert mended[f"{name}_coverage_68"] == pytest.approx(0.68, abs=4 * np.sqrt(0.68 * 0.32 / N))
+        assert mended[f"{name}_coverage_95"] == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / N))
+        assert abs(mended[f"{name}_bias"]) < 0.05
+    np.testing.assert_allclose(levels[1], [0.025, 0.16, 0.5, 0.84, 0.975], atol=0.03)
 
 
 def test_pit_and_log_score_are_those_of_scipy() -> None:

@@ -17,6 +17,7 @@ from skymill.store import Accounting, GroupManifest, Pool, TileEntry, Variable, 
 from skymill.survey import Survey, TableError
 from skymill.training.arrays import TrainingSetError
 from skymill.training.leaks import LeakageError
+from skymill.training.settings import set_settings
 from skymill.training.split import split_of_positions
 from skymill.training.training_set import make_set
 
@@ -302,3 +303,16 @@ def test_a_run_without_labels_is_refused(tmp_path: Path):
     bare = RunConfig.model_validate({"name": "t", "survey": "toy.yaml"})
     with pytest.raises(TrainingSetError, match="add the block `labels`"):
         make_set(bare, survey(), [], tmp_path)
+
+
+def test_targets_are_columns_of_their_own_and_without_them_nothing_changes(tmp_path: Path, table):
+    names, size = np.array(CLASSES)[table["label"]], np.arange(N, dtype=float)
+    labels = write_labels(tmp_path, **{"id": table["id"], "class": names, "size": size})
+    manifest = write_catalogue(tmp_path, table)
+    _, rows = made(make_set(run(labels, targets=["size"]), survey(), [manifest], tmp_path))
+    place = {int(identity): number for number, identity in enumerate(table["id"])}
+    expected = np.float32([place[identity] for identity in rows["objectId"].to_pylist()])
+    np.testing.assert_array_equal(rows["target_size"].to_numpy(), expected)
+    assert json.loads(rows.schema.metadata[b"skymill"])["targets"] == ["size"]
+    assert "targets" not in set_settings(run(labels))["labels"]
+    assert set_settings(run(labels, targets=["size"]))["labels"]["targets"] == ["size"]

@@ -64,6 +64,8 @@ class ModelSchema:
     """Of `task: structure`: what its posteriors are of (`models.quantities`); it has no classes."""
     components: int = 0
     """Gaussians of such a posterior."""
+    levels: tuple[tuple[float, ...], ...] = ()
+    """(q, 5): levels of its marginals whose quantiles are told in place of `models.mixture.LEVELS`, by calibration."""
 
     @property
     def output(self) -> tuple[str, int]:
@@ -106,7 +108,8 @@ class ModelSchema:
         if self.embedding:
             optional["embedding"] = self.embedding
         if self.quantities:
-            optional |= {"quantities": list(self.quantities), "components": self.components}
+            told = {"components": self.components, "levels": [list(own) for own in self.levels]}
+            optional |= {"quantities": list(self.quantities), **told}
         return {
             "format": FORMAT,
             "task": self.task,
@@ -176,6 +179,7 @@ class ModelSchema:
                 embedding=content.get("embedding", 0),
                 quantities=tuple(content.get("quantities", ())),
                 components=content.get("components", 0),
+                levels=tuple(map(tuple, content.get("levels", ()))),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(

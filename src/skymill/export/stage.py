@@ -220,6 +220,7 @@ def _schema(fit: Fit | StructureFit, model: ModelConfig) -> ModelSchema:
         embedding=len(fit.manifest["features"]) if model.kind in EMBED else 0,
         quantities=tuple(fit.manifest.get("quantities", ())),
         components=fit.manifest["settings"]["components"] if "quantities" in fit.manifest else 0,
+        levels=() if isinstance(fit, Fit) else tuple(map(tuple, fit.levels.tolist())),
     )
 
 

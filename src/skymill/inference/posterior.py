@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skymill.inference.form import DISTANCE, distance_form, pixels_form
 from skymill.inference.kernel import LIMIT, MODEL_FAILED, OUTSIDE_TRAINING, STAMP_FLAGS, SUM_TOLERANCE, Answer, half
@@ -19,7 +19,11 @@ POSTERIOR = "posterior"
 
 
 def posterior_rows(
-    block: Mapping[str, NDArray[Any]], answer: Answer, lacking: NDArray[np.int32], quantities: Sequence[str]
+    block: Mapping[str, NDArray[Any]],
+    answer: Answer,
+    lacking: NDArray[np.int32],
+    quantities: Sequence[str],
+    levels: ArrayLike = LEVELS,
 ) -> dict[str, NDArray[Any]]:
     """Judge what a model of structure gives.
 
@@ -32,6 +36,8 @@ def posterior_rows(
     lacking : ndarray of int32, (n,)
         The bit that says why a row has no answer; 0 where it has one.
     quantities : sequence of str, (q,)
+    levels : array_like, (5,) or (q, 5)
+        Of the marginals, whose quantiles are told in place of `LEVELS`.
 
     Returns
     -------
@@ -50,7 +56,7 @@ def posterior_rows(
     lost = failed | ~asked
     packed[lost], distance[lost] = np.nan, np.nan
     scaled = np.full((len(packed), len(quantities), len(LEVELS)), np.nan)
-    scaled[~lost] = Mixture.unpacked(packed[~lost], len(quantities)).quantiles(LEVELS)
+    scaled[~lost] = Mixture.unpacked(packed[~lost], len(quantities)).quantiles(levels)
     columns: dict[str, NDArray[Any]] = {}
     for number, name in enumerate(quantities):
         values = find_quantity(name).unscaled(scaled[:, number]).astype(np.float32)

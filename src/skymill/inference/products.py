@@ -68,7 +68,7 @@ class Posteriors:
     def rows(
         self, block: Mapping[str, NDArray[Any]], answer: Answer, lacking: NDArray[np.int32]
     ) -> dict[str, NDArray[Any]]:
-        return posterior_rows(block, answer, lacking, self.session.schema.quantities)
+        return posterior_rows(block, answer, lacking, self.session.schema.quantities, self.session.schema.levels)
 
 
 def product_of(session: Session) -> Product:

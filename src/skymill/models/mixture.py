@@ -6,11 +6,10 @@ a graph gives them: weights, means, and the rows of the lower triangles L of Cho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 LEVELS = (0.025, 0.16, 0.5, 0.84, 0.975)
@@ -61,15 +60,22 @@ class Mixture(NamedTuple):
 
         return np.asarray(np.einsum("nk,nkq->nq", self.weights, ndtr((values[:, None] - self.means) / self.sigma)))
 
-    def quantiles(self, levels: Sequence[float]) -> Array:
-        """Give the marginals' quantiles, (n, q, levels), by bisection; NaN in a row whose mixture is not finite."""
+    def quantiles(self, levels: ArrayLike) -> Array:
+        """Give the marginals' quantiles, (n, q, l), by bisection; NaN in a row whose mixture is not finite.
+
+        Parameters
+        ----------
+        levels : array_like, (l,) or (q, l)
+            The same for all quantities, or of each its own.
+        """
         sigma = self.sigma
         low, high = (self.means - REACH * sigma).min(axis=1), (self.means + REACH * sigma).max(axis=1)
-        found = np.stack([self._quantile(level, low, high) for level in levels], axis=-1)
+        wanted = np.asarray(levels, dtype=np.float64)
+        found = np.stack([self._quantile(level, low, high) for level in np.moveaxis(wanted, -1, 0)], axis=-1)
         finite = np.isfinite(self.weights).all(axis=1) & np.isfinite(low + high).all(axis=1)
         return np.where(finite[:, None, None], found, np.nan)
 
-    def _quantile(self, level: float, low: Array, high: Array) -> Array:
+    def _quantile(self, level: Array, low: Array, high: Array) -> Array:
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
             below = self.cumulative(middle) < level

@@ -34,6 +34,8 @@ from skymill.training.structure_set import GalaxyRows, StructureSet
 if TYPE_CHECKING:
     from skymill.features.stamps import SourceImages
 
+LEAST_LEVEL = 1e-3
+"""Of a quantile that stands for another: few rows say what lies beyond."""
 WIDEST = 4.0
 """By so much the calibration may widen a posterior, or narrow it."""
 Array = NDArray[np.float64]
@@ -48,6 +50,8 @@ class StructureFit:
     model: Structure
     factors: Array
     """(q,), by which the calibration multiplies the widths of the posteriors along each quantity."""
+    levels: Array
+    """(q, 5), the levels of the marginals whose quantiles are told in place of `LEVELS`."""
     distance: TrainingDistance
     manifest: dict[str, Any]
 
@@ -123,8 +127,8 @@ def fit_structure(
 
     test, test_left_out = whole.of_split("test")
     seen = fitted.encode(test.galaxies.stamps, test.galaxies.psf)
-    factors = np.array(list(calibration["factors"].values()))
-    rows = judged(_posteriors(fitted, seen, factors), test.galaxies.targets, whole.quantities)
+    factors, levels = (np.array(list(calibration[name].values())) for name in ("factors", "levels"))
+    rows = judged(_posteriors(fitted, seen, factors), test.galaxies.targets, whole.quantities, levels)
     metrics = evaluate(rows, test.magnitude, test.block, quantities=whole.quantities, seed=seed)
     logger.info("%s: log score %.3f", model.name, metrics["overall"]["log_score"]["value"])
     manifest = {
@@ -170,10 +174,10 @@ def load_structure(folder: str | Path) -> StructureFit:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    factors = json.loads((folder / "calibration.json").read_text())["factors"]
+    settled = json.loads((folder / "calibration.json").read_text())
     distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
-    widths = np.array([factors[name] for name in manifest["quantities"]])
-    return StructureFit(folder, Structure.load(folder), widths, distance, manifest)
+    factors, levels = (np.array([settled[n][q] for q in manifest["quantities"]]) for n in ("factors", "levels"))
+    return StructureFit(folder, Structure.load(folder), factors, levels, distance, manifest)
 
 
 def fit_factors(mixture: Mixture, targets: NDArray[np.floating]) -> Array:
@@ -194,20 +198,31 @@ def fit_factors(mixture: Mixture, targets: NDArray[np.floating]) -> Array:
     return np.asarray(np.exp(found.x))
 
 
+def fit_levels(mixture: Mixture, targets: NDArray[np.floating]) -> Array:
+    """Give the levels of the marginals below whose quantiles the shares `LEVELS` of true values (n, q) lie, (q, 5).
+
+    The recalibration of Kuleshov, Fenner & Ermon (2018, arXiv:1807.00263), at five levels.
+    """
+    pit = mixture.cumulative(np.asarray(targets, dtype=np.float64))
+    return np.asarray(np.clip(np.quantile(pit, LEVELS, axis=0).T, LEAST_LEVEL, 1 - LEAST_LEVEL))
+
+
 def _calibrate(
     model: Structure, vectors: NDArray[np.float32], rows: GalaxyRows, quantities: list[str], *, how: str
 ) -> dict[str, Any]:
-    """Settle the widths on the validation split; `calibration: none` leaves them."""
+    """Settle widths and then levels on the validation split; `calibration: none` leaves both."""
     n, targets = len(quantities), rows.galaxies.targets
     plain = _posteriors(model, vectors, np.ones(n))
     factors = np.ones(n) if how == "none" else fit_factors(plain, targets)
-    true = targets.astype(np.float64)
+    true, settled = targets.astype(np.float64), plain.widened(factors)
+    levels = np.tile(LEVELS, (n, 1)) if how == "none" else fit_levels(settled, targets)
     return {
-        "method": "none" if how == "none" else "widths",
+        "method": "none" if how == "none" else "widths and levels",
+        "levels": dict(zip(quantities, levels.tolist(), strict=True)),
         "factors": dict(zip(quantities, factors.tolist(), strict=True)),
         "validation_log_score": {
             "before": float(-plain.log_density(true).mean()),
-            "after": float(-plain.widened(factors).log_density(true).mean()),
+            "after": float(-settled.log_density(true).mean()),
         },
     }
 

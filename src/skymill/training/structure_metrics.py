@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from skymill.models.mixture import LEVELS, Mixture
 from skymill.models.quantities import find_quantity
@@ -47,10 +47,17 @@ class Judged(NamedTuple):
         return Judged._make(values[rows] for values in self)
 
 
-def judged(mixture: Mixture, targets: NDArray[np.floating], quantities: Sequence[str]) -> Judged:
-    """Hold posteriors against true values on the scales of the quantities, (n, q)."""
+def judged(
+    mixture: Mixture, targets: NDArray[np.floating], quantities: Sequence[str], levels: ArrayLike | None = None
+) -> Judged:
+    """Hold posteriors against true values on the scales of the quantities, (n, q).
+
+    `levels`, (q, 5), are those that a calibration takes in place of `LEVELS`; quantiles and PIT go by them, what is
+    said of densities does not.
+    """
     true = np.asarray(targets, dtype=np.float64)
-    quantiles = mixture.quantiles(LEVELS)
+    taken = np.tile(LEVELS, (len(quantities), 1)) if levels is None else np.asarray(levels)
+    quantiles = mixture.quantiles(taken)
     low95, low68, median, high68, high95 = np.moveaxis(quantiles, -1, 0)
     told, known = (_as_told(values, quantities) for values in (median, true))
     inside = [(true >= low68) & (true <= high68), (true >= low95) & (true <= high95)]
@@ -59,11 +66,17 @@ def judged(mixture: Mixture, targets: NDArray[np.floating], quantities: Sequence
         truth=known,
         error=told - known,
         inside=np.stack(inside, axis=-1).astype(np.float64),
-        pit=mixture.cumulative(true),
+        pit=_recalibrated(mixture.cumulative(true), taken),
         cde=cde,
         log_score=-mixture.log_density(true),
         quantiles=quantiles,
     )
+
+
+def _recalibrated(pit: Array, levels: Array) -> Array:
+    """Give the probabilities (n, q) that are meant where each of `levels` (q, 5) stands for one of `LEVELS`."""
+    meant = [0.0, *LEVELS, 1.0]
+    return np.stack([np.interp(values, [0.0, *own, 1.0], meant) for values, own in zip(pit.T, levels)], axis=1)
 
 
 def _as_told(scaled: Array, quantities: Sequence[str]) -> Array:
