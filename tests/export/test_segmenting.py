@@ -70,8 +70,16 @@ def segmenter(exported: Path) -> Segmenter:
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return render_scene(scene_settings(UnetSettings.model_validate(SETTINGS), "test")[0])
+def scenes() -> dict[str, list[Scene]]:
+    settings = UnetSettings.model_validate(SETTINGS)
+    return {
+        split: [render_scene(each) for each in scene_settings(settings, split)] for split in ("train", "validation")
+    }
+
+
+@pytest.fixture(scope="module")
+def scene(scenes: dict[str, list[Scene]]) -> Scene:
+    return scenes["validation"][0]
 
 
 def test_a_fit_says_how_good_it_is_beside_both_deblenders(fit: SegmenterFit) -> None:
@@ -85,12 +93,9 @@ def test_a_fit_says_how_good_it_is_beside_both_deblenders(fit: SegmenterFit) -> 
     assert not (fit.folder / ".resume").exists()
 
 
-def test_weights_of_blends_are_the_same_bits_each_time(fit: SegmenterFit) -> None:
+def test_weights_of_blends_are_the_same_bits_each_time(fit: SegmenterFit, scenes: dict[str, list[Scene]]) -> None:
     """And those that the fit has kept."""
-    train, validation = (
-        [render_scene(each) for each in scene_settings(fit.settings, split)] for split in ("train", "validation")
-    )
-    found = fit_blend(fit.model, fit.settings, train, validation, where="small")
+    found = fit_blend(fit.model, fit.settings, scenes["train"], scenes["validation"], where="small")
     assert np.array_equal(found, fit.model.blend)
 
 
@@ -144,11 +149,11 @@ def test_measured_with_it_a_tile_has_its_sources_and_how_likely_each_is_a_blend(
         assert found.blend_probability[label - 1] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
 
 
-def test_blends_are_told_by_more_than_chance(fit: SegmenterFit, segmenter: Segmenter) -> None:
-    scenes = [render_scene(each) for each in scene_settings(fit.settings, "train")]
-    found = [segmenter(each.tile, each.sky, each.fwhm_px, MeasureSettings()) for each in scenes]
+def test_blends_are_told_by_more_than_chance(segmenter: Segmenter, scenes: dict[str, list[Scene]]) -> None:
+    seen = scenes["train"]
+    found = [segmenter(each.tile, each.sky, each.fwhm_px, MeasureSettings()) for each in seen]
     probability = np.concatenate([each.blend_probability for each in found if each.blend_probability is not None])
-    blended = np.concatenate([unrecognised(each, one.labels) for each, one in zip(scenes, found, strict=True)])
+    blended = np.concatenate([unrecognised(each, one.labels) for each, one in zip(seen, found, strict=True)])
     assert area_under_roc(probability, blended) > 0.65
     assert abs(probability.mean() - blended.mean()) < 0.08
 
