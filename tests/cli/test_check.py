@@ -221,7 +221,9 @@ def test_stamps_are_of_kinds_that_look_and_no_wider_than_the_guard_band(tmp_path
     image_files.write_images(images)
     monkeypatch.chdir(images)
     change("forest.yaml", "stamps", {"size_px": 8})
-    assert re.search(r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn\), and by no other", check())
+    assert re.search(
+        r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn, structure\), and by no other", check()
+    )
     write_yaml(Path("forest.yaml"), {"name": "forest", "kind": "cnn"})
     assert re.search(r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn\)", check())
     write_yaml(Path("forest.yaml"), {"name": "forest", "kind": "cnn", "stamps": {"size_px": 32}})

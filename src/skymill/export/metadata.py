@@ -161,7 +161,7 @@ class ModelSchema:
                 stamps=StampSettings(**content["stamps"]) if "stamps" in content else None,
                 quantities=tuple(content.get("quantities", ())),
                 components=content.get("components", 0),
-                levels=tuple(map(tuple, content.get("levels", ()))),
+                levels=tuple(map(tuple, content["levels"] if "quantities" in content else ())),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(
