@@ -225,7 +225,7 @@ def test_stamps_are_of_kinds_that_look_and_no_wider_than_the_guard_band(tmp_path
         r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn, structure\), and by no other", check()
     )
     write_yaml(Path("forest.yaml"), {"name": "forest", "kind": "cnn"})
-    assert re.search(r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn\)", check())
+    assert re.search(r"forest\.yaml: stamps: needed by kinds that look at pixels \(cnn, structure\)", check())
     write_yaml(Path("forest.yaml"), {"name": "forest", "kind": "cnn", "stamps": {"size_px": 32}})
     assert re.search(r"split\.guard_arcsec: 1 is less than a stamp of model 'forest' .*, 6\.4 arcsec", check())
     change("forest.yaml", "stamps.size_px", 8)
