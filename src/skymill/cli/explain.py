@@ -61,7 +61,8 @@ def _source(
     chain = Chain.from_config(read_yaml(configfile), [configfile])
     run = Path(chain.output)
     held = list(Releases(run).read(release)["catalogues"]) if release else chain.catalogues
-    known = [name for name in held if name not in chain.own_catalogues]
+    others = {*chain.own_catalogues, *(set(chain.published) - set(chain.classifiers))}
+    known = [name for name in held if name not in others]
     unknown = sorted(set(models or ()) - set(known))
     if unknown:
         raise ValueError(f"--model: expected one of {', '.join(known) or 'no model'}, found {', '.join(unknown)}")

@@ -179,7 +179,7 @@ class ModelSchema:
                 embedding=content.get("embedding", 0),
                 quantities=tuple(content.get("quantities", ())),
                 components=content.get("components", 0),
-                levels=tuple(map(tuple, content.get("levels", ()))),
+                levels=tuple(map(tuple, content["levels"] if "quantities" in content else ())),
             )
         except (KeyError, TypeError, ValidationError) as error:
             raise ModelFileError(
