@@ -25,7 +25,7 @@ from skymill.export.external import describe_external
 from skymill.export.parity import ParityError
 from skymill.export.structure_parity import StructureParity, quantile_difference
 from skymill.features.stamps import SourceImages
-from skymill.inference.kernel import MODEL_FAILED, NO_PIXELS, UNSCORABLE, Answer
+from skymill.inference.kernel import MODEL_FAILED, NO_PIXELS, Answer
 from skymill.inference.posterior import posterior_rows
 from skymill.models.mixture import Mixture
 from skymill.sessions.entry import ModelFileError
@@ -190,7 +190,7 @@ def test_sources_without_an_answer_have_none_and_say_why() -> None:
     assert (found["flags"] == (expected | 1)).all()
     for name in ("mag_r", "mag_r_err", "training_distance"):
         assert np.isfinite(found[name][0]) and np.isnan(found[name][1:]).all()
-    assert np.isnan(found["posterior"][1:]).all() and UNSCORABLE.mask != NO_PIXELS.mask
+    assert np.isnan(found["posterior"][1:]).all()
 
 
 def test_a_file_that_says_something_else_is_not_exported(made: Made) -> None:

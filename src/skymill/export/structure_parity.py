@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,9 @@ def quantile_difference(fitted: Mixture, exported: Mixture) -> float:
     return float(np.where(np.isfinite(difference), difference, np.inf).max())
 
 
-def _with_psf(stamps: NDArray[np.float32], psf: NDArray[np.float32], rows: int) -> Any:
+def _with_psf(
+    stamps: NDArray[np.float32], psf: NDArray[np.float32], rows: int
+) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32]]]:
+    """Give origin, stamps and PSFs of each round."""
     yield from ((origin, some, psf) for origin, some in rounds_of(stamps, rows))
     yield "no psf", stamps, np.zeros_like(psf)
