@@ -11,6 +11,8 @@ rule segmenter_fit:
         "<logs>/segmenter_fit/{segmenter}-{fit}.log",
     benchmark:
         "<benchmarks>/segmenter_fit/{segmenter}-{fit}.tsv"
+    # It waits for nothing and has one thread: begun first, it would keep jobs that want all cores waiting.
+    priority: -1
     conda:
         "../../envs/cpu.yaml"
     resources:
