@@ -15,17 +15,17 @@ FILE = "checkpoint.pt"
 BLOCK_STAMPS = 256
 
 
-class StampNetwork:
-    """A fitted network. Its `features` are the vectors that `encode` makes of stamps.
+class EncoderAndHead:
+    """A fitted network in two parts.
 
     Parameters
     ----------
     encoder : nn.Module
-        Flux and inverse variance, (n, bands, k, k), to vectors (n, vector).
+        Stamps to vectors (n, vector).
     head : nn.Module
-        Vectors to class scores (n, classes).
+        Vectors to what the network tells.
     shape : dict
-        Settings of the encoder, and the number of classes.
+        What the sizes of both follow from.
     epochs : list of dict
         Of each epoch its number and its losses.
     """
@@ -38,6 +38,44 @@ class StampNetwork:
         self.head = head.eval()
         self.shape = shape
         self._epochs = epochs
+
+    def save(self, folder: Path) -> list[str]:
+        """Write tensors and shape, readable by `torch.load(weights_only=True)`."""
+        import torch
+
+        content: dict[str, Any] = {
+            "encoder": {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()},
+            "head": {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
+            "shape": self.shape,
+            "epochs": torch.tensor([list(row.values()) for row in self._epochs], dtype=torch.float64),
+        }
+        torch.save(content, folder / FILE)
+        return [FILE]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote."""
+        from skymill.models.torch_file import load_tensors
+
+        content = load_tensors(folder / FILE)
+        encoder, head = cls.unloaded(content)
+        encoder.load_state_dict(content["encoder"])
+        head.load_state_dict(content["head"])
+        epochs = [{"epoch": int(row[0]), **dict(zip(cls.LOSSES, row[1:]))} for row in content["epochs"].tolist()]
+        return cls(encoder, head, content["shape"], epochs)
+
+    @classmethod
+    def unloaded(cls, content: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of what `save` wrote, but not their tensors."""
+        raise NotImplementedError
+
+    def history(self) -> list[dict[str, float]]:
+        """Per epoch: number and losses."""
+        return self._epochs
+
+
+class StampNetwork(EncoderAndHead):
+    """A fitted network that tells classes. Its `features` are the vectors that `encode` makes of stamps."""
 
     @classmethod
     def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
@@ -63,31 +101,7 @@ class StampNetwork:
             vectors = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
             return torch.softmax(self.head(vectors), dim=1).numpy()
 
-    def save(self, folder: Path) -> list[str]:
-        """Write tensors and shape, readable by `torch.load(weights_only=True)`."""
-        import torch
-
-        content: dict[str, Any] = {
-            "encoder": {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()},
-            "head": {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
-            "shape": self.shape,
-            "epochs": torch.tensor([list(row.values()) for row in self._epochs], dtype=torch.float64),
-        }
-        torch.save(content, folder / FILE)
-        return [FILE]
-
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
-        from skymill.models.torch_file import load_tensors
-
-        content = load_tensors(folder / FILE)
-        encoder, head = cls.networks(content["encoder"]["stretch.noise"].flatten(), content["shape"])
-        encoder.load_state_dict(content["encoder"])
-        head.load_state_dict(content["head"])
-        epochs = [{"epoch": int(row[0]), **dict(zip(cls.LOSSES, row[1:]))} for row in content["epochs"].tolist()]
-        return cls(encoder, head, content["shape"], epochs)
-
-    def history(self) -> list[dict[str, float]]:
-        """Per epoch: number and losses."""
-        return self._epochs
+    def unloaded(cls, content: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of what `save` wrote, but not their tensors."""
+        return cls.networks(content["encoder"]["stretch.noise"].flatten(), content["shape"])

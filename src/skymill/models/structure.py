@@ -8,7 +8,6 @@ has targets of, on the scales of `models.quantities`. It is learned by the log-d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -17,11 +16,11 @@ from pydantic import Field
 
 from skymill.config import base
 from skymill.models.registry import Place, register
-from skymill.models.stamp_network import BLOCK_STAMPS, FILE
+from skymill.models.stamp_network import BLOCK_STAMPS, EncoderAndHead
 from skymill.models.stamp_settings import StampNetworkSettings
 
 if TYPE_CHECKING:
-    from skymill.models.structure_network import MixtureHead, PsfEncoder
+    from torch import nn
 
 
 class StructureSettings(StampNetworkSettings):
@@ -61,21 +60,13 @@ class Galaxies:
 
 
 @register("structure")
-class Structure:
+class Structure(EncoderAndHead):
     """A fitted network."""
 
     kind: ClassVar[str]
     task: ClassVar[str] = "structure"
     Settings: ClassVar[type[base.Settings]] = StructureSettings
     LOSSES = ("train_loss", "validation_log_loss")
-
-    def __init__(
-        self, encoder: PsfEncoder, head: MixtureHead, shape: dict[str, int], epochs: list[dict[str, float]]
-    ) -> None:
-        self.encoder = encoder.eval()
-        self.head = head.eval()
-        self.shape = shape
-        self._epochs = epochs
 
     @classmethod
     def fit(
@@ -107,35 +98,12 @@ class Structure:
         with torch.inference_mode():
             return self.head(torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))).numpy()
 
-    def save(self, folder: Path) -> list[str]:
-        """Write tensors and shape, readable by `torch.load(weights_only=True)`."""
-        import torch
-
-        content: dict[str, Any] = {
-            "encoder": {name: tensor.contiguous() for name, tensor in self.encoder.state_dict().items()},
-            "head": {name: tensor.contiguous() for name, tensor in self.head.state_dict().items()},
-            "shape": self.shape,
-            "epochs": torch.tensor([list(row.values()) for row in self._epochs], dtype=torch.float64),
-        }
-        torch.save(content, folder / FILE)
-        return [FILE]
-
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote."""
+    def unloaded(cls, content: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of what `save` wrote, but not their tensors."""
         from skymill.models.structure_network import MixtureHead, PsfEncoder
-        from skymill.models.torch_file import load_tensors
 
-        content = load_tensors(folder / FILE)
-        shape, state, last = content["shape"], content["encoder"], content["head"]
+        shape, last = content["shape"], content["head"]
         sizes = {name: shape[name] for name in ("size_px", "psf_px", "width", "stages", "depth", "vector")}
-        encoder = PsfEncoder(state["windows.noise"], **sizes)
-        head = MixtureHead(shape["vector"], shape["components"], last["centre"], last["spread"])
-        encoder.load_state_dict(state)
-        head.load_state_dict(last)
-        epochs = [{"epoch": int(row[0]), **dict(zip(cls.LOSSES, row[1:]))} for row in content["epochs"].tolist()]
-        return cls(encoder, head, shape, epochs)
-
-    def history(self) -> list[dict[str, float]]:
-        """Per epoch: number, training loss, log-loss on validation (minus the mean log-density)."""
-        return self._epochs
+        encoder = PsfEncoder(content["encoder"]["stamps.stretch.noise"].flatten(), **sizes)
+        return encoder, MixtureHead(shape["vector"], shape["components"], last["centre"], last["spread"])
