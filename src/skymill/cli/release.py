@@ -292,9 +292,9 @@ def content_of(chain: Chain) -> Content:
         chain.published,
         configuration,
         magnitude,
-        chain.published_segmenters if chain.has_images else [],
         chain.run.release.citation,
         input_tables(chain),
+        chain.published_segmenters if chain.has_images else [],
     )
 
 

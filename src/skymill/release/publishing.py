@@ -70,12 +70,12 @@ class Content:
         Of the run, as plain JSON; recorded.
     magnitude : str
         Name of the feature that what moved is told by.
-    segmenters : sequence of str
-        Those among the catalogues whose sources a segmenter has found beside those of the survey.
     citation : CitationSettings
         For the documents.
     tables : mapping of str to str
         SHA-256 of each table that the run was made from, for the documents; empty where that is not known.
+    segmenters : sequence of str
+        Those among the catalogues whose sources a segmenter has found beside those of the survey.
     """
 
     run: Path
@@ -83,9 +83,9 @@ class Content:
     models: Sequence[str]
     configuration: Mapping[str, Any] = field(default_factory=dict)
     magnitude: str = ""
-    segmenters: Sequence[str] = ()
     citation: CitationSettings = field(default_factory=CitationSettings)
     tables: Mapping[str, str] = field(default_factory=dict)
+    segmenters: Sequence[str] = ()
 
 
 def publish(
