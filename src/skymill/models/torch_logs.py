@@ -24,14 +24,14 @@ METRICS = "metrics.csv"
 MLFLOW_RUN = "mlflow_run.txt"
 
 
-def open_logs(place: Place, last: Path) -> list[Logger]:
+def open_logs(place: Place, last: Path | None) -> list[Logger]:
     """Give the loggers of a training, below `place.watch.logs` (or where the fit keeps its epochs).
 
     A training that goes on from the checkpoint `last` goes on with the same logs: what was said of steps after the
     checkpoint is said again, once.
     """
     folder = place.watch.logs or place.workdir / "logs"
-    step = load_tensors(last)["global_step"] if last.exists() else 0
+    step = load_tensors(last)["global_step"] if last else 0
     return [_csv(folder, step), _tensorboard(folder, step), *_mlflow(folder, resumed=step > 0)]
 
 

@@ -59,7 +59,7 @@ def train(
         If a batch does not fit; the message says what to set.
     """
     accelerator = accelerator_for(place.device, precision)
-    last = place.workdir / LAST
+    last = _kept(place.workdir / LAST)
     with reproducible(seed):
         module = make()
         trainer = Trainer(
@@ -83,7 +83,7 @@ def train(
             **options,
         )
         try:
-            trainer.fit(module, ckpt_path=_kept(place.workdir / LAST), weights_only=True)
+            trainer.fit(module, ckpt_path=last, weights_only=True)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
