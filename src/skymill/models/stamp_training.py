@@ -83,7 +83,8 @@ class StampTraining(LightningModule):
 
     def __init__(self, train: Any, validation: Any, settings: Any, seed: int, network: dict[str, nn.Module]) -> None:
         super().__init__()
-        dust, bands = settings.extinction_mag, train.features.shape[2]
+        noise = next(value for name, value in network["encoder"].state_dict().items() if name.endswith("stretch.noise"))
+        dust, bands = settings.extinction_mag, noise.numel()
         if len(dust) not in (0, bands):
             raise ValueError(
                 f"settings.extinction_mag: expected a number for each of the {bands} bands of the stamps, or none, "

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from skymill.config import base
 from skymill.models.registry import Place, register
@@ -42,6 +42,15 @@ class StructureSettings(StampNetworkSettings):
     """The learning rate rises over the first tenth, then falls to nothing along a cosine."""
     learning_rate: float = Field(2e-3, gt=0)
     """The highest."""
+
+    @model_validator(mode="after")
+    def _truth_stays(self) -> Self:
+        for name in ("extinction_mag", "blur_px"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}: a stamp that is dimmed or blurred has not the structure of its row; leave it out"
+                )
+        return self
 
 
 @dataclass(frozen=True)
@@ -105,5 +114,5 @@ class Structure(EncoderAndHead):
 
         shape, last = content["shape"], content["head"]
         sizes = {name: shape[name] for name in ("size_px", "psf_px", "width", "stages", "depth", "vector")}
-        encoder = PsfEncoder(content["encoder"]["stamps.stretch.noise"].flatten(), **sizes)
+        encoder = PsfEncoder(content["encoder"]["windows.noise"], **sizes)
         return encoder, MixtureHead(shape["vector"], shape["components"], last["centre"], last["spread"])
