@@ -59,7 +59,7 @@ def test_levels_mend_the_quantiles_of_posteriors_of_the_wrong_form() -> None:
     """Truths of a skewed distribution under Gaussians of the right width; levels are learned on other rows."""
     random = np.random.default_rng(9)
     mean = random.normal(size=(2 * N, 2))
-    truth = mean + np.stack([random.exponential(size=2 * N), random.normal(size=2 * N)], axis=1)
+    truth = mean + np.stack([0.7 + 0.6 * random.exponential(size=2 * N), random.normal(size=2 * N)], axis=1)
     half = [normal(mean[rows], np.array([1.0, 1.0])) for rows in (slice(N), slice(N, None))]
     plain = metrics_of(judged(half[1], truth[N:], QUANTITIES), QUANTITIES)
     levels = fit_levels(half[0], truth[:N])

@@ -46,7 +46,7 @@ class Chain:
         cache = Path(run.output) / ".cache"
         self.survey: Survey = open_survey(survey_config, part_rows=run.tiling.part_rows, cache=cache)
         named = {model.name: model for model in models}
-        self.models = {name: model for name, model in named.items() if model.task == "classification"}
+        self.models = {name: model for name, model in named.items() if model.task != "segmentation"}
         self.segmenters = {name: model for name, model in named.items() if model.task == "segmentation"}
 
     @classmethod

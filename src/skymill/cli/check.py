@@ -212,12 +212,17 @@ def _members(models: list[ModelConfig]) -> Iterator[str]:
     single = [name for name, of in members.items() if not of]
     kinds = {model.name: model.kind for model in models}
     own = {model.name for model in models if model.code}
+    suited = [
+        name
+        for name in single
+        if name not in own and kinds[name] not in SEGMENTERS and not looks_at_pixels(kinds[name])
+    ]
     for model in models:
         for name in members.get(model.name, []):
             if name not in single:
                 yield (
                     f"{model.where}: settings.members: '{name}' is no model fitted in this run, or an ensemble itself; "
-                    f"choose from {', '.join(single)}, or add its file to `models`"
+                    f"choose from {', '.join(suited)}, or add its file to `models`"
                 )
             elif name in own:
                 yield f"{model.where}: settings.members: '{name}' is of a kind of your own; take it out"
