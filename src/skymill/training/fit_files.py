@@ -65,7 +65,8 @@ def versions() -> dict[str, str]:
 def as_csv(history: list[dict[str, float]]) -> bytes:
     """Give the content of `history.csv`."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["epoch", "train_loss", "validation_log_loss"], lineterminator="\n")
+    columns = list(history[0]) if history else ["epoch", "train_loss", "validation_log_loss"]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(history)
     return text.getvalue().encode()
