@@ -26,6 +26,7 @@ from skymill.export.graph import ENCODER, constant, node, to_bytes
 from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INVERSE_VARIANCE, OUTPUT, ModelSchema
 from skymill.export.parity import ParityError
 from skymill.export.stamp_parity import HELD_OUT, rounds_of
+from skymill.models.distance import LIMIT
 from skymill.sessions.runtime import open_session
 from skymill.training.metrics import expected_calibration_error
 from skymill.training.stamp_set import held_out_stamps
@@ -40,8 +41,6 @@ CONVERTED = ("Conv", "Relu", "MaxPool")
 """Operators of the encoder that work in fewer bits, behind the first convolution: that sees the range of all fluxes."""
 HALVED = "_half"
 UNLIKELY = 0.025
-OUTSIDE = 1.0
-"""The distance from the training stamps above which one is outside."""
 BATCH, REPEATS = 64, 15
 logger = logging.getLogger(__name__)
 
@@ -279,7 +278,7 @@ def compare(answers: list[tuple[_Answer, _Answer]]) -> Cost:
     difference = np.abs(full - other).max(axis=1)
     difference[~np.isfinite(difference)] = np.inf
     flipped = (full.argmax(axis=1) != other.argmax(axis=1)) | np.isinf(difference)
-    outside = [np.concatenate([pair[side].distance > OUTSIDE for pair in answers]) for side in (0, 1)]
+    outside = [np.concatenate([pair[side].distance > LIMIT for pair in answers]) for side in (0, 1)]
     cosine = np.concatenate(list(_cosines(answers)) or [np.empty(0)])
     return Cost(
         len(difference),

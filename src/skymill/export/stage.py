@@ -122,29 +122,29 @@ def _external(model: ModelConfig) -> _Made:
 
 def _from_fit(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe | None, provider: str) -> _Made:
     """Convert a fitted model, hold it against its fit and, where it looks at pixels, put it into fewer bits."""
-    made = _structure(manifest, model) if model.task == "structure" else _classifier(manifest, output, model, recipe)
-    assert made.parity is not None
-    made.parity.check(model.parity, model=model.name)
-    logger.info("%s: parity: %s", model.name, made.parity.summary())
-    told = {"parity.json": _json({"limits": limits(model), **made.parity.as_dict()})}
-    if model.kind not in STAMP_NETWORKS:
-        return made._replace(told=told)
-    precisions = import_module(PRECISIONS)
-    content, schema, bills = precisions.choose_precision(
-        load_fit(manifest.parent), made.content, made.schema, model.export, provider=provider, rows=model.parity.rows
-    )
-    told["precision.json"] = _json(precisions.as_document(bills, schema.precision, model.export))
-    return _Made(content, schema, made.parity, told)
-
-
-def _classifier(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe | None) -> _Made:
+    if model.task == "structure":
+        return _structure(manifest, model)
     if recipe is None:
         raise ValueError(f"model '{model.name}': to export a fitted model, give the `recipe` of its features")
     fit = load_fit(manifest.parent)
     schema = _schema(fit, model)
     content = convert(fit, schema)
     parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, output))
-    return _Made(content, schema, parity, {})
+    told = _held_to(parity, model)
+    if model.kind in STAMP_NETWORKS:
+        precisions = import_module(PRECISIONS)
+        content, schema, bills = precisions.choose_precision(
+            fit, content, schema, model.export, provider=provider, rows=model.parity.rows
+        )
+        told["precision.json"] = _json(precisions.as_document(bills, schema.precision, model.export))
+    return _Made(content, schema, parity, told)
+
+
+def _held_to(parity: Parity | StructureParity, model: ModelConfig) -> dict[str, bytes]:
+    """Hold a comparison against the model's limits, and give what is told of it."""
+    parity.check(model.parity, model=model.name)
+    logger.info("%s: parity: %s", model.name, parity.summary())
+    return {"parity.json": _json({"limits": limits(model), **parity.as_dict()})}
 
 
 def _structure(manifest: Path, model: ModelConfig) -> _Made:
@@ -154,7 +154,8 @@ def _structure(manifest: Path, model: ModelConfig) -> _Made:
     graph = import_module(f"skymill.export.{model.kind}").convert(fit.model, fit.factors, fit.distance, schema.stamps)
     content = to_bytes(graph, schema.as_metadata())
     session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
-    return _Made(content, schema, measure_structure_parity(fit, session, rows=model.parity.rows), {})
+    parity = measure_structure_parity(fit, session, rows=model.parity.rows)
+    return _Made(content, schema, parity, _held_to(parity, model))
 
 
 def convert(fit: Fit, schema: ModelSchema) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from skymill.models.distance import LIMIT
 from skymill.survey.flags import Flag
 
 UNSCORABLE = Flag(20, "unscorable", "nothing is measured that the model could judge by, so it was not asked")
@@ -29,8 +30,6 @@ SUM_TOLERANCE = 1e-3
 LENGTH_TOLERANCE = 1e-2
 SMALLEST = np.finfo(np.float32).tiny
 """Keeps the logarithm finite where a class has no probability; p log p is 0 there."""
-LIMIT = 1.0
-"""The distance from the training rows above which a row is outside."""
 
 
 class Answer(NamedTuple):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skymill.inference.form import DISTANCE, distance_form, pixels_form
-from skymill.inference.kernel import LIMIT, MODEL_FAILED, OUTSIDE_TRAINING, STAMP_FLAGS, SUM_TOLERANCE, Answer, half
+from skymill.inference.kernel import MODEL_FAILED, OUTSIDE_TRAINING, STAMP_FLAGS, SUM_TOLERANCE, Answer, half
+from skymill.models.distance import LIMIT
 from skymill.models.mixture import LEVELS, Mixture, packed_width
 from skymill.models.quantities import find_quantity
 from skymill.store.flags import with_flags

@@ -13,6 +13,9 @@ from skymill.models.cleaning import impute
 FARTHEST = 1e4
 """Larger distances read so; infinity has a meaning of its own."""
 
+LIMIT = 1.0
+"""The distance from the training rows above which a row is outside."""
+
 
 @dataclass(frozen=True)
 class TrainingDistance:
