@@ -1,12 +1,12 @@
 """Models of stamps: stamps/s of the stage over stamps/s of the bare network on batches that are ready, in the same run.
 
 The stage opens and decodes FITS images of six bands, cuts, asks the network, keeps what it says and puts the tiles
-together. The bare loop does nothing but ask the same session about the same batch again and again. The network is a
-small dense one: a convolution of 4 x 4 pixels in steps of 4, two of 3 x 3, the mean, a matrix. One worker, which stands
-and is warm before anything is timed; per CPU-second of all processes, since the clock tells as much of who else was
-running.
+together. The bare loop does nothing but ask the same session about the same batch again and again. The network is the
+kind `cnn`. One worker, which stands and is warm before anything is timed; per CPU-second of all processes, since the
+clock tells as much of who else was running.
 
     python benchmarks/stamp_inference.py --images 3 --side 2048 --sources 8000
+    python benchmarks/stamp_inference.py --size 64 --width 20
 """
 
 from __future__ import annotations
@@ -15,28 +15,29 @@ import argparse
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
+import torch
 from astropy.io import fits
 from astropy.wcs import WCS
 from inference_efficiency import standing
-from onnx import TensorProto, helper
 from processes import family_cpu_s
+from torch.utils.flop_counter import FlopCounterMode
 
 from skymill import tiling
 from skymill.config import ComputeSettings, RunConfig, SurveyConfig
 from skymill.config.images import ImageFile, ImageSettings
 from skymill.config.model import StampSettings
 from skymill.config.run import InferenceSettings
-from skymill.export.graph import IR_VERSION, OPSET, constant, node, to_bytes
+from skymill.export.graph import to_bytes
 from skymill.export.metadata import ModelSchema
+from skymill.export.stamp_network import convert, prepend_encoder
 from skymill.features.stamps import SourceImages
 from skymill.inference.looks import batch_stamps
 from skymill.inference.session import load_session
 from skymill.inference.stage import run
+from skymill.models.cnn import Cnn, CnnSettings
 from skymill.sky import Tile, order29
 from skymill.store import (
     Accounting,
@@ -54,9 +55,8 @@ from skymill.tiling.image_group import LABEL_BITS, tile_number
 
 BANDS = "ugrizy"
 CLASSES = ("star", "galaxy", "quasar")
-SIZE, BLOCK_ROWS = 32, 2048
+BLOCK_ROWS = 2048
 SCALE_ARCSEC = 0.2
-IMAGE = helper.make_tensor_value_info
 
 
 def main() -> None:
@@ -65,7 +65,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--side", type=int, default=2048, help="of an image, pixels")
     parser.add_argument("--sources", type=int, default=8000, help="of an image")
-    parser.add_argument("--channels", type=int, default=64, help="of the network")
+    parser.add_argument("--size", type=int, default=32, help="of a stamp, pixels")
+    parser.add_argument("--width", type=int, default=24, help="of the network, as of the kind `cnn`")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the images are made; default a temporary folder")
     arguments = parser.parse_args()
@@ -74,30 +75,31 @@ def main() -> None:
         folder = Path(name)
         images = write_images(folder, arguments.images, arguments.side)
         features = write_sources(folder / "results", images, arguments.side, arguments.sources)
-        model = write_network(folder / "network.onnx", arguments.channels)
-        batches = -(-n // batch_stamps(n_bands=len(BANDS), size_px=SIZE, block_rows=BLOCK_ROWS, provider="cpu"))
+        model = write_network(folder / "network.onnx", arguments.width, arguments.size)
+        batch = batch_stamps(n_bands=len(BANDS), size_px=arguments.size, block_rows=BLOCK_ROWS, provider="cpu")
         stage(features, model, folder, images, scheduler)  # imports, sessions, page cache
         found = []
         for _ in range(arguments.repeats):
             rates = {
-                "bare": n / bare(model, n, batches),
+                "bare": n / bare(model, n, batch, arguments.size),
                 "stage": n / stage(features, model, folder, images, scheduler),
             }
             found.append(rates | {"ratio": rates["stage"] / rates["bare"]})
             print(json.dumps(found[-1]), flush=True)
     medians = {key: round(float(np.median([one[key] for one in found])), 3) for key in found[0]}
-    print(json.dumps({"stamps": n, **vars(arguments), "folder": None, **medians}))
+    cost = round(mflop(arguments.width, arguments.size), 1)
+    print(json.dumps({"stamps": n, **vars(arguments), "folder": None, "mflop": cost, **medians}))
 
 
-def bare(model: Path, n: int, batches: int) -> float:
+def bare(model: Path, n: int, batch: int, size: int) -> float:
     """CPU-seconds of the network alone, on `n` stamps."""
     session = load_session(str(model), file_sha256(model), "cpu")
-    shape = (-(-n // batches), len(BANDS), SIZE, SIZE)
-    flux = np.random.default_rng(0).normal(0, 10, shape).astype(np.float32)
+    random, shape = np.random.default_rng(0), (batch, len(BANDS), size, size)
+    flux = random.normal(0, 10, shape).astype(np.float32)
     weight = np.full(shape, 0.01, np.float32)
     before = family_cpu_s()
-    for _ in range(batches):
-        session(flux, weight)
+    for start in range(0, n, batch):
+        session(flux[: n - start], weight[: n - start])
     return family_cpu_s() - before
 
 
@@ -119,40 +121,24 @@ def stage(features: Path, model: Path, folder: Path, images: SourceImages, sched
     return seconds
 
 
-def write_network(path: Path, channels: int) -> Path:
-    """Write the network with its metadata."""
-    bands, random = len(BANDS), np.random.default_rng(1)
-    sizes = {"stem": (2 * bands, 4), "first": (channels, 3), "second": (channels, 3)}
-    weights = [
-        constant(f"w_{name}", random.normal(0, (each * side * side) ** -0.5, (channels, each, side, side)))
-        for name, (each, side) in sizes.items()
-    ]
-    nodes = [
-        node("Sqrt", ["inverse_variance"], "root"),
-        node("Mul", ["flux", "root"], "significance"),
-        node("Concat", ["significance", "root"], "both", axis=1),
-        *layer("both", "stem", strides=[4, 4]),
-        *layer("stem", "first", pads=[1] * 4),
-        *layer("first", "second", pads=[1] * 4),
-        node("ReduceMean", ["second", "sides"], "vector", keepdims=0),
-        node("MatMul", ["vector", "w_head"], "logits"),
-        node("Softmax", ["logits"], "probabilities", axis=1),
-    ]
-    constants = [*weights, constant("sides", [2, 3], np.int64), constant("w_head", random.normal(size=(channels, 3)))]
-    inputs = [IMAGE(name, TensorProto.FLOAT, ["n", bands, SIZE, SIZE]) for name in ("flux", "inverse_variance")]
-    outputs = [IMAGE("probabilities", TensorProto.FLOAT, ["n", len(CLASSES)])]
-    graph = helper.make_graph(nodes, "network", inputs, outputs, constants)
-    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    stamps = StampSettings(size_px=SIZE, pixel_scale_arcsec=SCALE_ARCSEC, bands=list(BANDS))
-    schema = ModelSchema("network", "onnx", "classification", (), CLASSES, None, {}, {}, stamps=stamps)
-    path.write_bytes(to_bytes(proto, schema.as_metadata()))
+def write_network(path: Path, width: int, size: int) -> Path:
+    """Write a network of the kind `cnn` as it is drawn, with its metadata."""
+    torch.manual_seed(1)
+    shape = {**CnnSettings(width=width).sizes, "classes": len(CLASSES)}
+    network = Cnn(*Cnn.networks(torch.full((len(BANDS),), 10.0), shape), shape, [])
+    stamps = StampSettings(size_px=size, pixel_scale_arcsec=SCALE_ARCSEC, bands=list(BANDS))
+    schema = ModelSchema("network", "cnn", "classification", (), CLASSES, None, {}, {}, stamps=stamps)
+    path.write_bytes(to_bytes(prepend_encoder(network, convert(network), stamps), schema.as_metadata()))
     return path
 
 
-def layer(source: str, name: str, **attributes: Sequence[int]) -> Iterator[onnx.NodeProto]:
-    """A convolution with its weights, and what is positive of it."""
-    yield node("Conv", [source, f"w_{name}"], f"{name}_sums", **attributes)
-    yield node("Relu", [f"{name}_sums"], name)
+def mflop(width: int, size: int) -> float:
+    """Multiplications and additions of one stamp in the network's convolutions, millions."""
+    with FlopCounterMode(display=False) as counter:
+        shape = {**CnnSettings(width=width).sizes, "classes": len(CLASSES)}
+        encoder = Cnn.networks(torch.full((len(BANDS),), 10.0), shape)[0].eval()
+        encoder(*torch.zeros(2, 1, len(BANDS), size, size))
+    return counter.get_total_flops() / 1e6
 
 
 def write_images(folder: Path, n: int, side: int) -> SourceImages:

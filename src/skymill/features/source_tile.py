@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +25,7 @@ class PixelScaleError(ImageError):
 
 
 class StampBatch(NamedTuple):
-    """Stamps of k sources, in arrays of their own."""
+    """Stamps of k sources, whose flux and weights the batch after the next overwrites."""
 
     sources: slice
     """Which of the sources asked for these are."""
@@ -103,20 +103,14 @@ class SourceTile:
         batch: int,
     ) -> Iterator[StampBatch]:
         """Cut the stamps of sources out of the tile that was read; arguments as of `stamps`."""
-        wanted = list(form.bands or self.bands)
-        places = _places(tile.bands, wanted)
-        x, y = tile.wcs.all_world2pix(ra, dec, 0)
-        for cut in cutouts(tile, x, y, form.size_px, batch=batch, what=("pixels", "inverse_variance")):
+        seen = _in_bands(tile, form.bands or self.bands)
+        x, y = seen.wcs.all_world2pix(ra, dec, 0)
+        cuts = cutouts(seen, x, y, form.size_px, batch=batch, what=("pixels", "inverse_variance"), buffers=2)
+        for cut in cuts:
             assert cut.pixels is not None and cut.inverse_variance is not None
-            flux, weight = cut.pixels[:, places], cut.inverse_variance[:, places]
-            usable = (weight > 0) & np.isfinite(flux)
-            yield StampBatch(
-                cut.sources,
-                np.where(usable, flux, np.float32(0)),
-                np.where(usable, weight, np.float32(0)),
-                cut.coverage_frac[:, places],
-                cut.masked_frac[:, places],
-            )
+            holed = np.flatnonzero((cut.coverage_frac < 1).any(axis=1))
+            cut.pixels[holed] = np.where(cut.inverse_variance[holed] > 0, cut.pixels[holed], np.float32(0))
+            yield StampBatch(cut.sources, cut.pixels, cut.inverse_variance, cut.coverage_frac, cut.masked_frac)
 
 
 def _psf_image(psf: Psf | None) -> NDArray[np.float32]:
@@ -134,11 +128,18 @@ def _psf_image(psf: Psf | None) -> NDArray[np.float32]:
     return (middle / middle.sum()).astype(np.float32)
 
 
-def _places(bands: Sequence[str], wanted: Sequence[str]) -> slice | list[int]:
-    """Give the places of some bands; a slice, which copies nothing, where they stand together in this order."""
-    places = [bands.index(band) for band in wanted]
+def _in_bands(tile: TilePixels, wanted: Sequence[str]) -> TilePixels:
+    """Give a tile in some of its bands; views of its arrays where they stand together in this order."""
+    places = [tile.bands.index(band) for band in wanted]
     together = slice(places[0], places[0] + len(places))
-    return together if places == list(range(together.start, together.stop)) else places
+    chosen = together if places == list(range(together.start, together.stop)) else places
+    return replace(
+        tile,
+        bands=tuple(wanted),
+        pixels=tile.pixels[chosen],
+        inverse_variance=tile.inverse_variance[chosen],
+        mask=tile.mask[chosen],
+    )
 
 
 def by_tile(numbers: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.intp]]]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from skymill.config.images import PLANES
+from skymill.survey.images.gate import strips
 from skymill.survey.images.tile import TilePixels
 
 Layer = Literal["pixels", "inverse_variance", "mask"]
 """What may be cut: arrays of `TilePixels`."""
-STRIP_ROWS = 64
-"""Rows whose weights and masks are looked at together, few enough to stay in the processor's cache."""
 WEIGHTLESS = 0x0F
 """Of all bands, in the bytes of `_flaws`."""
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").astype(np.float64)
@@ -26,7 +26,8 @@ BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="
 class CutoutBatch:
     """Stamps of some sources, in the order of the sources.
 
-    The arrays are views of buffers **that the next batch overwrites**: copy what is to stay.
+    The arrays are views of buffers **that the next batch overwrites**, or the one after as many as `cutouts` was given
+    buffers for: copy what is to stay.
 
     Attributes
     ----------
@@ -60,6 +61,7 @@ def cutouts(
     *,
     batch: int = 64,
     what: Sequence[Layer] = ("pixels",),
+    buffers: int = 1,
 ) -> Iterator[CutoutBatch]:
     """Cut the stamps of sources out of a tile, batch by batch.
 
@@ -79,11 +81,13 @@ def cutouts(
         Stamps in a batch; the last may have fewer.
     what : sequence of {'pixels', 'inverse_variance', 'mask'}
         What is cut.
+    buffers : int
+        Batches that stand in memory at once: with two, one may be looked at while the next is cut.
 
     Yields
     ------
     CutoutBatch
-        Whose arrays the next one overwrites.
+        Whose arrays the next one overwrites; with `buffers`, the one that is so many later.
 
     Raises
     ------
@@ -93,20 +97,24 @@ def cutouts(
     columns, rows = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if columns.ndim != 1 or columns.shape != rows.shape:
         raise ValueError(f"{tile.name}: expected x and y of one shape (n,), found {columns.shape} and {rows.shape}")
-    if size < 1 or batch < 1:
-        raise ValueError(f"{tile.name}: expected a size and a batch of at least 1, found {size} and {batch}")
+    if min(size, batch, buffers) < 1:
+        raise ValueError(
+            f"{tile.name}: expected a size, a batch and buffers of at least 1, found {size}, {batch} and {buffers}"
+        )
     unknown = sorted(set(what) - set(get_args(Layer)))
     if unknown:
         raise ValueError(f"{tile.name}: expected any of {', '.join(get_args(Layer))}, found {', '.join(unknown)}")
     ny, nx = tile.shape
-    return _cut(tile, list(zip(_first(rows, ny, size), _first(columns, nx, size))), size, batch, what)
+    corners = list(zip(_first(rows, ny, size), _first(columns, nx, size)))
+    return _cut(tile, corners, (size, batch, buffers), what)
 
 
 def _cut(
-    tile: TilePixels, corners: list[tuple[int, int]], size: int, batch: int, what: Sequence[Layer]
+    tile: TilePixels, corners: list[tuple[int, int]], sizes: tuple[int, int, int], what: Sequence[Layer]
 ) -> Iterator[CutoutBatch]:
-    """Cut the stamps whose first pixels (row, column) are given."""
-    sheets = {name: _Sheet(getattr(tile, name), _padding(tile)[name], size, batch) for name in what}
+    """Cut the stamps whose first pixels (row, column) are given; `sizes` are those of a stamp, a batch, the buffers."""
+    size, batch, buffers = sizes
+    sheets = {name: _Sheet(getattr(tile, name), _padding(tile)[name], size, batch, buffers) for name in what}
     flaws = _Sheet(_flaws(tile), WEIGHTLESS, size, batch)
     for start in range(0, len(corners), batch):
         these = corners[start : start + batch]
@@ -120,22 +128,24 @@ def _cut(
 
 
 class _Sheet:
-    """An array (layers, ny, nx) to cut from, what stands outside it, and the buffer for a batch of its stamps."""
+    """An array (layers, ny, nx) to cut from, what stands outside it, and buffers for batches of its stamps."""
 
-    def __init__(self, array: NDArray[Any], padding: Any, size: int, batch: int) -> None:
+    def __init__(self, array: NDArray[Any], padding: Any, size: int, batch: int, buffers: int = 1) -> None:
         self.array, self.padding = array, padding
-        self.buffer = np.empty((batch, array.shape[0], size, size), array.dtype)
+        shape = (batch, array.shape[0], size, size)
+        self.buffers = cycle([np.empty(shape, array.dtype) for _ in range(buffers)])
 
     def cut(self, corners: list[tuple[int, int]]) -> NDArray[Any]:
-        """Fill the buffer from its start; give what was filled."""
-        size = self.buffer.shape[-1]
+        """Fill the buffer whose turn it is from its start; give what was filled."""
+        buffer = next(self.buffers)
+        size = buffer.shape[-1]
         ny, nx = self.array.shape[1:]
-        for stamp, (row, column) in zip(self.buffer, corners):
+        for stamp, (row, column) in zip(buffer, corners):
             if 0 <= row <= ny - size and 0 <= column <= nx - size:
                 stamp[:] = self.array[:, row : row + size, column : column + size]
             else:
                 self._cut_at_border(stamp, row, column)
-        return self.buffer[: len(corners)]
+        return buffer[: len(corners)]
 
     def _cut_at_border(self, stamp: NDArray[Any], row: int, column: int) -> None:
         stamp[:] = self.padding
@@ -168,8 +178,7 @@ def _flaws(tile: TilePixels) -> NDArray[np.uint8]:
     bands, (ny, nx) = len(tile.bands), tile.shape
     bad = np.uint32(_bits(tile, PLANES))
     flaws = np.zeros((-(-bands // 4), ny, nx), np.uint8)
-    for start in range(0, ny, STRIP_ROWS):
-        strip = slice(start, start + STRIP_ROWS)
+    for strip in strips(ny):
         for band in range(bands):
             weightless = tile.inverse_variance[band, strip] <= 0
             masked = (tile.mask[band, strip] & bad) != 0

@@ -5,6 +5,7 @@ ONNX Runtime and sep read big-endian arrays, as FITS has them, as garbage: nothi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from skymill.survey.images.mask_planes import CommonPlanes, as_bits
 from skymill.survey.images.tile import ImageError
 
 LARGEST = float(np.finfo(np.float32).max)
+STRIP_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,12 @@ def in_nJy(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
     ndarray of float32, (ny, nx)
         A new array; NaN where a value is empty, infinite, or too large for float32.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        stored = np.ma.getdata(pixels)
-        scaled = stored if factor == 1.0 else np.multiply(stored, factor, dtype=np.float64)
-        values = scaled.astype(np.float32, order="C")
-    values[~np.isfinite(values) | np.ma.getmaskarray(pixels)] = np.nan
+    values = np.empty(pixels.shape, dtype=np.float32)
+    for strip in strips(len(pixels)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            stored = np.ma.getdata(pixels[strip])
+            values[strip] = stored if factor == 1.0 else np.multiply(stored, factor, dtype=np.float64)
+        values[strip][~np.isfinite(values[strip]) | np.ma.getmask(pixels[strip])] = np.nan
     return values
 
 
@@ -109,15 +112,23 @@ def inverse_variance(
     """
     if noise is None or role is None:
         return np.ones(shape, dtype=np.float32)
-    told = np.array(np.ma.getdata(noise), dtype=np.float64, order="C")
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        usable = np.isfinite(told) & (told > 0) & ~np.ma.getmaskarray(noise)
-        if role == "variance":
-            np.divide(factor**-2, told, out=told)
-        elif role == "inverse_variance":
-            told *= factor**-2
+    weights = np.empty(shape, dtype=np.float32)
+    for strip in strips(shape[0]):
+        told = np.array(np.ma.getdata(noise[strip]), dtype=np.float64, order="C")
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            usable = (told > 0) & (told < np.inf) & ~np.ma.getmaskarray(noise[strip])
+            if role == "variance":
+                np.divide(factor**-2, told, out=told)
+            elif role == "inverse_variance":
+                told *= factor**-2
         told[~usable] = 0.0
-    return np.minimum(told, LARGEST, out=told).astype(np.float32)
+        weights[strip] = np.minimum(told, LARGEST, out=told)
+    return weights
+
+
+def strips(n: int) -> Iterator[slice]:
+    """Part `n` rows into strips that are worked on while they stand in the processor's cache."""
+    yield from (slice(start, min(start + STRIP_ROWS, n)) for start in range(0, n, STRIP_ROWS))
 
 
 def _numbers(

@@ -44,7 +44,7 @@ class TilePixels:
     pixels : ndarray of float32, (bands, ny, nx)
         nJy; NaN where there is no value. A band that is missing in this tile is NaN throughout.
     inverse_variance : ndarray of float32, (bands, ny, nx)
-        1 / nJy^2, never negative, NaN or infinite; 0 where a pixel is not to be used.
+        1 / nJy^2, never negative, NaN or infinite; 0 where a pixel has no value or is not to be used.
     mask : ndarray of uint32, (bands, ny, nx)
         Bits by `planes`.
     planes : mapping of str to int
