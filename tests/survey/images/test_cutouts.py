@@ -137,6 +137,18 @@ def test_a_batch_lies_in_the_buffer_of_the_one_before():
     assert first.inverse_variance is None and first.mask is None
 
 
+def test_with_two_buffers_a_batch_stays_while_the_next_is_cut():
+    tile, places = random_tile(2, 20, 20), np.arange(9.0)
+    whole = all_stamps(tile, places, places, 4)
+    batches = cutouts(tile, places, places, 4, batch=3, what=LAYERS, buffers=2)
+    first, second = next(batches), next(batches)
+    np.testing.assert_array_equal(first.pixels, whole["pixels"][:3])
+    np.testing.assert_array_equal(first.mask, whole["mask"][:3])
+    third = next(batches)
+    np.testing.assert_array_equal(second.pixels, whole["pixels"][3:6])
+    assert np.shares_memory(first.pixels, third.pixels) and not np.shares_memory(first.pixels, second.pixels)
+
+
 def test_the_tile_stays_as_it_is():
     tile = random_tile(2, 20, 20)
     before = [getattr(tile, layer).copy() for layer in LAYERS]
@@ -170,7 +182,7 @@ def test_stamps_of_galaxies_of_a_real_image_are_those_of_astropy(data: Path):
     [
         ({"x": [1.0, 2.0]}, r"patch: expected x and y of one shape"),
         ({"x": 1.0, "y": 1.0}, r"expected x and y of one shape \(n,\), found \(\)"),
-        ({"size": 0}, "found 0 and 64"),
+        ({"size": 0}, "found 0, 64 and 1"),
         ({"batch": 0}, "a batch of at least 1"),
         ({"what": ("pixel",)}, "expected any of pixels, inverse_variance, mask, found pixel"),
     ],

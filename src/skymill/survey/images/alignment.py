@@ -162,7 +162,7 @@ def shifted(band: BandPixels, shift: tuple[int, int], shape: tuple[int, int]) ->
     stops = [max(start, min(n, s + m)) for start, s, n, m in zip(starts, shift, band.pixels.shape, shape)]
     own = tuple(map(slice, starts, stops))
     new = tuple(slice(each.start - s, each.stop - s) for each, s in zip(own, shift))
-    moved = _nothing(shape)
+    moved = BandPixels.nothing(shape)
     for source, target in zip(vars(band).values(), vars(moved).values()):
         target[new] = source[own]
     return moved
@@ -178,17 +178,13 @@ def resampled(band: BandPixels, where: PixelMap) -> BandPixels:
     """
     from scipy.ndimage import spline_filter
 
-    target = _nothing(where.target.shape)
+    target = BandPixels.nothing(where.target.shape)
     spline = spline_filter(_filled(band.pixels), order=3) if np.isfinite(band.pixels).any() else None
     bad = band.inverse_variance == 0
     for start in range(0, where.target.shape[0], BLOCK_ROWS):
         rows = slice(start, min(start + BLOCK_ROWS, where.target.shape[0]))
         _fill_rows(target, rows, band, spline, bad, where)
     return target
-
-
-def _nothing(shape: tuple[int, int]) -> BandPixels:
-    return BandPixels(np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.uint32))
 
 
 def _fill_rows(

@@ -5,9 +5,9 @@ ONNX Runtime and sep read big-endian arrays, as FITS has them, as garbage: nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,26 @@ class BandPixels:
     inverse_variance: NDArray[np.float32]
     mask: NDArray[np.uint32]
 
+    @classmethod
+    def nothing(cls, shape: tuple[int, ...]) -> Self:
+        """Give a band, or (bands, ny, nx) of them, without any value."""
+        return cls(np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.uint32))
 
-def read_band(layout: Layout, source: BandSource, description: Description, planes: CommonPlanes) -> BandPixels:
+
+def read_band(
+    layout: Layout,
+    source: BandSource,
+    description: Description,
+    planes: CommonPlanes,
+    target: Callable[[], BandPixels] | None = None,
+) -> BandPixels:
     """Decode a band and bring it through the gate.
+
+    Parameters
+    ----------
+    layout, source, description, planes
+    target : callable, optional
+        Gives the arrays to fill, of nothing yet, once the file holds what its header announces; default new ones.
 
     Raises
     ------
@@ -55,14 +72,22 @@ def read_band(layout: Layout, source: BandSource, description: Description, plan
     if description.noise is not None:
         noise = _numbers(layout.array(source, description.noise), source, description.noise, where, shape)
     mask = _numbers(layout.array(source, "mask"), source, "mask", where, shape)
-    bits = np.zeros(shape, dtype=np.uint32)
+    band = BandPixels.nothing(shape) if target is None else target()
     if mask is not None:
         named = _named(source, "mask")
-        bits = planes.renumber(as_bits(mask, named), layout.planes(source), named)
-    values = in_nJy(pixels, description.nJy)
-    weights = inverse_variance(noise, description.noise, description.nJy, shape)
-    weights[np.isnan(values)] = 0.0
-    return BandPixels(values, weights, bits)
+        band.mask[:] = planes.renumber(as_bits(mask, named), layout.planes(source), named)
+    for strip in strips(shape[0]):
+        band.pixels[strip] = in_nJy(pixels[strip], description.nJy)
+        told = noise if noise is None else noise[strip]
+        weights = inverse_variance(told, description.noise, description.nJy, pixels[strip].shape)
+        weights[np.isnan(band.pixels[strip])] = 0.0
+        band.inverse_variance[strip] = weights
+    return band
+
+
+def strips(n: int) -> Iterator[slice]:
+    """Part `n` rows into strips that are worked on while they stand in the processor's cache."""
+    yield from (slice(start, min(start + STRIP_ROWS, n)) for start in range(0, n, STRIP_ROWS))
 
 
 def in_nJy(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
@@ -80,12 +105,11 @@ def in_nJy(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
     ndarray of float32, (ny, nx)
         A new array; NaN where a value is empty, infinite, or too large for float32.
     """
-    values = np.empty(pixels.shape, dtype=np.float32)
-    for strip in strips(len(pixels)):
-        with np.errstate(over="ignore", invalid="ignore"):
-            stored = np.ma.getdata(pixels[strip])
-            values[strip] = stored if factor == 1.0 else np.multiply(stored, factor, dtype=np.float64)
-        values[strip][~np.isfinite(values[strip]) | np.ma.getmask(pixels[strip])] = np.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        stored = np.ma.getdata(pixels)
+        scaled = stored if factor == 1.0 else np.multiply(stored, factor, dtype=np.float64)
+        values = scaled.astype(np.float32, order="C")
+    values[~np.isfinite(values) | np.ma.getmask(pixels)] = np.nan
     return values
 
 
@@ -112,23 +136,15 @@ def inverse_variance(
     """
     if noise is None or role is None:
         return np.ones(shape, dtype=np.float32)
-    weights = np.empty(shape, dtype=np.float32)
-    for strip in strips(shape[0]):
-        told = np.array(np.ma.getdata(noise[strip]), dtype=np.float64, order="C")
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            usable = (told > 0) & (told < np.inf) & ~np.ma.getmaskarray(noise[strip])
-            if role == "variance":
-                np.divide(factor**-2, told, out=told)
-            elif role == "inverse_variance":
-                told *= factor**-2
-        told[~usable] = 0.0
-        weights[strip] = np.minimum(told, LARGEST, out=told)
-    return weights
-
-
-def strips(n: int) -> Iterator[slice]:
-    """Part `n` rows into strips that are worked on while they stand in the processor's cache."""
-    yield from (slice(start, min(start + STRIP_ROWS, n)) for start in range(0, n, STRIP_ROWS))
+    told = np.array(np.ma.getdata(noise), dtype=np.float64, order="C")
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        usable = (told > 0) & (told < np.inf) & ~np.ma.getmaskarray(noise)
+        if role == "variance":
+            np.divide(factor**-2, told, out=told)
+        elif role == "inverse_variance":
+            told *= factor**-2
+    told[~usable] = 0.0
+    return np.minimum(told, LARGEST, out=told).astype(np.float32)
 
 
 def _numbers(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-import numpy as np
 from astropy.utils.exceptions import AstropyWarning
-from numpy.typing import NDArray
 
 from skymill.config.images import ImageSettings
 from skymill.survey.images.alignment import PixelMap, grid_band, pixel_map, places, resampled, shifted
@@ -74,28 +73,27 @@ def read_tile(
     layout = _layout(settings)
     with _described(files, path, settings, bands, band_names) as (found, described):
         grid = _target(settings, bands, described)
-        layers: tuple[NDArray[Any], ...] = ()
+        layers = _Layers(len(bands), grid.shape)
         planes = CommonPlanes()
         psfs: dict[str, Psf] = {}
         moved: list[str] = []
         for number, (band, source) in enumerate(found.items()):
             with _parsed(source):
                 where = _elsewhere(described[band].grid, grid)
-                own = read_band(layout, source, described[band], planes)
+                target = partial(layers.band, source.index) if where is None else None
+                own = read_band(layout, source, described[band], planes, target)
                 psf = _psf(layout, source, described[band].grid, where)
-            placed, psf, was_resampled = _on_grid(own, psf, where)
-            layers = layers or _empty_layers((len(bands), *grid.shape))  # now that files hold what headers announce
-            for layer, values in zip(layers, vars(placed).values(), strict=True):
-                layer[source.index] = values
+            was_resampled = False
+            if where is not None:
+                placed, psf, was_resampled = _on_grid(own, psf, where)
+                layers.fill(source.index, placed)
             moved += [band] if was_resampled else []
             psfs |= {band: psf} if psf is not None else {}
             source.open.keep(path for later in list(found.values())[number + 1 :] for path in later.paths.values())
         return TilePixels(
             name=files.name,
             bands=tuple(bands),
-            pixels=layers[0],
-            inverse_variance=layers[1],
-            mask=layers[2],
+            **vars(layers.whole),
             planes=planes.planes,
             roles=_roles(settings, planes.planes),
             wcs=grid.wcs,
@@ -104,6 +102,27 @@ def read_tile(
             resampled=tuple(moved),
             noise_known=all(each.noise in ("variance", "inverse_variance") for each in described.values()),
         )
+
+
+class _Layers:
+    """The arrays of all bands of a tile, made when a file is known to hold what its header announces."""
+
+    def __init__(self, n_bands: int, shape: tuple[int, int]) -> None:
+        self._shape = (n_bands, *shape)
+
+    @cached_property
+    def whole(self) -> BandPixels:
+        """Those of all bands, (bands, ny, nx) each."""
+        return BandPixels.nothing(self._shape)
+
+    def band(self, index: int) -> BandPixels:
+        """Those of one band, views."""
+        return BandPixels(*(layer[index] for layer in vars(self.whole).values()))
+
+    def fill(self, index: int, band: BandPixels) -> None:
+        """Copy a band to its place."""
+        for layer, values in zip(vars(self.band(index)).values(), vars(band).values(), strict=True):
+            layer[:] = values
 
 
 @contextmanager
@@ -136,11 +155,6 @@ def _parsed(source: BandSource) -> Iterator[None]:
         ) from error
 
 
-def _empty_layers(shape: tuple[int, int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint32]]:
-    """Give pixels, inverse variances and mask of bands that are all missing."""
-    return np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.uint32)
-
-
 def _layout(settings: ImageSettings) -> Layout:
     return cast(Layout, _module(settings))
 
@@ -162,10 +176,8 @@ def _elsewhere(own: Grid, target: Grid) -> PixelMap | None:
     return None if where.shift == (0, 0) and own.shape == target.shape else where
 
 
-def _on_grid(band: BandPixels, psf: Psf | None, where: PixelMap | None) -> tuple[BandPixels, Psf | None, bool]:
+def _on_grid(band: BandPixels, psf: Psf | None, where: PixelMap) -> tuple[BandPixels, Psf | None, bool]:
     """Bring a band to the common grid; also tells whether its pixels were interpolated."""
-    if where is None:
-        return band, psf, False
     if (shift := where.shift) is not None:
         return shifted(band, shift, where.target.shape), psf, False
     return resampled(band, where), on_grid(psf, where.jacobian) if psf is not None else None, True
