@@ -183,7 +183,8 @@ def test_stamps_of_galaxies_of_a_real_image_are_those_of_astropy(data: Path):
         ({"x": [1.0, 2.0]}, r"patch: expected x and y of one shape"),
         ({"x": 1.0, "y": 1.0}, r"expected x and y of one shape \(n,\), found \(\)"),
         ({"size": 0}, "found 0, 64 and 1"),
-        ({"batch": 0}, "a batch of at least 1"),
+        ({"batch": 0}, "found 3, 0 and 1"),
+        ({"buffers": 0}, "found 3, 64 and 0"),
         ({"what": ("pixel",)}, "expected any of pixels, inverse_variance, mask, found pixel"),
     ],
 )
