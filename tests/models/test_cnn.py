@@ -14,13 +14,15 @@ import onnxruntime
 import pytest
 import torch
 from drawn_stamps import NOISE, SIZE, draw
+from hypothesis import given
+from hypothesis import strategies as st
 
 from skymill.config.model import StampSettings
 from skymill.export import stamp_network as export_cnn
 from skymill.models import Cnn, Examples, Place
 from skymill.models.augmenting import augmented
 from skymill.models.cnn import CnnSettings
-from skymill.models.cnn_network import Stretch
+from skymill.models.cnn_network import Stretch, asinh
 from skymill.models.stamp_training import typical_noise
 
 SMALL = CnnSettings(width=8, stages=2, depth=1, vector=8, epochs=12, batch_size=25, averaging=0.9)
@@ -74,6 +76,16 @@ def test_the_stretch_is_asinh_of_signal_over_noise_and_says_what_was_seen() -> N
     found = Stretch(torch.tensor([2.0, 4.0]))(flux, weight).numpy()
     wanted = [[[np.arcsinh(1.5), 0]], [[np.arcsinh(1.25), np.arcsinh(1.75)]], [[1, 0]], [[1, 1]]]
     np.testing.assert_allclose(found[0], wanted, rtol=1e-6)
+
+
+@given(st.floats(-1e15, 1e15, width=32))
+def test_asinh_is_that_of_numpy_to_what_float32_holds(value: float) -> None:
+    np.testing.assert_allclose(asinh(torch.tensor([value])).numpy(), np.arcsinh([value]), rtol=2e-7, atol=3e-7)
+
+
+def test_asinh_has_an_end() -> None:
+    found = asinh(torch.tensor([3e38, -3e38])).numpy()
+    np.testing.assert_allclose(found, np.arcsinh([1e15, -1e15]), rtol=1e-6)
 
 
 def test_pixels_without_weight_and_bands_without_any_decide_nothing(model: Cnn, validation: Examples) -> None:

@@ -34,10 +34,13 @@ def node(operator: str, inputs: Sequence[str], output: str, **attributes: Any) -
 def set_apart(
     nodes: Sequence[onnx.NodeProto], constants: Sequence[onnx.TensorProto], *, prefix: str, shared: Collection[str]
 ) -> None:
-    """Put `prefix` before all names but the `shared` ones, so that they are not those of a model."""
+    """Put `prefix` before all names but the `shared` ones, so that they are not those of a model.
+
+    An input without a name is one that a node may do without.
+    """
     for each in nodes:
         for names in (each.input, each.output):
-            names[:] = [name if name in shared else prefix + name for name in names]
+            names[:] = [prefix + name if name and name not in shared else name for name in names]
         each.name = prefix + each.name
     for tensor in constants:
         tensor.name = prefix + tensor.name

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+LARGEST = 1e15
+"""Signal over noise of a pixel whose square float32 still holds."""
+
 
 class Stretch(nn.Module):
     """Flux (nJy) to numbers of order one: ``asinh(flux / noise)`` of each band (Lupton, Gunn & Szalay 1999, AJ 118,
@@ -25,7 +28,16 @@ class Stretch(nn.Module):
     def forward(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
         """Give (n, 2 bands, k, k) of flux and inverse variance (n, bands, k, k)."""
         seen = (inverse_variance > 0).to(flux.dtype)
-        return torch.cat([torch.asinh(flux * seen / self.noise), seen], dim=1)
+        return torch.cat([asinh(flux * seen / self.noise), seen], dim=1)
+
+
+def asinh(values: Tensor) -> Tensor:
+    """Give the inverse hyperbolic sine by its definition, to 3e-7; values beyond `LARGEST` count as that.
+
+    ONNX Runtime has no vectorised one: its `Asinh` takes 64 us for a stamp of 6 x 32 x 32, this 19.
+    """
+    size = values.abs().clamp(max=LARGEST)
+    return torch.log(size + torch.sqrt(size * size + 1)) * torch.sign(values)
 
 
 def block(channels_in: int, channels_out: int) -> nn.Sequential:
