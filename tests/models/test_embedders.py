@@ -20,8 +20,10 @@ from skymill.config.model import StampSettings
 from skymill.export import stamp_network
 from skymill.models import EMBED, KINDS, Examples, Place
 from skymill.models.augmenting import augmented, resampled
+from skymill.models.contrastive import ContrastiveSettings
 from skymill.models.embedder import Embedder, _labelled, fit_probe
-from skymill.models.embedder_training import contrast, divergence, misfit
+from skymill.models.embedder_network import Photometry
+from skymill.models.embedder_training import ContrastiveTraining, contrast, divergence, misfit
 from skymill.models.stamp_settings import StampNetworkSettings
 from skymill.models.torch_file import load_tensors
 
@@ -65,6 +67,34 @@ def test_vectors_have_length_one_and_tell_points_from_discs(model: Embedder, val
 def test_they_learn(model: Embedder) -> None:
     losses = [row["validation_loss"] for row in model.history()]
     assert min(losses) < losses[0]
+
+
+def test_photometry_is_asked_for_in_numbers_of_equal_weight_that_do_not_repeat_each_other(train: Examples) -> None:
+    stamps = torch.from_numpy(np.array(train.features))
+    photometry = Photometry(torch.full((2,), NOISE), stamps[:, 0], stamps[:, 1], 8)
+    found = photometry.measured(stamps[:, 0], stamps[:, 1]).double().numpy()
+    assert found.shape[1] <= photometry.windows.length == 12
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(np.cov(found.T), np.eye(found.shape[1]), atol=5e-3)
+
+
+def test_what_is_wrong_in_the_photometry_adds_to_the_contrast(train: Examples, validation: Examples) -> None:
+    flux, weight = torch.from_numpy(np.array(train.features[:20])).unbind(dim=1)
+    losses = {}
+    for share in (0.0, 30.0):
+        torch.manual_seed(0)
+        settings = ContrastiveSettings.model_validate({**SMALL, "photometry": share})
+        training = ContrastiveTraining(train, validation, settings, 5)
+        with torch.no_grad():
+            losses[share] = training.stamp_losses(flux, weight, torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    pictures = [augmented(flux, weight, settings, generator) for _ in range(2)]
+    encoder, photometry = training.network["encoder"], training.network["photometry"]
+    with torch.no_grad():
+        told = photometry(encoder(*(torch.cat(side) for side in zip(*pictures)))).view(2, 20, -1)
+        wrong = (told - photometry.measured(flux, weight)).abs()
+    huber = torch.where(wrong < 1, wrong**2 / 2, wrong - 0.5)  # Huber 1964
+    np.testing.assert_allclose(losses[30.0] - losses[0.0], 30 * huber.mean(dim=(0, 2)), rtol=1e-4)
 
 
 def test_no_label_reaches_the_network(train: Examples, validation: Examples, tmp_path: Path) -> None:

@@ -7,6 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from skymill.models.cnn_network import Encoder, block
+from skymill.models.windows import Windows, profile
+
+LEAST = 1e-5
+"""Share of the variance of photometry from which on a component of it is asked for."""
 
 
 class UnitEncoder(Encoder):
@@ -26,6 +30,49 @@ def projection(vector: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(vector, vector, bias=False), nn.BatchNorm1d(vector), nn.ReLU(), nn.Linear(vector, vector)
     )
+
+
+class Photometry(nn.Module):
+    """Photometry of stamps that a vector has to tell, in numbers of equal weight.
+
+    Light, size and ellipticity in windows about the middle, each in its standard deviations, then turned to their
+    principal components over the training stamps, each of variance 1: colours and concentrations, which differ little
+    between sources, count as much as brightness. Components of less than `LEAST` of the variance are noise, and left
+    out.
+
+    Parameters
+    ----------
+    noise : Tensor, (bands,)
+        Typical noise of a pixel, nJy.
+    flux, inverse_variance : Tensor, (n, bands, k, k)
+        Of training stamps.
+    vector : int
+        Length of the vectors.
+    """
+
+    centre: Tensor
+    turn: Tensor
+
+    def __init__(self, noise: Tensor, flux: Tensor, inverse_variance: Tensor, vector: int) -> None:
+        super().__init__()
+        self.windows = Windows(noise, flux.shape[-1])
+        sums = self.windows(flux, profile(flux, inverse_variance)[0])
+        spread = sums.std(dim=0).clamp_min(torch.finfo(sums.dtype).eps)
+        _, length, axes = torch.linalg.svd((sums - sums.mean(dim=0)) / spread, full_matrices=False)
+        variance = length**2 / len(sums)
+        kept = variance >= LEAST * variance.sum()
+        self.register_buffer("centre", sums.mean(dim=0))
+        self.register_buffer("turn", (axes[kept] / variance[kept, None].sqrt() / spread).T)
+        self.told = nn.Linear(vector, int(kept.sum()))
+
+    def measured(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
+        """Give the numbers (n, m) of stamps (n, bands, k, k)."""
+        return (self.windows(flux, profile(flux, inverse_variance)[0]) - self.centre) @ self.turn
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Give what vectors (n, vector) say of them, (n, m)."""
+        found: Tensor = self.told(vectors)
+        return found
 
 
 class Decoder(nn.Module):

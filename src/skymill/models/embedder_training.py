@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skymill.models.augmenting import augmented
-from skymill.models.embedder_network import Decoder, UnitEncoder, projection
+from skymill.models.embedder_network import Decoder, Photometry, UnitEncoder, projection
 from skymill.models.registry import Examples
-from skymill.models.stamp_training import StampTraining, typical_noise
+from skymill.models.stamp_training import StampTraining, spread_evenly, typical_noise
 
+PHOTOMETRY_STAMPS = 4096
+"""That the scales of the photometry are taken from."""
 VALIDATION = 11
 """Purpose of a random stream: what is done to the stamps of validation, the same each epoch."""
 
@@ -24,13 +26,13 @@ class EmbedderTraining(StampTraining):
     VALIDATION_LOSS = "validation_loss"
 
     def __init__(self, train: Examples, validation: Examples, settings: Any, seed: int) -> None:
-        encoder = UnitEncoder(torch.from_numpy(typical_noise(train.features)), **settings.sizes)
-        bands, size = train.features.shape[2], train.features.shape[-1]
-        aside = self.aside(settings, bands, size)
+        noise = torch.from_numpy(typical_noise(train.features))
+        encoder = UnitEncoder(noise, **settings.sizes)
+        aside = self.aside(settings, noise, train.features)
         super().__init__(train, validation, settings, seed, {"encoder": encoder, **aside})
 
-    def aside(self, settings: Any, bands: int, size: int) -> dict[str, nn.Module]:
-        """Give the networks that are there only while it learns."""
+    def aside(self, settings: Any, noise: Tensor, stamps: NDArray[np.float32]) -> dict[str, nn.Module]:
+        """Give the networks that are there only while it learns, of the noise of the bands and the training stamps."""
         raise NotImplementedError
 
     def stamp_losses(self, flux: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -50,21 +52,32 @@ class EmbedderTraining(StampTraining):
 
 
 class ContrastiveTraining(EmbedderTraining):
-    """Two pictures of each stamp."""
+    """Two pictures of each stamp, and the photometry of the stamp from either."""
 
-    def aside(self, settings: Any, bands: int, size: int) -> dict[str, nn.Module]:
-        return {"projection": projection(settings.vector)}
+    def aside(self, settings: Any, noise: Tensor, stamps: NDArray[np.float32]) -> dict[str, nn.Module]:
+        aside: dict[str, nn.Module] = {"projection": projection(settings.vector)}
+        if settings.photometry:
+            some = torch.from_numpy(spread_evenly(stamps, PHOTOMETRY_STAMPS))
+            aside["photometry"] = Photometry(noise, some[:, 0], some[:, 1], settings.vector)
+        return aside
 
     def stamp_losses(self, flux: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
         pictures = [augmented(flux, weight, self.settings, generator) for _ in range(2)]
         both = self.network["encoder"](*(torch.cat(side) for side in zip(*pictures)))
-        return contrast(self.network["projection"](both), self.settings.temperature)
+        losses = contrast(self.network["projection"](both), self.settings.temperature)
+        if not self.settings.photometry:
+            return losses
+        photometry = self.network["photometry"]
+        measured = photometry.measured(flux, weight).repeat(2, 1)
+        wrong = nn.functional.smooth_l1_loss(photometry(both), measured, reduction="none").mean(dim=1)
+        return losses + self.settings.photometry * wrong.view(2, -1).mean(dim=0)
 
 
 class AutoencoderTraining(EmbedderTraining):
     """The stamp as it was, from a worse picture of it."""
 
-    def aside(self, settings: Any, bands: int, size: int) -> dict[str, nn.Module]:
+    def aside(self, settings: Any, noise: Tensor, stamps: NDArray[np.float32]) -> dict[str, nn.Module]:
+        bands, size = stamps.shape[2], stamps.shape[-1]
         return {"decoder": Decoder(vector=settings.vector, bands=bands, size=size, width=settings.width)}
 
     def stamp_losses(self, flux: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -89,8 +102,8 @@ class AutoencoderTraining(EmbedderTraining):
 class VaeTraining(AutoencoderTraining):
     """The same through a vector that is drawn from a normal distribution."""
 
-    def aside(self, settings: Any, bands: int, size: int) -> dict[str, nn.Module]:
-        return super().aside(settings, bands, size) | {"log_variance": nn.Linear(settings.vector, settings.vector)}
+    def aside(self, settings: Any, noise: Tensor, stamps: NDArray[np.float32]) -> dict[str, nn.Module]:
+        return super().aside(settings, noise, stamps) | {"log_variance": nn.Linear(settings.vector, settings.vector)}
 
     def stamp_losses(self, flux: Tensor, weight: Tensor, generator: torch.Generator) -> Tensor:
         worse, target, seen = self.pictures(flux, weight, generator)

@@ -193,9 +193,13 @@ def typical_noise(stamps: NDArray[np.float32]) -> NDArray[np.float32]:
 
     A band without any weight has that of the others.
     """
-    chosen = np.unique(np.linspace(0, len(stamps) - 1, NOISE_STAMPS).astype(int))
-    weight = np.asarray(stamps[chosen, 1], dtype=np.float64)
+    weight = spread_evenly(stamps, NOISE_STAMPS)[:, 1].astype(np.float64)
     by_band = np.moveaxis(weight, 1, 0).reshape(weight.shape[1], -1)
     noise = np.array([np.median(band[band > 0]) ** -0.5 if (band > 0).any() else np.nan for band in by_band])
     overall = np.nanmedian(noise) if np.isfinite(noise).any() else 1.0
     return np.where(np.isfinite(noise), noise, overall).astype(np.float32)
+
+
+def spread_evenly(stamps: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Read up to so many of the stamps, spread evenly over all."""
+    return np.array(stamps[np.unique(np.linspace(0, len(stamps) - 1, most).astype(int))])
