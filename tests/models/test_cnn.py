@@ -128,6 +128,32 @@ def test_saved_and_loaded_it_is_the_same_to_the_bit(model: Cnn, validation: Exam
     assert (tmp_path / "checkpoint.pt").read_bytes() == first
 
 
+def test_several_networks_tell_the_mean_of_their_probabilities(
+    train: Examples, validation: Examples, tmp_path: Path
+) -> None:
+    place = Place(tmp_path, "cpu")
+    two = Cnn.fit(train, validation, SMALL.model_copy(update={"members": 2, "epochs": 3}), seed=5, place=place)
+    flux, weight = torch.from_numpy(validation.features).unbind(dim=1)
+    members = list(zip(two.encoder.members, two.head.members))
+    with torch.inference_mode():
+        told = [head(encoder(flux, weight)).softmax(dim=1).numpy() for encoder, head in members]
+    assert np.abs(told[0] - told[1]).max() > 0.01
+    vectors = two.encode(validation.features)
+    assert vectors.shape == (len(validation.features), 16)
+    np.testing.assert_allclose(two.predict_probabilities(vectors), np.mean(told, axis=0), atol=1e-6)
+
+    one = Cnn.fit(
+        train, validation, SMALL.model_copy(update={"epochs": 3}), seed=5, place=Place(tmp_path / "one", "cpu")
+    )
+    np.testing.assert_array_equal(vectors[:, :8], one.encode(validation.features))
+    assert [row["epoch"] for row in two.history()] == [0, 1, 2]
+
+    two.save(tmp_path)
+    again = Cnn.load(tmp_path)
+    np.testing.assert_array_equal(again.encode(validation.features), vectors)
+    check_onnx(again, validation)
+
+
 def test_a_killed_fit_goes_on_to_the_same_bytes(stored: Path, tmp_path: Path) -> None:
     assert start(tmp_path / "whole", stored).wait() == 0
     killed = tmp_path / "killed"
@@ -166,6 +192,10 @@ def test_its_file_has_the_same_bytes_for_every_hash_seed_and_no_trace_of_us(mode
 
 
 def test_one_onnx_file_of_encoder_and_head_gives_the_same(model: Cnn, validation: Examples) -> None:
+    check_onnx(model, validation)
+
+
+def check_onnx(model: Cnn, validation: Examples) -> None:
     stamps = StampSettings(size_px=SIZE, bands=["g", "r"])
     graph = export_cnn.prepend_encoder(model, export_cnn.convert(model), stamps)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])

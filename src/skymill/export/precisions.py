@@ -221,10 +221,17 @@ def _quantised(model: onnx.ModelProto, stamps: NDArray[np.float32]) -> onnx.Mode
 
 
 def _chosen(model: onnx.ModelProto) -> list[str]:
-    """Name the nodes to convert."""
-    nodes = [each for each in model.graph.node if each.name.startswith(ENCODER) and each.op_type in CONVERTED]
-    first = next((number for number, each in enumerate(nodes) if each.op_type == "Conv"), 0)
-    return [each.name for each in nodes[first + 1 :]]
+    """Name the nodes to convert: those of the encoder that see the stamps by way of a convolution."""
+    chosen: list[str] = []
+    behind: set[str] = set()
+    for each in model.graph.node:
+        if each.name.startswith(ENCODER):
+            follows = not behind.isdisjoint(each.input)
+            if follows and each.op_type in CONVERTED:
+                chosen.append(each.name)
+            if follows or each.op_type == "Conv":
+                behind.update(each.output)
+    return chosen
 
 
 class _Reader:

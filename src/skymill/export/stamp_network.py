@@ -22,7 +22,7 @@ def convert(network: StampNetwork) -> onnx.ModelProto:
 
     from skymill.models.cnn_network import Probabilities
 
-    length = network.shape["vector"]
+    length = network.length
     nodes, constants = torch_graph(
         Probabilities(network.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], outputs=[OUTPUT]
     )
@@ -50,6 +50,5 @@ def prepend_encoder(
     whole = prepend(network.encoder, model, {FLUX: torch.zeros(shape), INVERSE_VARIANCE: torch.ones(shape)})
     if embedding:
         whole.graph.node.append(node("Identity", [INPUT], EMBEDDING))
-        length = network.shape["vector"]
-        whole.graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", length]))
+        whole.graph.output.append(helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", network.length]))
     return whole

@@ -8,13 +8,16 @@ probabilities. 10 MFLOP a stamp of 6 x 32 x 32 with the settings as they come.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import numpy as np
 from pydantic import Field
 
 from skymill.config import base
 from skymill.models.registry import Examples, Place, register
-from skymill.models.stamp_network import StampNetwork
+from skymill.models.stamp_network import StampNetwork, members_of
 from skymill.models.stamp_settings import StampNetworkSettings
 
 if TYPE_CHECKING:
@@ -26,6 +29,9 @@ class CnnSettings(StampNetworkSettings):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of each label spread over all classes."""
+    members: int = Field(1, ge=1, le=32)
+    """Networks that learn from other first weights and in other orders; the mean of their probabilities counts
+    (Lakshminarayanan et al. 2017, arXiv:1612.01474)."""
 
 
 @register("cnn")
@@ -42,16 +48,44 @@ class Cnn(StampNetwork):
 
         The features of both are stamps, float32 (n, 2, bands, k, k): flux (nJy) and inverse variance.
         """
+        from skymill.models.cnn_network import Joined, MeanHead
         from skymill.models.cnn_training import Training
         from skymill.models.stamp_training import train_best
 
-        best = train_best(Training, (train, validation), settings, seed, place)
-        return cls(best.network["encoder"], best.network["head"], best.shape, best.epochs)
+        fits = [
+            train_best(Training, (train, validation), settings, own_seed, own_place)
+            for own_seed, own_place in _of_members(seed, place, settings.members)
+        ]
+        if len(fits) == 1:
+            return cls(fits[0].network["encoder"], fits[0].network["head"], fits[0].shape, fits[0].epochs)
+        encoder, head = (
+            Joined([fit.network["encoder"] for fit in fits]),
+            MeanHead([fit.network["head"] for fit in fits]),
+        )
+        return cls(encoder, head, {**fits[0].shape, "members": len(fits)}, _mean_epochs([fit.epochs for fit in fits]))
 
     @classmethod
     def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
         """Give encoder and head."""
-        from skymill.models.cnn_network import Encoder, Head
+        from skymill.models.cnn_network import Encoder, Head, Joined, MeanHead
 
         sizes = {name: shape[name] for name in ("width", "stages", "depth", "vector")}
-        return Encoder(noise, **sizes), Head(shape["vector"], shape["classes"])
+        pairs = [(Encoder(noise, **sizes), Head(sizes["vector"], shape["classes"])) for _ in range(members_of(shape))]
+        if len(pairs) == 1:
+            return pairs[0]
+        encoders, heads = zip(*pairs)
+        return Joined(encoders), MeanHead(heads)
+
+
+def _of_members(seed: int, place: Place, members: int) -> Iterator[tuple[int, Place]]:
+    """Give seed and place of each member; the first has the fit's own seed, and a network alone its place too."""
+    for number in range(members):
+        own = int(np.random.SeedSequence([seed, number]).generate_state(1)[0]) if number else seed
+        folder, logs = f"member{number}", place.watch.logs
+        watch = replace(place.watch, logs=logs and logs / folder)
+        yield own, place if members == 1 else replace(place, workdir=place.workdir / folder, watch=watch)
+
+
+def _mean_epochs(members: Sequence[Sequence[Mapping[str, float]]]) -> list[dict[str, float]]:
+    """Give the mean losses of each epoch."""
+    return [{name: float(np.mean([row[name] for row in rows])) for name in rows[0]} for rows in zip(*members)]

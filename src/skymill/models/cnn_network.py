@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -98,6 +101,32 @@ class Head(nn.Module):
         """Give logits (n, classes) of vectors (n, vector)."""
         logits: Tensor = self.linear(torch.relu(vectors))
         return logits
+
+
+class Joined(nn.Module):
+    """Several encoders, whose vectors stand behind one another."""
+
+    def __init__(self, encoders: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(encoders)
+
+    def forward(self, flux: Tensor, inverse_variance: Tensor) -> Tensor:
+        """Give vectors (n, members * vector) of flux and inverse variance, (n, bands, k, k)."""
+        return torch.cat([encoder(flux, inverse_variance) for encoder in self.members], dim=1)
+
+
+class MeanHead(nn.Module):
+    """Several heads, each of which takes its own part of the vectors."""
+
+    def __init__(self, heads: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(heads)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Give the logarithm of the mean of their probabilities (n, classes) of vectors (n, members * vector)."""
+        parts = vectors.chunk(len(self.members), dim=1)
+        told = torch.stack([head(part).log_softmax(dim=1) for head, part in zip(self.members, parts)])
+        return told.logsumexp(dim=0) - math.log(len(self.members))
 
 
 class Probabilities(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -82,11 +83,16 @@ class StampNetwork(EncoderAndHead):
         """Give encoder and head of a shape, not trained; `noise` as `cnn_network.Stretch` has it."""
         raise NotImplementedError
 
+    @property
+    def length(self) -> int:
+        """Numbers of a vector."""
+        return self.shape["vector"] * members_of(self.shape)
+
     def encode(self, stamps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the vectors, float32 (n, vector), of stamps (n, 2, bands, k, k)."""
         import torch
 
-        found = np.empty((len(stamps), self.shape["vector"]), np.float32)
+        found = np.empty((len(stamps), self.length), np.float32)
         with torch.inference_mode():
             for start in range(0, len(stamps), BLOCK_STAMPS):
                 some = torch.from_numpy(np.array(stamps[start : start + BLOCK_STAMPS], dtype=np.float32))
@@ -104,4 +110,10 @@ class StampNetwork(EncoderAndHead):
     @classmethod
     def unloaded(cls, content: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
         """Give encoder and head of what `save` wrote, but not their tensors."""
-        return cls.networks(content["encoder"]["stretch.noise"].flatten(), content["shape"])
+        noise = next(value for name, value in content["encoder"].items() if name.endswith("stretch.noise"))
+        return cls.networks(noise.flatten(), content["shape"])
+
+
+def members_of(shape: Mapping[str, int]) -> int:
+    """Give the number of networks that are joined in one of a shape."""
+    return shape.get("members", 1)

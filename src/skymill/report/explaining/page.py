@@ -168,8 +168,10 @@ def _of_class(fit: Fit, stamps: NDArray[np.float32], called: NDArray[np.int64]) 
 
 
 def _feature_maps(model: Any, test: Stamps, probabilities: NDArray[np.float64], classes: list[str]) -> list[Gallery]:
-    """Of a torch encoder with stages: what the first of them gives."""
-    if not hasattr(getattr(model, "encoder", None), "stages"):
+    """Of a torch encoder with stages: what the first of them gives; of several encoders the first."""
+    encoder = getattr(model, "encoder", None)
+    encoder = getattr(encoder, "members", [encoder])[0]
+    if not hasattr(encoder, "stages"):
         return []
     import torch
 
@@ -179,7 +181,7 @@ def _feature_maps(model: Any, test: Stamps, probabilities: NDArray[np.float64], 
         if not len(rows):
             continue
         caught: list[torch.Tensor] = []
-        handle = model.encoder.stages[0].register_forward_hook(lambda _, __, given, caught=caught: caught.append(given))
+        handle = encoder.stages[0].register_forward_hook(lambda _, __, given, caught=caught: caught.append(given))
         model.encode(np.array(test.stamps[rows]))
         handle.remove()
         maps = caught[0][0].numpy()
