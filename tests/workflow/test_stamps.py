@@ -1,4 +1,4 @@
-"""The real workflow with models of stamps: one from elsewhere, and two that are fitted here."""
+"""The real workflow with models of stamps: one from elsewhere, and three that are fitted here."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import skymill.store as store
 from skymill.cli.chain import Chain
 from skymill.cli.operating.jobs import Workflow
 from skymill.cli.operating.status import read_status
+from skymill.cli.workbench.new_model import write_model
 from skymill.config import read_yaml
 from skymill.release.explaining import explain_source
 
@@ -39,9 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_yaml(folder / "cnn.yaml", {"name": "cnn", "kind": "cnn", "stamps": stamps, "settings": settings})
     alike = {"vector": 16, "blur_px": 0.2, "noise": 0.1, **settings, "epochs": 15}
     write_yaml(folder / "alike.yaml", {"name": "alike", "kind": "contrastive", "stamps": stamps, "settings": alike})
+    write_model("mine", folder, stamps=True)
+    own = {"width": 8, "members": 2, "epochs": 20, "batch_size": 32}
+    edit_yaml(folder / "mine.yaml", code="mine.py", stamps=stamps, settings=own)
     split = {"order": 13, "guard_arcsec": SIDE * image_files.SCALE_ARCSEC}
-    edit_yaml(folder / "config.yaml", models=["colour.yaml", "cnn.yaml", "alike.yaml"], split=split)
-    assert run(folder).jobs["inference_run"] == 3
+    edit_yaml(folder / "config.yaml", models=["colour.yaml", "cnn.yaml", "alike.yaml", "mine.yaml"], split=split)
+    assert run(folder).jobs["inference_run"] == 4
     return folder
 
 
@@ -58,7 +62,7 @@ def document(folder: Path, name: str) -> dict[str, Any]:
 
 def test_every_source_is_looked_at(folder: Path) -> None:
     sources = rows_of(folder, "sources")
-    for name in ("colour", "cnn", "alike"):
+    for name in ("colour", "cnn", "alike", "mine"):
         rows = rows_of(folder, name)
         np.testing.assert_array_equal(rows["objectId"], sources["objectId"])
         assert (rows["class"] >= 0).all()
@@ -81,8 +85,9 @@ def test_sources_that_look_alike_have_vectors_that_lie_near(folder: Path) -> Non
     assert np.mean(same) > 0.75
 
 
-def test_the_network_tells_stars_from_galaxies(folder: Path) -> None:
-    rows, truth = rows_of(folder, "cnn"), image_files.sources()
+@pytest.mark.parametrize("name", ["cnn", "mine"])
+def test_a_network_tells_stars_from_galaxies(folder: Path, name: str) -> None:
+    rows, truth = rows_of(folder, name), image_files.sources()
     places = (np.column_stack(pair) for pair in ((truth["ra"], truth["dec"]), (rows["coord_ra"], rows["coord_dec"])))
     near = cKDTree(next(places)).query(next(places))[1]
     star, galaxy = (image_files.CLASSES.index(name) for name in ("STAR", "GALAXY"))

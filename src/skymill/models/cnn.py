@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -53,7 +54,7 @@ class Cnn(StampNetwork):
         from skymill.models.stamp_training import train_best
 
         fits = [
-            train_best(Training, (train, validation), settings, own_seed, own_place)
+            train_best(partial(Training, kind=cls), (train, validation), settings, own_seed, own_place)
             for own_seed, own_place in _of_members(seed, place, settings.members)
         ]
         if len(fits) == 1:
@@ -65,12 +66,19 @@ class Cnn(StampNetwork):
         return cls(encoder, head, {**fits[0].shape, "members": len(fits)}, _mean_epochs([fit.epochs for fit in fits]))
 
     @classmethod
-    def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
-        """Give encoder and head."""
-        from skymill.models.cnn_network import Encoder, Head, Joined, MeanHead
+    def network(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of one network; what a kind of one's own puts another in place of."""
+        from skymill.models.cnn_network import Encoder, Head
 
         sizes = {name: shape[name] for name in ("width", "stages", "depth", "vector")}
-        pairs = [(Encoder(noise, **sizes), Head(sizes["vector"], shape["classes"])) for _ in range(members_of(shape))]
+        return Encoder(noise, **sizes), Head(shape["vector"], shape["classes"])
+
+    @classmethod
+    def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of all members."""
+        from skymill.models.cnn_network import Joined, MeanHead
+
+        pairs = [cls.network(noise, shape) for _ in range(members_of(shape))]
         if len(pairs) == 1:
             return pairs[0]
         encoders, heads = zip(*pairs)

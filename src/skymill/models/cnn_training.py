@@ -26,9 +26,11 @@ class Training(StampTraining):
 
     VALIDATION_LOSS = Cnn.LOSSES[1]
 
-    def __init__(self, train: Examples, validation: Examples, settings: CnnSettings, seed: int) -> None:
+    def __init__(
+        self, train: Examples, validation: Examples, settings: CnnSettings, seed: int, kind: type[Cnn] = Cnn
+    ) -> None:
         self.shape = {**settings.sizes, "classes": train.n_classes}
-        encoder, head = Cnn.networks(torch.from_numpy(typical_noise(train.features)), self.shape)
+        encoder, head = kind.network(torch.from_numpy(typical_noise(train.features)), self.shape)
         super().__init__(train, validation, settings, seed, {"encoder": encoder, "head": head})
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=settings.label_smoothing)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,11 @@ def asked(run: Path) -> str:
     return chain(run).asked_fit("my_net", {"sha256": "a" * 64})
 
 
-def test_the_test_that_it_writes_passes(folder: Path) -> None:
+@pytest.mark.parametrize("stamps", [False, True])
+def test_the_test_that_it_writes_passes(folder: Path, stamps: bool) -> None:
+    if stamps:
+        shutil.rmtree(folder)
+        assert CliRunner().invoke(app, ["new-model", "my_net", "--folder", str(folder), "--stamps"]).exit_code == 0
     assert sorted(path.name for path in folder.iterdir()) == ["my_net.py", "my_net.yaml", "test_my_net.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder / "test_my_net.py")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)

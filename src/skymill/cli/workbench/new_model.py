@@ -18,26 +18,37 @@ features: [photometric, shape, missing]
 settings:
   width: 32
 """
+STAMP_YAML = """name: {name}
+kind: {name}
+code: {code}
+stamps:
+  size_px: 32              # side of the square around each source
+  pixel_scale_arcsec: 0.2
+settings:
+  epochs: 20
+"""
 
 
 def new_model(
     name: Annotated[str, typer.Argument(help="Of the kind and of the model: small letters, digits, underscores.")],
     folder: Annotated[Path, typer.Option(help="Where the files go.")] = Path("models"),
+    stamps: Annotated[bool, typer.Option(help="It looks at stamps of the survey's images.")] = False,
 ) -> None:
     """Write a model of your own: NAME.py with its class, NAME.yaml, and test_NAME.py, which passes as it is.
 
-    The class is a small network on features; change it as you like. Name NAME.yaml among the `models` of a run, and
-    the whole chain takes it: fit, calibration, metrics, ONNX, the parity gate and its catalogue.
+    The class is a small network on features, with --stamps one on pixels; change it as you like. Name NAME.yaml among
+    the `models` of a run, and the whole chain takes it: fit, calibration, metrics, ONNX, the parity gate and its
+    catalogue.
     """
-    for path in write_model(name, folder):
+    for path in write_model(name, folder, stamps=stamps):
         say(path)
     typer.echo()
     say(f"Try it     pytest {folder / f'test_{name}.py'}")
     say(f"Train it   skymill train {name}, once {folder / f'{name}.yaml'} is among the models of your run")
 
 
-def write_model(name: str, folder: Path) -> list[Path]:
-    """Write the three files, and name them.
+def write_model(name: str, folder: Path, *, stamps: bool = False) -> list[Path]:
+    """Write the three files of a kind on features, or on stamps, and name them.
 
     Raises
     ------
@@ -51,11 +62,12 @@ def write_model(name: str, folder: Path) -> list[Path]:
     if name in (*KINDS, "onnx"):
         raise ValueError(f"'{name}' is a kind of the zoo already; choose another name")
     here, called = Path(__file__).parent, "".join(part.capitalize() for part in name.split("_"))
+    which = "stamp_skeleton" if stamps else "skeleton"
     contents = {
         folder / target: (here / source).read_text().replace("skeleton", name).replace("Skeleton", called)
-        for target, source in ((f"{name}.py", "skeleton.py"), (f"test_{name}.py", "skeleton_test.py"))
+        for target, source in ((f"{name}.py", f"{which}.py"), (f"test_{name}.py", f"{which}_test.py"))
     }
-    contents[folder / f"{name}.yaml"] = YAML.format(name=name, code=folder / f"{name}.py")
+    contents[folder / f"{name}.yaml"] = (STAMP_YAML if stamps else YAML).format(name=name, code=folder / f"{name}.py")
     for path in contents:
         if path.exists():
             raise FileExistsError(f"{path}: there already; choose another name, or move it away")
