@@ -36,4 +36,4 @@ lint: $(VENV)/installed
 	PATH="$(abspath $(BIN)):$$PATH" snakemake --lint
 
 clean:
-	rm -rf results results_pixels results_pixels_wide results_deblending results_structure results_sdss .snakemake
+	rm -rf results results_pixels results_pixels_wide results_deblending results_structure results_structure_wide results_sdss .snakemake

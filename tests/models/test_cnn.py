@@ -16,6 +16,7 @@ import torch
 from drawn_stamps import NOISE, SIZE, draw
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from skymill.config.model import StampSettings
 from skymill.export import stamp_network as export_cnn
@@ -152,6 +153,12 @@ def test_several_networks_tell_the_mean_of_their_probabilities(
     again = Cnn.load(tmp_path)
     np.testing.assert_array_equal(again.encode(validation.features), vectors)
     check_onnx(again, validation)
+
+    graph = export_cnn.append_disagreement(again, export_cnn.convert(again))
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    [found] = session.run(["disagreement"], {"features": vectors})
+    entropies = [stats.entropy(each, axis=1) for each in (*told, np.mean(told, axis=0))]
+    np.testing.assert_allclose(found, entropies[2] - (entropies[0] + entropies[1]) / 2, atol=2e-6)
 
 
 def test_a_killed_fit_goes_on_to_the_same_bytes(stored: Path, tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_sources_that_look_alike_have_vectors_that_lie_near(folder: Path) -> Non
     assert np.mean(same) > 0.75
 
 
+def test_members_that_disagree_say_so(folder: Path) -> None:
+    rows = rows_of(folder, "mine")
+    disagreement = rows["disagreement"].to_numpy()
+    assert ((disagreement >= 0) & (disagreement <= np.log(2) + 1e-6)).all() and disagreement.max() > 1e-4
+    assert "disagreement" not in rows_of(folder, "cnn")
+
+
 @pytest.mark.parametrize("name", ["cnn", "mine"])
 def test_a_network_tells_stars_from_galaxies(folder: Path, name: str) -> None:
     rows, truth = rows_of(folder, name), image_files.sources()

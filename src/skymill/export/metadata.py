@@ -16,6 +16,9 @@ from skymill.models.mixture import packed_width
 from skymill.sessions.entry import ENTRY, FORMAT, ModelFileError, read_entry
 
 INPUT, OUTPUT, DISTANCE, EMBEDDING = "features", "probabilities", "training_distance", "embedding"
+DISAGREEMENT = "disagreement"
+PER_ROW = (DISTANCE, DISAGREEMENT)
+"""Outputs that a graph may have besides, float32 (n,)."""
 FLUX, INVERSE_VARIANCE = "flux", "inverse_variance"
 """Inputs of a model that looks at stamps, in place of `INPUT`: float32 (n, bands, size, size), nJy and 1 / nJy^2."""
 PSF, POSTERIOR = "psf", "posterior"

@@ -28,6 +28,7 @@ from skymill.export.structure_parity import StructureParity, measure_structure_p
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
 from skymill.models import EMBED, STAMP_NETWORKS
+from skymill.models.stamp_network import n_networks
 from skymill.sessions.runtime import open_session
 from skymill.store import short
 from skymill.store.document import to_document
@@ -163,6 +164,8 @@ def convert(fit: Fit, schema: ModelSchema) -> bytes:
     calibrated = append_calibration(_graph(fit), fit.calibration)
     graph = append_distance(calibrated, fit.distance)
     if schema.stamps is not None:
+        if n_networks(getattr(fit.model, "shape", {})) > 1:
+            graph = import_module(STAMP_NETWORK).append_disagreement(fit.model, graph)
         encoder = import_module(FROZEN if fit.manifest["kind"] == "frozen" else STAMP_NETWORK)
         options = {"embedding": True} if schema.embedding else {}
         graph = encoder.prepend_encoder(fit.model, graph, schema.stamps, **options)

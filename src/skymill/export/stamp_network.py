@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import TensorProto, helper
 
-from skymill.export.graph import new_model, node
-from skymill.export.metadata import EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
+from skymill.export.graph import new_model, node, set_apart
+from skymill.export.metadata import DISAGREEMENT, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
 from skymill.export.torch_graph import prepend, torch_graph
 
 if TYPE_CHECKING:
@@ -27,6 +27,24 @@ def convert(network: StampNetwork) -> onnx.ModelProto:
         Probabilities(network.head).eval(), [torch.zeros(2, length)], inputs=[INPUT], outputs=[OUTPUT]
     )
     return new_model(nodes, constants, n_features=length, n_classes=network.shape["classes"])
+
+
+def append_disagreement(network: StampNetwork, model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give a copy of a graph of several networks' ``features`` that also has the output ``disagreement``, (n,)."""
+    import torch
+
+    from skymill.models.cnn_network import Disagreement, MeanHead
+
+    assert isinstance(network.head, MeanHead)
+    module, example = Disagreement(network.head).eval(), torch.zeros(2, network.length)
+    nodes, constants = torch_graph(module, [example], inputs=[INPUT], outputs=[DISAGREEMENT])
+    set_apart(nodes, constants, prefix="disagreement_", shared=(INPUT, DISAGREEMENT))
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    extended.graph.node.extend(nodes)
+    extended.graph.initializer.extend(constants)
+    extended.graph.output.append(helper.make_tensor_value_info(DISAGREEMENT, TensorProto.FLOAT, ["n"]))
+    return extended
 
 
 def prepend_encoder(

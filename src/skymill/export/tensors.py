@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skymill.export.metadata import DISTANCE, INPUT, OUTPUT
+from skymill.export.metadata import INPUT, OUTPUT, PER_ROW
 from skymill.sessions.entry import ModelFileError
 
 Shape = tuple[int | None, ...]
@@ -15,7 +15,7 @@ Shape = tuple[int | None, ...]
 def check_tensors(session: Any, *, n_features: int | None, n_classes: int | None, source: str) -> None:
     """Check that a session takes ``features`` float32 (n, f) and gives ``probabilities`` float32 (n, classes).
 
-    It may also give ``training_distance`` float32 (n,).
+    It may also give those of `PER_ROW`, float32 (n,).
 
     Raises
     ------
@@ -30,7 +30,7 @@ def check_stamp_tensors(
 ) -> None:
     """Check that a session takes `inputs` of stamps, all float32 with free n, and gives `outputs` float32 (n, width).
 
-    It may also give ``training_distance`` float32 (n,).
+    It may also give those of `PER_ROW`, float32 (n,).
 
     Raises
     ------
@@ -44,8 +44,9 @@ def _check(session: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, int 
     taken, given = session.get_inputs(), session.get_outputs()
     widths = {name: (width,) for name, width in outputs.items()}
     faults = [*_faults("input", inputs, taken, only=True), *_faults("output", widths, given)]
-    if any(tensor.name == DISTANCE for tensor in given):
-        faults += _faults("output", {DISTANCE: ()}, given)
+    for tensor in given:
+        if tensor.name in PER_ROW:
+            faults += _faults("output", {tensor.name: ()}, given)
     if faults:
         raise ModelFileError(f"{source}: {'; '.join(faults)}; rename or reshape the graph's tensors")
 

@@ -12,7 +12,7 @@ from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, STAMP_FLAGS, Sco
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
-DISTANCE, EMBEDDING = "training_distance", "embedding"
+DISTANCE, EMBEDDING, DISAGREEMENT = "training_distance", "embedding", "disagreement"
 """Names of the columns, as of the graph's outputs."""
 COVERAGE, MASKED, BANDS_MISSING = "coverage_frac", "masked_frac", "bands_missing"
 """Columns of a model that looks at pixels."""
@@ -34,6 +34,7 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
         **({} if scores.conformal_set is None else {"conformal_set": scores.conformal_set}),
         **({} if scores.distance is None else {DISTANCE: scores.distance}),
         **({} if scores.embedding is None else {EMBEDDING: scores.embedding}),
+        **({} if scores.disagreement is None else {DISAGREEMENT: scores.disagreement}),
     }
 
 
@@ -43,6 +44,7 @@ def tile_form(
     coverage: float | None = None,
     *,
     distance: bool = False,
+    disagreement: bool = False,
     embedding: int = 0,
     bands: tuple[str, ...] = (),
 ) -> dict[str, Variable]:
@@ -56,6 +58,8 @@ def tile_form(
         Of the conformal sets; None where the model has none.
     distance : bool
         Whether the model tells how far a row is from the training rows.
+    disagreement : bool
+        Whether it tells how far its members disagree.
     embedding : int
         Length of the vectors that the model gives; 0 where it gives none.
     bands : tuple of str
@@ -92,6 +96,13 @@ def tile_form(
             size=embedding,
             units="1",
             long_name="vector of length 1 that lies near those of sources that look alike",
+        )
+    if disagreement:
+        scores[DISAGREEMENT] = Variable.of_rows(
+            np.float32,
+            units="1",
+            long_name="mutual information of class and member of the ensemble in nats: 0 where all members agree",
+            ucd="stat.entropy",
         )
     if bands:
         scores |= pixels_form(bands)

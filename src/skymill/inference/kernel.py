@@ -41,6 +41,8 @@ class Answer(NamedTuple):
     """(m,), from the training rows; None where the model does not tell."""
     embedding: NDArray[np.floating[Any]] | None = None
     """(m, d), of length 1; None where the model gives none."""
+    disagreement: NDArray[np.float32] | None = None
+    """(m,), of the model's members, nats; None where it does not tell."""
 
 
 Model = Callable[..., Answer]
@@ -64,6 +66,8 @@ class Scores(NamedTuple):
     """(n,), from the training rows; NaN where not scored, None where the model does not tell."""
     embedding: NDArray[np.float16] | None = None
     """(n, d), of length 1; NaN where not scored, None where the model gives none."""
+    disagreement: NDArray[np.float32] | None = None
+    """(n,), of the model's members, nats; NaN where not scored, None where the model does not tell."""
 
 
 def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -129,7 +133,7 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
     -------
     Scores
     """
-    probabilities, distance, embedding = answer
+    probabilities, distance, embedding, disagreement = answer
     by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         sound = (np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0)
@@ -147,12 +151,12 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
         by_class[:, lost] = np.nan
-        for told in (distance, embedding):
+        for told in (distance, embedding, disagreement):
             if told is not None:
                 told[lost] = np.nan
     sets = None if thresholds is None else conformal_sets(by_class, thresholds)
-    halves = (None if told is None else half(told) for told in (distance, embedding))
-    return Scores(probabilities, best, entropy, flags, sets, *halves)
+    far, vectors = (None if told is None else half(told) for told in (distance, embedding))
+    return Scores(probabilities, best, entropy, flags, sets, far, vectors, disagreement)
 
 
 def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:

@@ -27,6 +27,8 @@ class Looks(NamedTuple):
     """(n, width): probabilities or packed posteriors; NaN where the model was not asked."""
     distance: NDArray[np.float32]
     """(n,), from the training rows; NaN where it was not asked or does not tell."""
+    disagreement: NDArray[np.float32]
+    """(n,), of the model's members; NaN there too."""
     embedding: NDArray[np.float16]
     """(n, d), of length 1; NaN where the model was not asked; d is 0 where it gives none."""
     coverage_frac: NDArray[np.float16]
@@ -39,10 +41,10 @@ class Looks(NamedTuple):
     @classmethod
     def none(cls, n: int, *, width: int, n_bands: int, embedding: int = 0) -> Looks:
         """Give those at sources that nobody has looked at: NaN, and all bands missing."""
-        output, distance = np.full((n, width), np.nan, np.float32), np.full(n, np.nan, np.float32)
+        output, (distance, disagreement) = np.full((n, width), np.nan, np.float32), np.full((2, n), np.nan, np.float32)
         vectors, (coverage, masked) = np.full((n, embedding), np.nan, np.float16), np.full((2, n), np.nan, np.float16)
         missing = np.full(n, (1 << n_bands) - 1, set_dtype(n_bands))
-        return cls(output, distance, vectors, coverage, masked, missing)
+        return cls(output, distance, disagreement, vectors, coverage, masked, missing)
 
     def rows(self, start: int, stop: int) -> Looks:
         """Give those at some of the sources, views of these."""
@@ -94,6 +96,8 @@ def look(
         found.output[rows][asked] = answer.output[: len(asked)]
         if answer.distance is not None:
             found.distance[rows][asked] = answer.distance[: len(asked)]
+        if answer.disagreement is not None:
+            found.disagreement[rows][asked] = answer.disagreement[: len(asked)]
         if answer.embedding is not None:
             found.embedding[rows][asked] = answer.embedding[: len(asked)]
     return found

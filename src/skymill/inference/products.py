@@ -45,9 +45,16 @@ class Classes:
     session: Session
 
     def form(self, identity: Mapping[str, Variable], bands: tuple[str, ...]) -> dict[str, Variable]:
-        schema, distance = self.session.schema, self.session.gives_distance
-        coverage = schema.conformal.coverage if schema.conformal else None
-        return tile_form(identity, schema.classes, coverage, distance=distance, embedding=schema.embedding, bands=bands)
+        schema = self.session.schema
+        return tile_form(
+            identity,
+            schema.classes,
+            schema.conformal.coverage if schema.conformal else None,
+            distance=self.session.gives_distance,
+            disagreement=self.session.gives_disagreement,
+            embedding=schema.embedding,
+            bands=bands,
+        )
 
     def rows(
         self, block: Mapping[str, NDArray[Any]], answer: Answer, lacking: NDArray[np.int32]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import DISTANCE, EMBEDDING, INPUT, ModelSchema
+from skymill.export.metadata import DISAGREEMENT, DISTANCE, EMBEDDING, INPUT, PER_ROW, ModelSchema
 from skymill.export.tensors import check_stamp_tensors, check_tensors
 from skymill.inference.kernel import Answer
 from skymill.sessions.entry import ModelFileError
@@ -49,18 +49,21 @@ class Session:
         sets = self.schema.conformal
         self.thresholds = np.array(sets.thresholds, np.float32) if sets else None
         """Of the conformal sets, (classes,); None for a model without."""
-        self.gives_distance = any(output.name == DISTANCE for output in self._session.get_outputs())
+        self._per_row = [output.name for output in self._session.get_outputs() if output.name in PER_ROW]
+        self.gives_distance = DISTANCE in self._per_row
         """Whether it tells how far a row is from the training rows."""
+        self.gives_disagreement = DISAGREEMENT in self._per_row
+        """Whether it tells how far its members disagree."""
         self.pads_blocks = provider != "cpu"
         """GPU kernels are chosen by shape, so there every block has the same one."""
 
     def __call__(self, *inputs: NDArray[np.float32]) -> Answer:
         """Judge features (n, f), or flux and inverse variance of stamps, and for a model of structure PSFs; native
         float32 and C-contiguous."""
-        outputs = [*self.schema.outputs, *([DISTANCE] if self.gives_distance else [])]
+        outputs = [*self.schema.outputs, *self._per_row]
         given = dict(zip(self._inputs, inputs, strict=True))
         found = dict(zip(outputs, map(np.asarray, self._session.run(outputs, given))))
-        return Answer(found[self._output], found.get(DISTANCE), found.get(EMBEDDING))
+        return Answer(found[self._output], *map(found.get, (DISTANCE, EMBEDDING, DISAGREEMENT)))
 
 
 @lru_cache(maxsize=MODELS_KEPT)

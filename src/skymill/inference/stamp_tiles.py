@@ -102,6 +102,7 @@ def _rows(source: TileReader, looks: Looks, session: Session) -> Iterator[dict[s
             here.output,
             here.distance if session.gives_distance else None,
             here.embedding if session.schema.embedding else None,
+            here.disagreement if session.gives_disagreement else None,
         )
         yield {
             **product_of(session).rows(block, answer, _lacking(here)),

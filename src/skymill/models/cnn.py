@@ -18,7 +18,7 @@ from pydantic import Field
 
 from skymill.config import base
 from skymill.models.registry import Examples, Place, register
-from skymill.models.stamp_network import StampNetwork, members_of
+from skymill.models.stamp_network import StampNetwork, n_networks
 from skymill.models.stamp_settings import StampNetworkSettings
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Cnn(StampNetwork):
         """Give encoder and head of all members."""
         from skymill.models.cnn_network import Joined, MeanHead
 
-        pairs = [cls.network(noise, shape) for _ in range(members_of(shape))]
+        pairs = [cls.network(noise, shape) for _ in range(n_networks(shape))]
         if len(pairs) == 1:
             return pairs[0]
         encoders, heads = zip(*pairs)

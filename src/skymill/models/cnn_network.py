@@ -124,9 +124,33 @@ class MeanHead(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Give the logarithm of the mean of their probabilities (n, classes) of vectors (n, members * vector)."""
+        return log_mean(self.of_members(vectors))
+
+    def of_members(self, vectors: Tensor) -> Tensor:
+        """Give the logarithm of each one's probabilities, (members, n, classes)."""
         parts = vectors.chunk(len(self.members), dim=1)
-        told = torch.stack([head(part).log_softmax(dim=1) for head, part in zip(self.members, parts)])
-        return told.logsumexp(dim=0) - math.log(len(self.members))
+        return torch.stack([head(part).log_softmax(dim=1) for head, part in zip(self.members, parts)])
+
+
+def log_mean(logs: Tensor) -> Tensor:
+    """Give the logarithm of the mean over the first axis."""
+    return logs.logsumexp(dim=0) - math.log(len(logs))
+
+
+class Disagreement(nn.Module):
+    """How far the members of an ensemble disagree: the mutual information of class and member, nats (Houlsby et al.
+    2011, arXiv:1112.5745), which is the entropy of the mean less the mean entropy."""
+
+    def __init__(self, head: MeanHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Give it (n,) of vectors (n, members * vector)."""
+        logs = self.head.of_members(features)
+        mean = log_mean(logs)
+        within, whole = (logs.exp() * logs).sum(dim=2).mean(dim=0), (mean.exp() * mean).sum(dim=1)
+        return (within - whole).clamp_min(0)
 
 
 class Probabilities(nn.Module):

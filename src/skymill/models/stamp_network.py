@@ -86,7 +86,7 @@ class StampNetwork(EncoderAndHead):
     @property
     def length(self) -> int:
         """Numbers of a vector."""
-        return self.shape["vector"] * members_of(self.shape)
+        return self.shape["vector"] * n_networks(self.shape)
 
     def encode(self, stamps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the vectors, float32 (n, vector), of stamps (n, 2, bands, k, k)."""
@@ -114,6 +114,6 @@ class StampNetwork(EncoderAndHead):
         return cls.networks(noise.flatten(), content["shape"])
 
 
-def members_of(shape: Mapping[str, int]) -> int:
+def n_networks(shape: Mapping[str, int]) -> int:
     """Give the number of networks that are joined in one of a shape."""
     return shape.get("members", 1)
