@@ -17,6 +17,7 @@ def main(snakemake):
         Path(chain.output),
         compared=fits,
         segmenters=chain.published_segmenters,
+        structures=chain.structures,
     )
     finish_job(snakemake, chain)
 

@@ -303,7 +303,7 @@ def shown(name, caption, category, **labels):
 def report_pages():
     return [
         shown(f"model-{model}.html", "model", "Run", page=model)
-        for model in CHAIN.classifiers
+        for model in [*CHAIN.classifiers, *CHAIN.structures]
     ]
 
 

@@ -128,8 +128,13 @@ class Chain:
 
     @property
     def classifiers(self) -> list[str]:
-        """Models that give classes and are run over the survey: those that the report shows."""
+        """Models that give classes and are run over the survey: those that the report compares."""
         return [name for name in self.published if self.models[name].task == "classification"]
+
+    @property
+    def structures(self) -> list[str]:
+        """Models that give posteriors of sizes and shapes and are run over the survey."""
+        return [name for name in self.published if self.models[name].task == "structure"]
 
     @property
     def trained_classifiers(self) -> list[str]:

@@ -15,12 +15,13 @@ from skymill.config import RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.report import IMAGES_NUMBERS, IMAGES_PAGE
 from skymill.report.comparison import compare_models
-from skymill.report.gallery import Gallery, Picture, embed, model_galleries, sky_galleries
+from skymill.report.gallery import Gallery, Picture, embed, magnitude_axis, model_galleries, sky_galleries
 from skymill.report.gather import ModelResult, Run, read_run
 from skymill.report.local_calibration import Partition, partitions_of
 from skymill.report.model_page import model_content
 from skymill.report.plots import write_plots
 from skymill.report.properties import Property, properties_of, shown, within
+from skymill.report.structure_page import read_structure, structure_content
 from skymill.report.survey_gallery import local_galleries, property_facts, survey_galleries
 from skymill.report.tables import account_rows, class_rows, found_rows, metric_rows, quarantine_rows, segmenter_rows
 from skymill.report.timeline import Job, Stage, draw_timeline, read_jobs, stages_of
@@ -36,6 +37,7 @@ def page(
     *,
     compared: Sequence[Path] = (),
     segmenters: Sequence[str] = (),
+    structures: Sequence[str] = (),
 ) -> None:
     """Write `<output>/report/index.html`, `model-<name>.html` of each model, and `plots/`.
 
@@ -53,6 +55,8 @@ def page(
         Folders of fits without a catalogue, which are compared with the models.
     segmenters : sequence of str
         Names of the models that find sources of their own, whose catalogues are sealed.
+    structures : sequence of str
+        Names of the models of sizes and shapes, whose catalogues are sealed.
 
     Raises
     ------
@@ -75,6 +79,10 @@ def page(
     maps = {model.name: sky_galleries(model) for model in made.models}
     content = content_of(made, maps, run, survey)
     content |= survey_content(made, properties, seen, partitions)
+    content["pages"] |= {name: f"model-{name}.html" for name in structures}
+    for name in structures:
+        own = structure_content(read_structure(output, name), magnitude_axis(run, survey))
+        write_page(folder / content["pages"][name], "structure.html", content | own)
     write_plots(folder / "plots", made, content["galleries"], content["maps"])
     for model in made.models:
         own = model_content(model, made, run, survey)

@@ -400,7 +400,7 @@ class Workflow:
             "report_page",
             output=f"{root}/report/index.html",
             beside=(
-                *(f"{root}/report/model-{model}.html" for model in models),
+                *(f"{root}/report/model-{model}.html" for model in (*models, *self.chain.structures)),
                 *(f"{root}/report/{name}" for name in (IMAGES_PAGE, IMAGES_NUMBERS) if self.chain.has_images),
                 *(f"{root}/report/plots/{model}-{plot}.svg" for model in trained for plot in PLOTS_OF_MODELS),
                 *(f"{root}/report/plots/sky-{plot}.svg" for plot in PLOTS_OF_SKY if models),
