@@ -78,6 +78,8 @@ def test_the_cost_of_a_precision_is_counted_by_hand() -> None:
         ({"real": {"mean_cosine": 0.98}}, ["the embeddings of real stamps have a mean cosine of 0.9800"]),
         ({"hard": {"max_probability_difference": np.inf}}, ["some hard stamps have no answer"]),
         ({"hard": {"flip_rate": 0.5, "mean_cosine": 0.1}}, []),
+        ({"ece": 0.001}, []),
+        ({"ece": np.nan}, ["the calibration error goes from 0.0100 to nan"]),
         ({"ece": 0.03}, ["the calibration error goes from 0.0100 to 0.0300"]),
         ({"real": {"outside_rate": 0.1}}, ["10.00% of the real stamps change `outside_training`"]),
     ],

@@ -42,7 +42,7 @@ class ExportSettings(Settings):
     """Share of the stamps whose class may differ, and whose `outside_training` may; more is too many where chance alone
     would hardly make it so."""
     max_ece_shift: float = Field(5e-3, ge=0)
-    """Change of the expected calibration error on stamps of the test split."""
+    """Most that the expected calibration error may rise, on stamps of the test split."""
     min_cosine: float = Field(0.99, le=1)
     """Least mean cosine of the embeddings."""
 

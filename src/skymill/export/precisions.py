@@ -83,7 +83,7 @@ class Bill:
                     found.append(f"{rate:.2%} of the {name} stamps {what}")
             if cost.mean_cosine is not None and not cost.mean_cosine >= limits.min_cosine:
                 found.append(f"the embeddings of {name} stamps have a mean cosine of {cost.mean_cosine:.4f}")
-        if not abs(self.ece - self.ece_full) <= limits.max_ece_shift:
+        if not self.ece - self.ece_full <= limits.max_ece_shift:
             found.append(f"the calibration error goes from {self.ece_full:.4f} to {self.ece:.4f}")
         if not np.isfinite(self.hard.max_probability_difference):
             found.append("some hard stamps have no answer")
