@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import image_files
@@ -17,6 +18,7 @@ from skymill import export, tiling
 from skymill.cli.chain import Chain
 from skymill.cli.gc import asked_for
 from skymill.cli.operating.jobs import Workflow
+from skymill.cli.operating.rates import DOCUMENTED, STAMPS, find_rates
 from skymill.cli.operating.retry import retries
 from skymill.cli.operating.why import explain
 from skymill.cli.where import what_stands
@@ -190,3 +192,17 @@ def test_a_model_of_stamps_reads_the_plans_of_all_images(workflow):
     before = chain.inference_settings("colour", workflow().onnx("colour"))
     edit_yaml(Path("survey.yaml"), images=image_files.configuration()["survey"]["images"] | {"psf_fwhm_arcsec": 0.9})
     assert workflow().chain.inference_settings("colour", workflow().onnx("colour")) != before
+
+
+def test_the_rates_of_a_model_of_stamps_go_by_their_pixels_and_not_by_rates_of_rows(workflow):
+    features = replace(DOCUMENTED["inference_run"], per_core_s=1.0, source="measured")
+    rates = {}
+    for size in (32, 64):
+        stamps = {"size_px": size, "pixel_scale_arcsec": image_files.SCALE_ARCSEC}
+        write_yaml(Path(f"cnn{size}.yaml"), {"name": f"cnn{size}", "kind": "cnn", "stamps": stamps})
+        split = {"guard_arcsec": 20.0}
+        edit_yaml(Path("config.yaml"), models=["forest.yaml", f"cnn{size}.yaml"], split=split)
+        rates |= find_rates(workflow(), {"inference_run": features})
+    assert rates["inference_run forest"] == features
+    assert rates["inference_run cnn32"] == STAMPS["inference_run"]
+    assert rates["inference_run cnn64"].per_core_s == rates["inference_run cnn32"].per_core_s / 4

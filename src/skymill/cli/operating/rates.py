@@ -63,6 +63,13 @@ DOCUMENTED: Mapping[str, Rate] = {
     "report_page": Rate("job", 0.2, 1.6, 480),
 }
 """Figures of docs/operating.md, where the machine is named; of fit, export and inference those of the slower model."""
+STAMPS: Mapping[str, Rate] = {
+    "training_fit": Rate("labels", 90, 6.0, 1500),
+    "export_onnx": Rate("job", 0.08, 3.0, 930),
+    "inference_run": Rate("rows", 6.0e3, 2.2, 1300),
+}
+"""The same of a model that looks at stamps of `STAMP_PX` pixels a side, in six bands; a fit's of 20 epochs."""
+STAMP_PX = 32
 SIMULATED = 1.77e5
 """Rows of the embedded survey that a core generates and reads in a second."""
 ENOUGH: Mapping[str, int] = {"images": 4, "rows": 1_000_000, "labels": 5_000, "tiles": 50, "job": 1}
@@ -90,8 +97,9 @@ def find_rates(workflow: Workflow, measured: Mapping[str, Rate]) -> dict[str, Ra
     """
     found: dict[str, Rate] = {}
     for key, jobs in jobs_by_rule(workflow).items():
-        rule = key.split(" ")[0]
-        known = measured.get(key) or measured.get(rule) or _documented(rule, workflow)
+        rule, _, subject = key.partition(" ")
+        known = measured.get(key) or _of_stamps(rule, subject, workflow) or measured.get(rule)
+        known = known or _documented(rule, workflow)
         found[key] = _from_benchmarks(jobs, known, workflow) or known
     return found
 
@@ -100,6 +108,15 @@ def _documented(rule: str, workflow: Workflow) -> Rate:
     """Give a documented rate; a simulated survey is not only read but generated."""
     simulated = rule == "tiling_plan" and workflow.chain.survey.config.format == "simulated"
     return replace(DOCUMENTED[rule], per_core_s=SIMULATED) if simulated else DOCUMENTED[rule]
+
+
+def _of_stamps(rule: str, model: str, workflow: Workflow) -> Rate | None:
+    """Give the documented rate of a model of stamps, whose work goes by their pixels; None for other jobs."""
+    stamps = workflow.chain.models[model].stamps if model in workflow.chain.models else None
+    if stamps is None or rule not in STAMPS:
+        return None
+    rate = STAMPS[rule]
+    return rate if rate.unit == "job" else replace(rate, per_core_s=rate.per_core_s * (STAMP_PX / stamps.size_px) ** 2)
 
 
 def jobs_by_rule(workflow: Workflow) -> dict[str, list[Job]]:
