@@ -61,12 +61,13 @@ I_BAND = "ugrizy".index("i")
 def main() -> None:
     """Measure, print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fit", type=Path, help="folder of a finished fit")
+    parser.add_argument("--model", type=Path, default=Path("config/models/unet.yaml"), help="the model's file")
+    parser.add_argument("--fit", type=Path, help="folder of a finished fit of it")
     parser.add_argument("--data", type=Path, help="the folder of test data, for DC2")
     arguments = parser.parse_args()
     told: dict[str, Any] = sides.machine()
     with tempfile.TemporaryDirectory() as folder:
-        model = load_model("config/models/unet.yaml")
+        model = load_model(arguments.model)
         if arguments.fit is None:
             arguments.fit = Path(folder) / "fit"
             arguments.fit.mkdir()
@@ -76,7 +77,7 @@ def main() -> None:
         manifest = segmenter_to_onnx(arguments.fit / "manifest.json", output=folder, model=model)
         [file] = manifest.parent.glob("*.onnx")
         segmenter = Segmenter(file.read_bytes(), source=file.name)
-    settings = load_segmenter_fit(arguments.fit).settings
+        settings = load_segmenter_fit(arguments.fit).settings
     test, validation = (
         [render_scene(each) for each in scene_settings(settings, split)] for split in ("test", "validation")
     )
