@@ -17,10 +17,11 @@ from skymill.config.model import ExportSettings, ModelConfig, StampSettings
 from skymill.export import precisions, stamp_network
 from skymill.export.distance import append_distance
 from skymill.export.graph import to_bytes
-from skymill.export.metadata import EMBEDDING, OUTPUT, ModelInput, ModelSchema
+from skymill.export.metadata import DISAGREEMENT, EMBEDDING, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import ParityError
 from skymill.export.precisions import Bill, Cost, _Answer, choose_precision, compare, convert_precision, inputs, measure
-from skymill.models import KINDS, Place
+from skymill.models import KINDS, Cnn, Place
+from skymill.models.cnn import CnnSettings
 from skymill.sessions.runtime import open_session
 from skymill.training.distance import fit_distance
 from skymill.training.stamp_set import HELD_OUT_STAMPS
@@ -116,6 +117,26 @@ def test_integers_are_inside_and_half_precision_is(fit: SimpleNamespace) -> None
     assert weights["encode_stretch.noise"] == onnx.TensorProto.FLOAT
     assert "QuantizeLinear" in {node.op_type for node in quantised.graph.node}
     assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in quantised.graph.initializer}
+
+
+def test_of_several_networks_each_has_its_first_convolution_in_full_and_all_outputs_stay(
+    fit: SimpleNamespace, tmp_path: Path
+) -> None:
+    settings = CnnSettings(width=8, stages=2, depth=1, vector=4, epochs=1, batch_size=50, members=2)
+    model = Cnn.fit(draw(100, seed=1), draw(60, seed=2), settings, seed=5, place=Place(tmp_path, "cpu"))
+    head = stamp_network.append_disagreement(model, stamp_network.convert(model))
+    schema = replace(fit.schema, kind="cnn", embedding=0)
+    full = to_bytes(stamp_network.prepend_encoder(model, head, schema.stamps), schema.as_metadata())
+    graph = onnx.load_from_string(full).graph
+    convolutions = [each.name for each in graph.node if each.op_type == "Conv"]
+    assert len(convolutions) == 6
+    assert sum(name in precisions._chosen(onnx.load_from_string(full)) for name in convolutions) == 4
+    for precision in ("fp16", "int8"):
+        made = convert_precision(fit, full, replace(schema, precision=precision))
+        sessions = [open_session(content, provider="cpu", source="test") for content in (full, made)]
+        one, other = (session.run([OUTPUT, DISAGREEMENT], inputs(fit.stamps)) for session in sessions)
+        for before, after in zip(one, other, strict=True):
+            np.testing.assert_allclose(after, before, atol=0.05)
 
 
 def test_the_bill_is_that_of_test_stamps_and_of_changed_ones_up_to_the_rows(fit: SimpleNamespace) -> None:

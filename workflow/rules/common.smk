@@ -301,9 +301,13 @@ def shown(name, caption, category, **labels):
 
 
 def report_pages():
+    captions = {
+        **dict.fromkeys(CHAIN.classifiers, "model"),
+        **dict.fromkeys(CHAIN.structures, "structure"),
+    }
     return [
-        shown(f"model-{model}.html", "model", "Run", page=model)
-        for model in [*CHAIN.classifiers, *CHAIN.structures]
+        shown(f"model-{model}.html", caption, "Run", page=model)
+        for model, caption in captions.items()
     ]
 
 

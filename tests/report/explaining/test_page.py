@@ -35,14 +35,16 @@ def draw(n: int, seed: int) -> Stamps:
     return Stamps(stamps, labels, magnitude, tile, np.array([0.7, 0.9])[tile])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+@pytest.fixture(scope="module", params=[1, 2])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The page of a network, and of two that are joined."""
     folder, train, test = tmp_path_factory.mktemp("page"), draw(300, 1), draw(150, 2)
     examples = [Examples(each.stamps, each.labels, np.ones(len(each.labels), np.float32), 2) for each in (train, test)]
-    settings = CnnSettings(width=8, stages=2, depth=1, vector=8, epochs=8, batch_size=50, averaging=0.9)
+    sizes = {"width": 8, "stages": 2, "depth": 1, "vector": 8, "members": request.param}
+    settings = CnnSettings(**sizes, epochs=8, batch_size=50, averaging=0.9)
     model = Cnn.fit(*examples, settings, seed=5, place=Place(folder, "cpu"))
     vectors = model.encode(train.stamps)
-    distance, _ = fit_distance(vectors, vectors, indicator=np.zeros(8, bool), quantile=0.99)
+    distance, _ = fit_distance(vectors, vectors, indicator=np.zeros(vectors.shape[1], bool), quantile=0.99)
     fit = Fit(folder / "a1b2c3", model, Calibration(), None, distance, {"name": "net", "classes": CLASSES})
     return folder, write_explanation(fit, test, train, folder, tiles=["east", "west"], seed=1)
 
