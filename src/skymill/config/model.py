@@ -22,6 +22,8 @@ class ParitySettings(Settings):
     """Largest difference of any class probability of any row."""
     max_flip_rate: float = Field(1e-3, ge=0)
     """Share of rows whose class may differ."""
+    max_fraction_difference: float = Field(1e-4, gt=0)
+    """Of a model that tells votes: largest difference of any answer's fraction, or of its error, of any row."""
     max_ece_shift: float = Field(1e-3, ge=0)
     """Change of the expected calibration error on the rows with labels."""
     max_map_difference: float = Field(1e-2, gt=0)
@@ -45,6 +47,8 @@ class ExportSettings(Settings):
     """Most that the expected calibration error may rise, on stamps of the test split."""
     min_cosine: float = Field(0.99, le=1)
     """Least mean cosine of the embeddings."""
+    max_fraction_difference: float = Field(1e-2, gt=0)
+    """Of a model that tells votes: largest mean difference of the fractions of answers."""
 
 
 class TrainingDistanceSettings(Settings):

@@ -94,6 +94,19 @@ class LabelSettings(Settings):
     targets: list[str] = []
     """Columns of the label table that models of `task: structure` learn, named as in docs/models.md; empty cells are no
     fault, the row teaches classes alone."""
+    votes: dict[Name, dict[Name, str]] = {}
+    """What volunteers were asked: of each question its answers, and of each answer the column of the label table that
+    counts who gave it; an empty cell is no vote. Models of kind `cnn` learn the fractions beside the classes."""
+
+    @model_validator(mode="after")
+    def _answers_differ(self) -> LabelSettings:
+        for question, answers in self.votes.items():
+            if len(answers) < 2:
+                raise ValueError(f"votes.{question}: expected two answers or more, found {list(answers)}")
+        columns = [column for answers in self.votes.values() for column in answers.values()]
+        if twice := sorted({column for column in columns if columns.count(column) > 1}):
+            raise ValueError(f"votes: each answer has a column of its own, found {', '.join(twice)} more than once")
+        return self
 
     @model_validator(mode="after")
     def _targets_differ(self) -> LabelSettings:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from skymill.models.mixture import packed_width
 from skymill.sessions.entry import ENTRY, FORMAT, ModelFileError, read_entry
 
 INPUT, OUTPUT, DISTANCE, EMBEDDING = "features", "probabilities", "training_distance", "embedding"
-DISAGREEMENT = "disagreement"
+DISAGREEMENT, VOTES = "disagreement", "votes"
 PER_ROW = (DISTANCE, DISAGREEMENT)
 """Outputs that a graph may have besides, float32 (n,)."""
 FLUX, INVERSE_VARIANCE = "flux", "inverse_variance"
@@ -70,6 +70,14 @@ class ModelSchema:
     levels: tuple[tuple[float, ...], ...] = ()
     """(q, 5): levels of its marginals whose quantiles are told in place of `models.mixture.LEVELS`, by calibration."""
 
+    votes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Answers of each question to volunteers whose concentrations it tells (`models.votes`)."""
+
+    @property
+    def n_answers(self) -> int:
+        """Answers of all questions together."""
+        return sum(map(len, self.votes.values()))
+
     @property
     def output(self) -> tuple[str, int]:
         """Name of what the graph gives, and the numbers of a row."""
@@ -81,7 +89,13 @@ class ModelSchema:
     def outputs(self) -> dict[str, int]:
         """Names of all that the graph has to give, and the numbers of a row of each."""
         name, width = self.output
-        return {name: width} | ({EMBEDDING: self.embedding} if self.embedding else {})
+        beside = {EMBEDDING: self.embedding, VOTES: self.n_answers}
+        return {name: width} | {other: numbers for other, numbers in beside.items() if numbers}
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Numbers of a row: of what the graph gives, of its embedding, of its votes; 0 of what it does not give."""
+        return {"width": self.output[1], "embedding": self.embedding, "answers": self.n_answers}
 
     @property
     def stamp_inputs(self) -> dict[str, tuple[int | None, ...]]:
@@ -110,6 +124,8 @@ class ModelSchema:
             optional["precision"] = self.precision
         if self.embedding:
             optional["embedding"] = self.embedding
+        if self.votes:
+            optional["votes"] = {question: list(answers) for question, answers in self.votes.items()}
         if self.quantities:
             told = {"components": self.components, "levels": [list(own) for own in self.levels]}
             optional |= {"quantities": list(self.quantities), **told}
@@ -135,6 +151,8 @@ class ModelSchema:
             outputs[DISTANCE] = "how far outside the training rows; above 1 is outside"
         if self.embedding:
             outputs[EMBEDDING] = "vector of length 1 that lies near those of stamps that look alike"
+        if self.votes:
+            outputs[VOTES] = "calibrated concentrations of the answers to each question, of a Dirichlet distribution"
         return [
             {"name": name, "dtype": "float32", "unit": "", "definition": definition}
             for name, definition in outputs.items()
@@ -182,6 +200,7 @@ class ModelSchema:
                 embedding=content.get("embedding", 0),
                 quantities=tuple(content.get("quantities", ())),
                 components=content.get("components", 0),
+                votes=content.get("votes", {}),
                 levels=tuple(map(tuple, content["levels"] if "quantities" in content else ())),
             )
         except (KeyError, TypeError, ValidationError) as error:

@@ -33,6 +33,8 @@ class Parity:
     ece_onnx: float
     max_distance_difference: float
     worst: list[dict[str, Any]]
+    max_fraction_difference: float | None = None
+    """Of votes; None for a model that tells none."""
 
     @property
     def ece_shift(self) -> float:
@@ -49,7 +51,11 @@ class Parity:
             "ece_onnx": self.ece_onnx,
             "ece_shift": self.ece_shift,
             "max_distance_difference": self.max_distance_difference,
+            **self._of_votes(),
         }
+
+    def _of_votes(self) -> dict[str, float]:
+        return {} if self.max_fraction_difference is None else {"max_fraction_difference": self.max_fraction_difference}
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for `parity.json`; numbers that JSON does not know are written as text."""
@@ -75,6 +81,7 @@ class Parity:
             "max_flip_rate": self.flip_rate,
             "max_ece_shift": self.ece_shift,
             "max_distance_difference": self.max_distance_difference,
+            **self._of_votes(),
         }
         over = [
             f"{key} is {value:.3g}, the limit {getattr(limits, key):.3g}"

@@ -23,10 +23,11 @@ from scipy.stats import binom
 
 from skymill.config.model import ExportSettings
 from skymill.export.graph import ENCODER, constant, node, to_bytes
-from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INVERSE_VARIANCE, OUTPUT, ModelSchema
+from skymill.export.metadata import DISTANCE, EMBEDDING, FLUX, INVERSE_VARIANCE, OUTPUT, VOTES, ModelSchema
 from skymill.export.parity import ParityError
 from skymill.export.stamp_parity import HELD_OUT, rounds_of
 from skymill.models.distance import LIMIT
+from skymill.models.votes import fractions
 from skymill.sessions.runtime import open_session
 from skymill.training.metrics import expected_calibration_error
 from skymill.training.stamp_set import held_out_stamps
@@ -59,6 +60,8 @@ class Cost:
     min_cosine: float | None
     """Of the embeddings; None where the model gives none."""
     mean_cosine: float | None
+    mean_fraction_difference: float | None = None
+    """Of the answers of volunteers; None where the model tells no votes."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,13 @@ class Bill:
                     found.append(f"{rate:.2%} of the {name} stamps {what}")
             if cost.mean_cosine is not None and not cost.mean_cosine >= limits.min_cosine:
                 found.append(f"the embeddings of {name} stamps have a mean cosine of {cost.mean_cosine:.4f}")
+            if (
+                cost.mean_fraction_difference is not None
+                and not cost.mean_fraction_difference <= limits.max_fraction_difference
+            ):
+                found.append(
+                    f"the vote fractions for {name} stamps differ by {cost.mean_fraction_difference:.4f} on average"
+                )
         if not self.ece - self.ece_full <= limits.max_ece_shift:
             found.append(f"the calibration error goes from {self.ece_full:.4f} to {self.ece:.4f}")
         if not np.isfinite(self.hard.max_probability_difference):
@@ -249,9 +259,10 @@ def measure(fit: Fit, full: bytes, other: bytes, precision: str, *, rows: int) -
     """Compare two files on stamps of the test split, and on changed and hard ones made of them."""
     sessions = [open_session(content, provider="cpu", source=f"{fit.folder}, {precision}") for content in (full, other)]
     stamps, labels, is_test = held_out_stamps(fit.folder)
+    questions = fit.votes.sizes if fit.votes else []
     answers: dict[str, list[tuple[_Answer, _Answer]]] = {}
     for origin, some in rounds_of(stamps[is_test], rows):
-        both = [_ask(session, some) for session in sessions]
+        both = [_ask(session, some, questions) for session in sessions]
         kind = origin if origin in (HELD_OUT, "changed") else "hard"
         answers.setdefault(kind, []).append((both[0], both[1]))
     ece_full, ece = (_calibration_error(answer.probabilities, labels[is_test]) for answer in answers[HELD_OUT][0])
@@ -266,17 +277,21 @@ def _calibration_error(probabilities: NDArray[np.float64], labels: NDArray[np.in
 
 @dataclass(frozen=True)
 class _Answer:
-    """What a file gives for m stamps: (m, classes), (m,), and (m, d) where it gives embeddings."""
+    """What a file gives for m stamps: (m, classes), (m,), (m, d) where it gives embeddings, and (m, answers) where it
+    tells votes."""
 
     probabilities: NDArray[np.float64]
     distance: NDArray[np.float64]
     embedding: NDArray[np.float64] | None
+    fractions: NDArray[np.float64] | None = None
 
 
-def _ask(session: Any, stamps: NDArray[np.float32]) -> _Answer:
-    outputs = [OUTPUT, DISTANCE, *(tensor.name for tensor in session.get_outputs() if tensor.name == EMBEDDING)]
-    found = [values.astype(np.float64) for values in session.run(outputs, inputs(stamps))]
-    return _Answer(found[0], found[1], found[2] if len(found) > 2 else None)
+def _ask(session: Any, stamps: NDArray[np.float32], questions: list[int]) -> _Answer:
+    beside = [tensor.name for tensor in session.get_outputs() if tensor.name in (EMBEDDING, VOTES)]
+    values = session.run([OUTPUT, DISTANCE, *beside], inputs(stamps))
+    found = dict(zip([OUTPUT, DISTANCE, *beside], (each.astype(np.float64) for each in values)))
+    told = fractions(found[VOTES], questions)[0] if VOTES in found else None
+    return _Answer(found[OUTPUT], found[DISTANCE], found.get(EMBEDDING), told)
 
 
 def compare(answers: list[tuple[_Answer, _Answer]]) -> Cost:
@@ -287,6 +302,7 @@ def compare(answers: list[tuple[_Answer, _Answer]]) -> Cost:
     flipped = (full.argmax(axis=1) != other.argmax(axis=1)) | np.isinf(difference)
     outside = [np.concatenate([pair[side].distance > LIMIT for pair in answers]) for side in (0, 1)]
     cosine = np.concatenate(list(_cosines(answers)) or [np.empty(0)])
+    away = np.concatenate(list(_fraction_differences(answers)) or [np.empty(0)])
     return Cost(
         len(difference),
         float(flipped.mean()),
@@ -295,6 +311,7 @@ def compare(answers: list[tuple[_Answer, _Answer]]) -> Cost:
         float(difference.mean()),
         float(cosine.min()) if len(cosine) else None,
         float(cosine.mean()) if len(cosine) else None,
+        float(away.mean()) if len(away) else None,
     )
 
 
@@ -302,6 +319,12 @@ def _cosines(answers: list[tuple[_Answer, _Answer]]) -> Iterator[NDArray[np.floa
     for full, other in answers:
         if full.embedding is not None and other.embedding is not None:
             yield (full.embedding * other.embedding).sum(axis=1)
+
+
+def _fraction_differences(answers: list[tuple[_Answer, _Answer]]) -> Iterator[NDArray[np.float64]]:
+    for full, other in answers:
+        if full.fractions is not None and other.fractions is not None:
+            yield np.abs(full.fractions - other.fractions).mean(axis=1)
 
 
 def inputs(stamps: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:

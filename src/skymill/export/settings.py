@@ -47,9 +47,10 @@ def ingredients(model: ModelConfig, *, provider: str = "cpu") -> dict[str, Any]:
 
 def limits(model: ModelConfig) -> dict[str, Any]:
     """Give the parity limits that hold for a model's task."""
-    of_classes = {"max_probability_difference", "max_flip_rate", "max_ece_shift"}
+    of_classes = {"max_probability_difference", "max_flip_rate", "max_ece_shift", "max_fraction_difference"}
+    of_votes = {"max_fraction_difference"} if model.stamps is None else set()
     others = {
-        "classification": {"max_map_difference", "max_quantile_difference"},
+        "classification": {"max_map_difference", "max_quantile_difference", *of_votes},
         "segmentation": {*of_classes, "max_distance_difference", "max_quantile_difference"},
         "structure": {*of_classes, "max_map_difference"},
     }

@@ -166,6 +166,8 @@ def convert(fit: Fit, schema: ModelSchema) -> bytes:
     if schema.stamps is not None:
         if n_networks(getattr(fit.model, "shape", {})) > 1:
             graph = import_module(STAMP_NETWORK).append_disagreement(fit.model, graph)
+        if fit.votes is not None:
+            graph = import_module(STAMP_NETWORK).append_votes(fit.model, fit.votes.in_order, graph)
         encoder = import_module(FROZEN if fit.manifest["kind"] == "frozen" else STAMP_NETWORK)
         options = {"embedding": True} if schema.embedding else {}
         graph = encoder.prepend_encoder(fit.model, graph, schema.stamps, **options)
@@ -222,6 +224,7 @@ def _schema(fit: Fit | StructureFit, model: ModelConfig) -> ModelSchema:
         training_distance=fit.manifest["training_distance"],
         stamps=StampSettings(**fit.manifest["stamps"]) if "stamps" in fit.manifest else None,
         embedding=len(fit.manifest["features"]) if model.kind in EMBED else 0,
+        votes=fit.manifest.get("votes", {}),
         quantities=tuple(fit.manifest.get("quantities", ())),
         components=fit.manifest["settings"]["components"] if "quantities" in fit.manifest else 0,
         levels=() if isinstance(fit, Fit) else tuple(map(tuple, fit.levels.tolist())),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx
 from onnx import TensorProto, helper
 
 from skymill.export.graph import new_model, node, set_apart
-from skymill.export.metadata import DISAGREEMENT, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT
+from skymill.export.metadata import DISAGREEMENT, EMBEDDING, FLUX, INPUT, INVERSE_VARIANCE, OUTPUT, VOTES
 from skymill.export.torch_graph import prepend, torch_graph
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from skymill.config.model import StampSettings
     from skymill.models.stamp_network import StampNetwork
 
@@ -31,19 +34,43 @@ def convert(network: StampNetwork) -> onnx.ModelProto:
 
 def append_disagreement(network: StampNetwork, model: onnx.ModelProto) -> onnx.ModelProto:
     """Give a copy of a graph of several networks' ``features`` that also has the output ``disagreement``, (n,)."""
-    import torch
-
     from skymill.models.cnn_network import Disagreement, MeanHead
 
     assert isinstance(network.head, MeanHead)
-    module, example = Disagreement(network.head).eval(), torch.zeros(2, network.length)
-    nodes, constants = torch_graph(module, [example], inputs=[INPUT], outputs=[DISAGREEMENT])
-    set_apart(nodes, constants, prefix="disagreement_", shared=(INPUT, DISAGREEMENT))
+    return _appended(Disagreement(network.head), network.length, model, DISAGREEMENT, ["n"])
+
+
+def append_votes(network: StampNetwork, factors: Sequence[float], model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give a copy of a graph of a network's ``features`` that also has the output ``votes``, (n, answers).
+
+    Parameters
+    ----------
+    network : StampNetwork
+    factors : sequence of float, (q,)
+        Of the concentrations of each question, by calibration.
+    model : onnx.ModelProto
+    """
+    import torch
+
+    from skymill.models.votes_network import Concentrations
+
+    module = Concentrations(network.head, torch.tensor(factors, dtype=torch.float32))
+    return _appended(module, network.length, model, VOTES, ["n", sum(network.questions)])
+
+
+def _appended(
+    module: nn.Module, length: int, model: onnx.ModelProto, output: str, shape: Sequence[str | int]
+) -> onnx.ModelProto:
+    """Give a copy of a graph that also has what a module makes of its ``features``, (n, length)."""
+    import torch
+
+    nodes, constants = torch_graph(module.eval(), [torch.zeros(2, length)], inputs=[INPUT], outputs=[output])
+    set_apart(nodes, constants, prefix=f"{output}_", shared=(INPUT, output))
     extended = onnx.ModelProto()
     extended.CopyFrom(model)
     extended.graph.node.extend(nodes)
     extended.graph.initializer.extend(constants)
-    extended.graph.output.append(helper.make_tensor_value_info(DISAGREEMENT, TensorProto.FLOAT, ["n"]))
+    extended.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, list(shape)))
     return extended
 
 

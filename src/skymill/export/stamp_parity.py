@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import DISTANCE, FLUX, INVERSE_VARIANCE, OUTPUT
+from skymill.export.metadata import DISTANCE, FLUX, INVERSE_VARIANCE, OUTPUT, VOTES
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import Probe
+from skymill.models.votes import fractions
 from skymill.training.stamp_set import held_out_stamps
 
 if TYPE_CHECKING:
@@ -31,23 +33,37 @@ def measure_stamp_parity(fit: Fit, session: Any, *, rows: int) -> Parity:
     """
     stamps, labels, _ = held_out_stamps(fit.folder)
     vectors, fitted, exported, distances, all_labels, origins = [], [], [], [], [], []
+    farthest = 0.0
     for origin, some in rounds_of(stamps, rows):
         known = labels if origin == HELD_OUT else np.full(len(labels), -1)
         vector = fit.model.encode(some)  # type: ignore[attr-defined]  # of a model that looks at stamps
         inputs = {FLUX: np.ascontiguousarray(some[:, 0]), INVERSE_VARIANCE: np.ascontiguousarray(some[:, 1])}
-        probabilities, distance = session.run([OUTPUT, DISTANCE], inputs)
+        probabilities, distance, *votes = session.run([OUTPUT, DISTANCE, *([VOTES] if fit.votes else [])], inputs)
         vectors.append(vector)
         fitted.append(fit.predict_probabilities(vector))
         exported.append(probabilities)
         distances.append((fit.distance(vector), distance))
+        if fit.votes is not None:
+            farthest = max(farthest, fraction_difference(fit.tell_votes(vector), votes[0], fit.votes.sizes))
         all_labels.append(known)
         origins.append(np.full(len(some), origin))
     probe = Probe(np.concatenate(vectors), np.concatenate(all_labels), np.concatenate(origins))
     sides = [np.concatenate(side) for side in zip(*distances)]
     names = [feature["name"] for feature in fit.features]
-    return compare(
+    parity = compare(
         probe, np.concatenate(fitted), np.concatenate(exported), distances=(sides[0], sides[1]), features=names
     )
+    return parity if fit.votes is None else replace(parity, max_fraction_difference=farthest)
+
+
+def fraction_difference(
+    fitted: NDArray[np.floating], exported: NDArray[np.floating], questions: Sequence[int]
+) -> float:
+    """Give the largest difference of the fraction of any answer, or of its error, between concentrations (n, a) of two
+    sides; a NaN counts as infinity."""
+    both = zip(fractions(fitted, questions), fractions(exported, questions), strict=True)
+    difference = np.stack([np.abs(here - there) for here, there in both])
+    return float(np.where(np.isfinite(difference), difference, np.inf).max())
 
 
 def rounds_of(stamps: NDArray[np.float32], rows: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, STAMP_FLAGS, Scores, set_dtype
+from skymill.models.votes import fractions, totals
 from skymill.store.flags import with_flags
 from skymill.store.variable import IDENTITY, Variable
 
@@ -23,8 +24,10 @@ def places(present: Sequence[str], wanted: Sequence[str]) -> NDArray[np.intp]:
     return np.array([present.index(name) for name in wanted])
 
 
-def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, NDArray[Any]]:
-    """Put rows of the tile together: ids and positions stay, flags are added to."""
+def tile_rows(
+    block: Mapping[str, NDArray[Any]], scores: Scores, questions: Mapping[str, Sequence[str]] = {}
+) -> dict[str, NDArray[Any]]:
+    """Put rows of the tile together: ids and positions stay, flags are added to; `questions` as of `tile_form`."""
     return {
         **{name: block[name] for name in IDENTITY},
         "flags": block["flags"] | scores.flags,
@@ -35,7 +38,19 @@ def tile_rows(block: Mapping[str, NDArray[Any]], scores: Scores) -> dict[str, ND
         **({} if scores.distance is None else {DISTANCE: scores.distance}),
         **({} if scores.embedding is None else {EMBEDDING: scores.embedding}),
         **({} if scores.disagreement is None else {DISAGREEMENT: scores.disagreement}),
+        **({} if scores.votes is None else _votes(scores.votes, questions)),
     }
+
+
+def _votes(concentrations: NDArray[np.float32], questions: Mapping[str, Sequence[str]]) -> dict[str, NDArray[Any]]:
+    """Give the columns of votes, float32 (n,) each."""
+    sizes = [len(answers) for answers in questions.values()]
+    (fraction, error), total = fractions(concentrations, sizes), totals(concentrations, sizes)
+    names = [f"{question}_{answer}" for question, answers in questions.items() for answer in answers]
+    columns = {f"{name}_fraction": fraction[:, number] for number, name in enumerate(names)}
+    columns |= {f"{name}_fraction_err": error[:, number] for number, name in enumerate(names)}
+    columns |= {f"{question}_concentration": total[:, number] for number, question in enumerate(questions)}
+    return {name: values.astype(np.float32) for name, values in columns.items()}
 
 
 def tile_form(
@@ -46,6 +61,7 @@ def tile_form(
     distance: bool = False,
     disagreement: bool = False,
     embedding: int = 0,
+    questions: Mapping[str, Sequence[str]] = {},
     bands: tuple[str, ...] = (),
 ) -> dict[str, Variable]:
     """Describe the arrays of a tile; ids and positions are described as in the feature tile.
@@ -62,6 +78,8 @@ def tile_form(
         Whether it tells how far its members disagree.
     embedding : int
         Length of the vectors that the model gives; 0 where it gives none.
+    questions : mapping of str to sequence of str
+        What volunteers were asked, and its answers; empty where the model tells no votes.
     bands : tuple of str
         Of the stamps that it looks at; none for a model of features.
     """
@@ -104,9 +122,35 @@ def tile_form(
             long_name="mutual information of class and member of the ensemble in nats: 0 where all members agree",
             ucd="stat.entropy",
         )
+    scores |= _votes_form(questions)
     if bands:
         scores |= pixels_form(bands)
     return {**identity, "flags": flags, **scores}
+
+
+def _votes_form(questions: Mapping[str, Sequence[str]]) -> dict[str, Variable]:
+    """Describe the columns of votes, as `_votes` gives them."""
+    fraction, error, total = {}, {}, {}
+    for question, answers in questions.items():
+        for answer in answers:
+            told = f"of volunteers asked {question} who would answer {answer}"
+            name = f"{question}_{answer}_fraction"
+            fraction[name] = Variable.of_rows(
+                np.float32, units="1", long_name=f"fraction {told}", ucd="stat.probability"
+            )
+            error[f"{name}_err"] = Variable.of_rows(
+                np.float32,
+                units="1",
+                long_name=f"standard deviation of the fraction {told}",
+                ucd="stat.error;stat.probability",
+            )
+        total[f"{question}_concentration"] = Variable.of_rows(
+            np.float32,
+            units="1",
+            long_name=f"concentration of the Dirichlet distribution of the fractions of {question}: in votes, how sure "
+            "they are",
+        )
+    return fraction | error | total
 
 
 def distance_form() -> Variable:

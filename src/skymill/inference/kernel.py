@@ -15,7 +15,7 @@ UNSCORABLE = Flag(20, "unscorable", "nothing is measured that the model could ju
 MODEL_FAILED = Flag(
     21,
     "model_failed",
-    "the model gave no probabilities (a NaN, a negative number, a sum other than 1), or no vector of length 1",
+    "the model gave no probabilities (a NaN, a negative number, a sum other than 1), no vector of length 1 or no votes",
 )
 OUTSIDE_TRAINING = Flag(
     22, "outside_training", "out of the range of the training rows, or measured in other features than any of them"
@@ -43,6 +43,8 @@ class Answer(NamedTuple):
     """(m, d), of length 1; None where the model gives none."""
     disagreement: NDArray[np.float32] | None = None
     """(m,), of the model's members, nats; None where it does not tell."""
+    votes: NDArray[np.float32] | None = None
+    """(m, answers), concentrations of what volunteers would say; None where it does not tell."""
 
 
 Model = Callable[..., Answer]
@@ -68,6 +70,9 @@ class Scores(NamedTuple):
     """(n, d), of length 1; NaN where not scored, None where the model gives none."""
     disagreement: NDArray[np.float32] | None = None
     """(n,), of the model's members, nats; NaN where not scored, None where the model does not tell."""
+    votes: NDArray[np.float32] | None = None
+    """(n, answers), concentrations of what volunteers would say; NaN where not scored, None where the model does not
+    tell."""
 
 
 def gate(features: NDArray[Any], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -133,11 +138,11 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
     -------
     Scores
     """
-    probabilities, distance, embedding, disagreement = answer
+    probabilities, distance, embedding, disagreement, votes = answer
     by_class = np.ascontiguousarray(probabilities.T)  # (classes, n): reductions over classes run along memory
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         sound = (np.abs(by_class.sum(axis=0) - 1) <= SUM_TOLERANCE) & (by_class.min(axis=0) >= 0)
-        failed = ~(sound & _of_length_one(embedding))
+        failed = ~(sound & _of_length_one(embedding) & _concentrations(votes))
         entropy = -(by_class * np.log(np.maximum(by_class, SMALLEST))).sum(axis=0)
     best = by_class.argmax(axis=0).astype(np.int8)
     entropy = np.maximum(entropy, np.float32(0))  # no -0.0 where one class has all
@@ -151,12 +156,12 @@ def judge(answer: Answer, lacking: NDArray[np.int32], *, thresholds: NDArray[np.
     if lost.any():
         probabilities[lost], entropy[lost], best[lost] = np.nan, np.nan, NO_CLASS
         by_class[:, lost] = np.nan
-        for told in (distance, embedding, disagreement):
+        for told in (distance, embedding, disagreement, votes):
             if told is not None:
                 told[lost] = np.nan
     sets = None if thresholds is None else conformal_sets(by_class, thresholds)
     far, vectors = (None if told is None else half(told) for told in (distance, embedding))
-    return Scores(probabilities, best, entropy, flags, sets, far, vectors, disagreement)
+    return Scores(probabilities, best, entropy, flags, sets, far, vectors, disagreement, votes)
 
 
 def conformal_sets(by_class: NDArray[np.float32], thresholds: NDArray[np.float32]) -> NDArray[np.signedinteger[Any]]:
@@ -201,6 +206,11 @@ def _of_length_one(embedding: NDArray[np.floating[Any]] | None) -> NDArray[np.bo
         return np.True_
     length = np.sqrt(np.einsum("nd,nd->n", embedding, embedding, dtype=np.float32))
     return np.asarray(np.abs(length - 1) <= LENGTH_TOLERANCE)
+
+
+def _concentrations(votes: NDArray[np.float32] | None) -> NDArray[np.bool_] | np.bool_:
+    """Tell which rows (n,) hold concentrations, finite and not negative; all where there are none."""
+    return np.True_ if votes is None else (np.isfinite(votes) & (votes >= 0)).all(axis=1)
 
 
 def has_measurement(features: NDArray[np.float32], deciding: Sequence[int]) -> NDArray[np.bool_]:

@@ -31,6 +31,8 @@ class Looks(NamedTuple):
     """(n,), of the model's members; NaN there too."""
     embedding: NDArray[np.float16]
     """(n, d), of length 1; NaN where the model was not asked; d is 0 where it gives none."""
+    votes: NDArray[np.float32]
+    """(n, a), concentrations of answers; NaN where the model was not asked; a is 0 where it tells none."""
     coverage_frac: NDArray[np.float16]
     """(n,): share of a stamp's pixels that have weight, mean over bands."""
     masked_frac: NDArray[np.float16]
@@ -39,12 +41,13 @@ class Looks(NamedTuple):
     """(n,), a bit for each band in which no pixel has weight, the first band as bit 0."""
 
     @classmethod
-    def none(cls, n: int, *, width: int, n_bands: int, embedding: int = 0) -> Looks:
+    def none(cls, n: int, *, width: int, n_bands: int, embedding: int = 0, answers: int = 0) -> Looks:
         """Give those at sources that nobody has looked at: NaN, and all bands missing."""
         output, (distance, disagreement) = np.full((n, width), np.nan, np.float32), np.full((2, n), np.nan, np.float32)
+        votes = np.full((n, answers), np.nan, np.float32)
         vectors, (coverage, masked) = np.full((n, embedding), np.nan, np.float16), np.full((2, n), np.nan, np.float16)
         missing = np.full(n, (1 << n_bands) - 1, set_dtype(n_bands))
-        return cls(output, distance, disagreement, vectors, coverage, masked, missing)
+        return cls(output, distance, disagreement, vectors, votes, coverage, masked, missing)
 
     def rows(self, start: int, stop: int) -> Looks:
         """Give those at some of the sources, views of these."""
@@ -59,6 +62,7 @@ def look(
     width: int,
     n_bands: int,
     embedding: int = 0,
+    answers: int = 0,
     pad_to: int = 0,
 ) -> Looks:
     """Ask a model about stamps, batch by batch; the next one is cut while it thinks.
@@ -71,9 +75,9 @@ def look(
         Takes flux and inverse variance, float32 (m, bands, size, size), and gives an `Answer`.
     batches : iterable of StampBatch
         Of n sources together.
-    n, width, n_bands, embedding : int
+    n, width, n_bands, embedding, answers : int
         Sources, numbers that the model gives of each, and bands of the stamps; length of the vectors that the model
-        gives, 0 where it gives none.
+        gives, and answers of volunteers that it tells, 0 where none.
     pad_to : int
         Fill batches up to so many stamps, for devices that compile a shape.
 
@@ -82,7 +86,7 @@ def look(
     Looks
         The distance from the training rows is NaN where the model does not tell it.
     """
-    found = Looks.none(n, width=width, n_bands=n_bands, embedding=embedding)
+    found = Looks.none(n, width=width, n_bands=n_bands, embedding=embedding, answers=answers)
     for batch in ahead(batches):
         rows = batch.sources
         missing = batch.coverage_frac == 0  # (k, bands)
@@ -100,6 +104,8 @@ def look(
             found.disagreement[rows][asked] = answer.disagreement[: len(asked)]
         if answer.embedding is not None:
             found.embedding[rows][asked] = answer.embedding[: len(asked)]
+        if answer.votes is not None:
+            found.votes[rows][asked] = answer.votes[: len(asked)]
     return found
 
 

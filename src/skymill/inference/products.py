@@ -53,13 +53,15 @@ class Classes:
             distance=self.session.gives_distance,
             disagreement=self.session.gives_disagreement,
             embedding=schema.embedding,
+            questions=schema.votes,
             bands=bands,
         )
 
     def rows(
         self, block: Mapping[str, NDArray[Any]], answer: Answer, lacking: NDArray[np.int32]
     ) -> dict[str, NDArray[Any]]:
-        return tile_rows(block, judge(answer, lacking, thresholds=self.session.thresholds))
+        scores = judge(answer, lacking, thresholds=self.session.thresholds)
+        return tile_rows(block, scores, self.session.schema.votes)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skymill.export.metadata import DISAGREEMENT, DISTANCE, EMBEDDING, INPUT, PER_ROW, ModelSchema
+from skymill.export.metadata import DISAGREEMENT, DISTANCE, EMBEDDING, INPUT, PER_ROW, VOTES, ModelSchema
 from skymill.export.tensors import check_stamp_tensors, check_tensors
 from skymill.inference.kernel import Answer
 from skymill.sessions.entry import ModelFileError
@@ -63,7 +63,7 @@ class Session:
         outputs = [*self.schema.outputs, *self._per_row]
         given = dict(zip(self._inputs, inputs, strict=True))
         found = dict(zip(outputs, map(np.asarray, self._session.run(outputs, given))))
-        return Answer(found[self._output], *map(found.get, (DISTANCE, EMBEDDING, DISAGREEMENT)))
+        return Answer(found[self._output], *map(found.get, (DISTANCE, EMBEDDING, DISAGREEMENT, VOTES)))
 
 
 @lru_cache(maxsize=MODELS_KEPT)

@@ -79,9 +79,8 @@ def _look_at_part(part: Part, job: ImageJob, pixels: TilePixels, session: Sessio
         partial(_ask, session, run.onnx, job.image.psf(pixels, form) if session.schema.quantities else None),
         job.image.cut(pixels, ra, dec, form, batch=batch),
         len(rows),
-        width=session.schema.output[1],
         n_bands=n_bands,
-        embedding=session.schema.embedding,
+        **session.schema.widths,
         pad_to=batch if session.pads_blocks else 0,
     )
     Spill(rows, looks).write(Path(part.spill))

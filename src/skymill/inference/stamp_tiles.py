@@ -85,7 +85,7 @@ def gather_tile(job: StampJob, *, run: ModelRun, unread: frozenset[int]) -> AnyE
         raise ValueError(f"{job.path}: could not be read when the images of its sources were looked for; run again")
     bands = tuple(session.schema.stamps.bands or run.reading["bands"])
     schema = session.schema
-    looks = Looks.none(source.n_rows, width=schema.output[1], n_bands=len(bands), embedding=schema.embedding)
+    looks = Looks.none(source.n_rows, n_bands=len(bands), **schema.widths)
     for number, place in job.places.items():
         if number not in unread:
             Spill.read(Path(place.spill)).fill(looks)
@@ -103,6 +103,7 @@ def _rows(source: TileReader, looks: Looks, session: Session) -> Iterator[dict[s
             here.distance if session.gives_distance else None,
             here.embedding if session.schema.embedding else None,
             here.disagreement if session.gives_disagreement else None,
+            here.votes if session.schema.votes else None,
         )
         yield {
             **product_of(session).rows(block, answer, _lacking(here)),

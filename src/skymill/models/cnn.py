@@ -3,7 +3,8 @@
 The shape follows what CPUs run fastest (patches as in Dosovitskiy et al. 2021, arXiv:2010.11929; dense blocks as in
 Simonyan & Zisserman 2015, arXiv:1409.1556; batch norm, Ioffe & Szegedy 2015, arXiv:1502.03167, is folded away by ONNX
 Runtime). Input: flux and inverse variance, (n, bands, k, k). Output: a vector of `vector` numbers and, of it, class
-probabilities. 10 MFLOP a stamp of 6 x 32 x 32 with the settings as they come.
+probabilities and, where volunteers were asked, concentrations of their answers (`models.votes`). 10 MFLOP a stamp of
+6 x 32 x 32 with the settings as they come.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -33,6 +34,9 @@ class CnnSettings(StampNetworkSettings):
     members: int = Field(1, ge=1, le=32)
     """Networks that learn from other first weights and in other orders; the mean of their probabilities counts
     (Lakshminarayanan et al. 2017, arXiv:1612.01474)."""
+    votes_weight: float = Field(0.1, ge=0)
+    """Where the run has `labels.votes`: how much the logarithm of their probability counts beside that of the class; 0
+    leaves them out."""
 
 
 @register("cnn")
@@ -66,7 +70,7 @@ class Cnn(StampNetwork):
         return cls(encoder, head, {**fits[0].shape, "members": len(fits)}, _mean_epochs([fit.epochs for fit in fits]))
 
     @classmethod
-    def network(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+    def network(cls, noise: Tensor, shape: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
         """Give encoder and head of one network; what a kind of one's own puts another in place of."""
         from skymill.models.cnn_network import Encoder, Head
 
@@ -74,11 +78,21 @@ class Cnn(StampNetwork):
         return Encoder(noise, **sizes), Head(shape["vector"], shape["classes"])
 
     @classmethod
-    def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+    def member(cls, noise: Tensor, shape: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+        """Give encoder and head of one network, which tells votes too where there are questions."""
+        from skymill.models.votes_network import VoteHead, WithVotes
+
+        encoder, head = cls.network(noise, shape)
+        if not shape.get("questions"):
+            return encoder, head
+        return encoder, WithVotes(head, VoteHead(shape["vector"], shape["questions"]))
+
+    @classmethod
+    def networks(cls, noise: Tensor, shape: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
         """Give encoder and head of all members."""
         from skymill.models.cnn_network import Joined, MeanHead
 
-        pairs = [cls.network(noise, shape) for _ in range(n_networks(shape))]
+        pairs = [cls.member(noise, shape) for _ in range(n_networks(shape))]
         if len(pairs) == 1:
             return pairs[0]
         encoders, heads = zip(*pairs)

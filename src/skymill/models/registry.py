@@ -31,6 +31,10 @@ class Examples:
     """(f,), of the features; only a model whose settings name features needs them."""
     importance: NDArray[np.float32] | None = None
     """(n,), the part of the weights that does not go by class, where there is one."""
+    votes: NDArray[np.float32] | None = None
+    """(n, answers): how many volunteers gave each answer, where some were asked."""
+    questions: tuple[int, ...] = ()
+    """Answers of each question, in the order of the votes."""
 
     def __len__(self) -> int:
         return len(self.labels)

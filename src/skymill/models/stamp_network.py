@@ -34,7 +34,7 @@ class EncoderAndHead:
     LOSSES: ClassVar[tuple[str, ...]]
     """Names of the losses of an epoch."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, shape: dict[str, int], epochs: list[dict[str, float]]):
+    def __init__(self, encoder: nn.Module, head: nn.Module, shape: dict[str, Any], epochs: list[dict[str, float]]):
         self.encoder = encoder.eval()
         self.head = head.eval()
         self.shape = shape
@@ -79,9 +79,14 @@ class StampNetwork(EncoderAndHead):
     """A fitted network that tells classes. Its `features` are the vectors that `encode` makes of stamps."""
 
     @classmethod
-    def networks(cls, noise: Tensor, shape: dict[str, int]) -> tuple[nn.Module, nn.Module]:
+    def networks(cls, noise: Tensor, shape: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
         """Give encoder and head of a shape, not trained; `noise` as `cnn_network.Stretch` has it."""
         raise NotImplementedError
+
+    @property
+    def questions(self) -> list[int]:
+        """Answers of each question whose votes it tells; empty where it tells none."""
+        return list(self.shape.get("questions", ()))
 
     @property
     def length(self) -> int:
@@ -107,6 +112,16 @@ class StampNetwork(EncoderAndHead):
             vectors = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))
             return torch.softmax(self.head(vectors), dim=1).numpy()
 
+    def concentrations(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give concentrations, float32 (n, answers), not calibrated, of vectors (n, vector)."""
+        import torch
+
+        from skymill.models.votes_network import Concentrations
+
+        told = Concentrations(self.head, torch.ones(len(self.questions))).eval()
+        with torch.inference_mode():
+            return told(torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32))).numpy()
+
     @classmethod
     def unloaded(cls, content: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
         """Give encoder and head of what `save` wrote, but not their tensors."""
@@ -114,6 +129,6 @@ class StampNetwork(EncoderAndHead):
         return cls.networks(noise.flatten(), content["shape"])
 
 
-def n_networks(shape: Mapping[str, int]) -> int:
+def n_networks(shape: Mapping[str, Any]) -> int:
     """Give the number of networks that are joined in one of a shape."""
-    return shape.get("members", 1)
+    return int(shape.get("members", 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from skymill.survey.blocks import Part
 from skymill.survey.columns import Columns
@@ -72,27 +72,27 @@ def blocks(config: SurveyConfig, part: Part) -> Iterator[Columns]:
     yield from raw_blocks(settings_of(config), Cell(order, pixel, n_rows))
 
 
-def check_targets(config: SurveyConfig, wanted: Sequence[str]) -> None:
-    """Make sure that the label table has some columns besides those of its classes.
+def check_columns(config: SurveyConfig, key: Literal["targets", "votes"], wanted: Sequence[str]) -> None:
+    """Make sure that the label table has what the key of `labels` names besides the column of its classes.
 
     Raises
     ------
     TableError
-        Naming those it lacks, and those there are.
+        Naming the columns it lacks, and those there are.
     """
-    from skymill.survey.images.rendered_layout import TARGETS
+    from skymill.survey.images.rendered_layout import TARGETS, VOTES
 
-    known = TARGETS if rendering(config) is not None else ()
+    known = {"targets": TARGETS, "votes": VOTES}[key] if rendering(config) is not None else ()
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise TableError(
-            f"labels.targets: {', '.join(unknown)}: no column of the labels of survey '{config.name}', which has "
-            f"{', '.join(known) or 'none (it is simulated as a table)'}; correct labels.targets"
+            f"labels.{key}: {', '.join(unknown)}: no column of the labels of survey '{config.name}', which has "
+            f"{', '.join(known) or 'none (it is simulated as a table)'}; correct labels.{key}"
         )
 
 
 def label_blocks(config: SurveyConfig) -> Iterator[Columns]:
-    """Generate the label table: objectId, ra, dec, class, redshift; of a rendered survey also true shapes."""
+    """Generate the label table: objectId, ra, dec, class, redshift; of a rendered survey also shapes and votes."""
     render = rendering(config)
     if render is not None:
         from skymill.survey.images.rendered_layout import rendered_labels

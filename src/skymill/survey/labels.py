@@ -21,8 +21,8 @@ from skymill.survey.gate import first_reason
 from skymill.survey.ids import object_ids, texts, without_text
 
 SHOWN_CLASSES = 20
-TARGET = "target "
-"""Before the name of a target while a block's columns stand side by side."""
+TARGET, VOTE = "target ", "vote "
+"""Before the names of targets and of answers while a block's columns stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ class Labels:
     """Of the bytes of the table's files."""
     targets: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """By name: columns of `LabelSettings.targets`, (n,), in the units of the table; NaN where it has none."""
+    votes: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """By ``<question>_<answer>``: who gave the answer, (n,); 0 where the table has none."""
 
     def __len__(self) -> int:
         return len(self.row)
@@ -68,7 +70,8 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
     """
     settings = _complete(settings)
     if settings.format == "simulated":
-        embedded.check_targets(survey, settings.targets)
+        embedded.check_columns(survey, "targets", settings.targets)
+        embedded.check_columns(survey, "votes", list(_votes(settings).values()))
     blocks, digest = _simulated(survey) if settings.format == "simulated" else _table(settings, cache)
     counts: Counter[str] = Counter(rows=0, used=0, no_class=0, other_class=0)
     others: Counter[str] = Counter()
@@ -84,6 +87,7 @@ def read_labels(settings: LabelSettings, survey: SurveyConfig, *, cache: Path | 
         other_classes=dict(sorted(others.items())),
         digest=digest,
         targets={name: columns[TARGET + name].astype(np.float32) for name in settings.targets},
+        votes={name: columns[VOTE + name].astype(np.float32) for name in _votes(settings)},
     )
 
 
@@ -123,8 +127,18 @@ def _complete(settings: LabelSettings) -> LabelSettings:
     return settings.model_copy(update=known)
 
 
+def _votes(settings: LabelSettings) -> dict[str, str]:
+    """Give the column of each ``<question>_<answer>``."""
+    return {
+        f"{question}_{answer}": column
+        for question, answers in settings.votes.items()
+        for answer, column in answers.items()
+    }
+
+
 def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
-    roles: list[tuple[str, Role]] = [(settings.column, "class"), *((name, "number") for name in settings.targets)]
+    numbers = (*settings.targets, *_votes(settings).values())
+    roles: list[tuple[str, Role]] = [(settings.column, "class"), *((name, "number") for name in numbers)]
     if settings.match == "id":
         assert settings.id is not None  # the configuration demands it
         return [*roles, *id_roles(settings.id)]
@@ -135,11 +149,11 @@ def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:
 
 def _keys(settings: LabelSettings) -> str:
     """Where a run's file names the columns of its label table."""
-    targets = ", labels.targets" if settings.targets else ""
+    numbers = "".join(f", labels.{name}" for name in ("targets", "votes") if getattr(settings, name))
     if settings.match == "id":
-        return f"labels.column{targets} or labels.id"
+        return f"labels.column{numbers} or labels.id"
     motions = ", labels.pm_ra or labels.pm_dec" if settings.pm_ra else ""
-    return f"labels.column{targets}, labels.ra or labels.dec{motions}"
+    return f"labels.column{numbers}, labels.ra or labels.dec{motions}"
 
 
 def _simulated(survey: SurveyConfig) -> tuple[Iterator[Columns], str]:
@@ -186,8 +200,26 @@ def _usable(
             unknown = np.isnan(columns[name])
             columns[name][unknown] = 0.0
             counts[f"{name}_missing"] += int((unknown & keep).sum())
-    targets = {TARGET + name: cleaned(block[name], []) for name in settings.targets}
-    return {name: values[keep] for name, values in {"row": row, "label": label, **columns, **targets}.items()}
+    numbers = {TARGET + name: cleaned(block[name], []) for name in settings.targets}
+    numbers |= {VOTE + name: _counted(block[column], column, settings) for name, column in _votes(settings).items()}
+    return {name: values[keep] for name, values in {"row": row, "label": label, **columns, **numbers}.items()}
+
+
+def _counted(values: NDArray[np.generic], column: str, settings: LabelSettings) -> NDArray[np.float64]:
+    """Give votes, 0 where a cell is empty.
+
+    Raises
+    ------
+    TableError
+        If a number is negative.
+    """
+    votes = np.nan_to_num(cleaned(values, []))
+    if (votes < 0).any():
+        raise TableError(
+            f"{settings.path or 'labels of the simulated survey'}: column '{column}': expected counts of votes, found "
+            f"{votes.min():g}; correct the table, leaving cells empty where nobody was asked, or labels.votes"
+        )
+    return votes
 
 
 def _identities(

@@ -18,8 +18,8 @@ from skymill.sky import at_order
 from skymill.training.choosing import TrainingSetError, choose_features
 
 METADATA = b"skymill"
-TARGET = "target_"
-"""Before the names of columns that hold true quantities."""
+TARGET, VOTE = "target_", "vote_"
+"""Before the names of columns that hold true quantities, and votes."""
 FEWEST = {"train": 10, "validation": 5, "test": 1}
 """Rows of each class a split must hold: to learn from, to calibrate in five folds, to be measured at all."""
 
@@ -35,6 +35,8 @@ class Rows:
     magnitude: NDArray[np.float32]
     block: NDArray[np.int64]
     """HEALPix pixel, at the order of the split, that the source lies in."""
+    votes: NDArray[np.float32] | None = None
+    """(n, answers): how many gave each answer, where a set of stamps has votes."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ class LabelledSet:
     @property
     def classes(self) -> list[str]:
         return list(self.metadata["classes"])
+
+    @property
+    def questions(self) -> dict[str, list[str]]:
+        """What volunteers were asked: of each question its answers."""
+        return dict(self.metadata.get("votes", {}))
 
     def object_ids(self) -> NDArray[np.int64]:
         """Read the ids of all rows, (n,)."""

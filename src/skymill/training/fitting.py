@@ -7,9 +7,10 @@ import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,13 @@ from skymill.training.card import card_markdown, make_card
 from skymill.training.conformal import fit_sets
 from skymill.training.distance import fit_distance
 from skymill.training.fit_files import FORMAT, RESUME, as_csv, as_json, read_manifest, versions, write_fit
-from skymill.training.identity import STAMPS, identity
-from skymill.training.judging import judge
+from skymill.training.identity import STAMPS, VOTES, identity
+from skymill.training.judging import TellVotes, judge
 from skymill.training.leaks import refuse_leaks
 
 if TYPE_CHECKING:
     from skymill.features.stamps import SourceImages
+    from skymill.training.votes import TellsVotes, Votes
     from skymill.training.weighting import Importance
 
 logger = logging.getLogger(__name__)
@@ -49,6 +51,8 @@ class Fit:
     sets: ConformalSets | None
     distance: TrainingDistance
     manifest: dict[str, Any]
+    votes: Votes | None = None
+    """None for a model that tells none."""
 
     @property
     def features(self) -> list[dict[str, Any]]:
@@ -58,6 +62,11 @@ class Fit:
     def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give calibrated probabilities (n, classes): what an exported file must equal."""
         return self.calibration.apply(self.model.predict_probabilities(features))
+
+    def tell_votes(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Give calibrated concentrations (n, answers) where there are votes: what an exported file must equal."""
+        assert self.votes is not None
+        return self.votes.told(cast("TellsVotes", self.model), features)
 
 
 def fit(
@@ -145,7 +154,15 @@ def fit(
     learned = learn(data, model, known["settings"], importance, seed=seed, place=place)
     data = learned.data
 
-    judged = judge(data, learned.predict_probabilities, learned.sets, learned.distance, learned.background, seed=seed)
+    judged = judge(
+        data,
+        learned.predict_probabilities,
+        learned.sets,
+        learned.distance,
+        learned.background,
+        tell_votes=learned.tell_votes,
+        seed=seed,
+    )
     metrics = judged.metrics | ({"importance_weighting": importance.as_dict()} if importance else {})
     overall = metrics["overall"]
     logger.info("%s: %s", model.name, {name: overall[name]["value"] for name in ("accuracy", "log_loss", "ece")})
@@ -156,6 +173,7 @@ def fit(
         "task": model.task,
         "classes": data.classes,
         "features": data.features,
+        **({"votes": learned.votes.questions} if learned.votes else {}),
         **data.described(),
         **known,
         "rows": learned.rows | {"test": judged.rows},
@@ -168,6 +186,8 @@ def fit(
     calibration = {**learned.calibration.as_dict(), "cross_validated_log_loss": learned.calibrations_tried}
     if learned.sets is not None:
         calibration["conformal"] = learned.sets.as_dict(data.classes)
+    if learned.votes is not None:
+        calibration["votes"] = dict(learned.votes.factors)
     files = {
         "calibration.json": as_json(calibration),
         "distance.json": as_json(learned.distance.as_dict()),
@@ -210,10 +230,22 @@ class _Learned:
     background: NDArray[np.float32]
     rows: dict[str, int]
     left_out: dict[str, int]
+    votes: Votes | None = None
+    usual_votes: NDArray[np.float64] | None = None
+    """Concentrations (answers,) of who knows nothing of a source; None where the model tells no votes."""
 
     def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give calibrated probabilities (n, classes)."""
         return self.calibration.apply(self.model.predict_probabilities(features))
+
+    @property
+    def tell_votes(self) -> TellVotes | None:
+        """How the model tells votes, and what is usual, where it tells any."""
+        if self.votes is None or self.usual_votes is None:
+            return None
+        return TellVotes(
+            partial(self.votes.told, cast("TellsVotes", self.model)), self.votes.questions, self.usual_votes
+        )
 
 
 def learn(
@@ -232,8 +264,8 @@ def learn(
     class_weights = _class_weights(train.labels, len(data.classes), model.class_weight)
     names = tuple(feature["name"] for feature in data.features)
     fitted = find_classifier(model.kind).fit(
-        _weighed(_examples(train, class_weights, names), importance),
-        _examples(validation, class_weights, names),
+        _weighed(_examples(train, class_weights, names, data), importance),
+        _examples(validation, class_weights, names, data),
         read_settings(model.kind, settings, source=model.where),
         seed=seed,
         place=place,
@@ -263,7 +295,12 @@ def learn(
     rows = {"train": len(train.labels), "validation": len(validation.labels)}
     left_out = {"train": train_left_out, "validation": validation_left_out}
     background = sample_background(train.features, seed=seed)
-    return _Learned(judged_by, fitted, calibration, tried, sets, distance, told, background, rows, left_out)
+    learned = _Learned(judged_by, fitted, calibration, tried, sets, distance, told, background, rows, left_out)
+    if not getattr(fitted, "questions", ()):
+        return learned
+    votes = import_module(VOTES)
+    settled = votes.settle(fitted, validation.features, validation.votes, data.questions, method=model.calibration)
+    return replace(learned, votes=settled, usual_votes=votes.usual_concentrations(train.votes, settled.sizes))
 
 
 def load_fit(folder: str | Path) -> Fit:
@@ -284,11 +321,17 @@ def load_fit(folder: str | Path) -> Fit:
     kind = manifest["kind"]
     file = folder / own.FILE
     model = own_class(kind, file, source=str(folder)) if own.FILE in manifest["files"] else find_classifier(kind)
-    return Fit(folder, model.load(folder), Calibration.from_dict(settled), sets, distance, manifest)
+    questions = manifest.get("votes")
+    votes = import_module(VOTES).Votes(questions, settled["votes"]) if questions else None
+    return Fit(folder, model.load(folder), Calibration.from_dict(settled), sets, distance, manifest, votes)
 
 
-def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...]) -> Examples:
-    return Examples(rows.features, rows.labels, class_weights[rows.labels], len(class_weights), names)
+def _examples(rows: Rows, class_weights: NDArray[np.float32], names: tuple[str, ...], data: LabelledSet) -> Examples:
+    questions = () if rows.votes is None else tuple(len(answers) for answers in data.questions.values())
+    weights = class_weights[rows.labels]
+    return Examples(
+        rows.features, rows.labels, weights, len(class_weights), names, votes=rows.votes, questions=questions
+    )
 
 
 def _weighed(train: Examples, importance: Importance | None) -> Examples:

@@ -15,6 +15,8 @@ STRUCTURE = "skymill.training.structure"
 """What fits models of `task: structure`, in place of `training.fitting`."""
 STAMPS = "skymill.training.stamp_set"
 """What reads images. It is imported by this name, so that its code enters the fits of models of pixels alone."""
+VOTES = "skymill.training.votes"
+"""What judges votes, imported by its name too."""
 BESIDE = {"parity", "export", "code", "path", "catalogue", "pin", "settings"}
 """What a model's file says beside what decides its fit, or what enters it by other names."""
 VERSION = 1
@@ -74,6 +76,6 @@ def modules(model: ModelConfig) -> list[str]:
     if model.task == "structure":
         return [STRUCTURE, f"skymill.models.{model.kind}"]
     weighting = ["skymill.training.weighting"] if model.importance_weighting else []
-    pixels = [STAMPS] if model.stamps is not None else []
+    pixels = [STAMPS, VOTES] if model.stamps is not None else []
     kind = modules_of_file(model.code) if model.code else [f"skymill.models.{model.kind}"]
     return ["skymill.training.fitting", *kind, *weighting, *pixels]

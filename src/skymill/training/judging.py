@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,22 @@ from skymill.models.distance import TrainingDistance
 from skymill.training.arrays import LabelledSet, Rows
 from skymill.training.attribution import ROWS, attribution_table, sample_rows, shapley_values
 from skymill.training.conformal import evaluate_sets
+from skymill.training.identity import VOTES
 from skymill.training.importance import permutation_importance
 from skymill.training.metrics import evaluate
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
+class TellVotes(NamedTuple):
+    """How a model tells the votes of volunteers."""
+
+    concentrations: Predict
+    """Calibrated ones (n, answers) of features (n, f)."""
+    questions: Mapping[str, Sequence[str]]
+    """Answers of each."""
+    usual: NDArray[np.float64]
+    """(answers,), of who knows nothing of a source but what all are like."""
 
 
 class Judged(NamedTuple):
@@ -45,6 +58,7 @@ def judge(
     distance: TrainingDistance,
     background: NDArray[np.float32],
     *,
+    tell_votes: TellVotes | None = None,
     seed: int,
 ) -> Judged:
     """Read the test split, once, after everything about the model is settled.
@@ -58,6 +72,8 @@ def judge(
     distance : TrainingDistance
     background : ndarray of float32, (b, f)
         Rows to learn from, against which single sources are explained.
+    tell_votes : TellVotes, optional
+        For a model that tells votes.
     seed : int
         Of resamples, permutations and samples.
     """
@@ -77,7 +93,11 @@ def judge(
     )
     attributions = _attributions(data, predict, test, background, seed=seed)
     outside = int((distance(test.features) > 1).sum())
-    predictions = _predictions(test, p, data.classes)
+    columns = _predictions(test, p, data.classes)
+    if tell_votes is not None:
+        metrics["votes"], told = _votes(tell_votes, test, seed=seed)
+        columns |= told
+    predictions = _parquet(columns)
     return Judged(metrics, importance, predictions, attributions, len(test.labels), outside, left_out)
 
 
@@ -95,9 +115,25 @@ def _attributions(
     )
 
 
-def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> bytes:
-    columns = {"objectId": test.object_id, "label": test.labels.astype(np.int8), "magnitude": test.magnitude}
-    columns |= {f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)}
+def _votes(tell: TellVotes, test: Rows, *, seed: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Give metrics of votes, and columns of them and of the concentrations told."""
+    assert test.votes is not None  # of a model that learned some
+    found = tell.concentrations(test.features)
+    where = {"questions": tell.questions, "usual": tell.usual, "seed": seed}
+    metrics = import_module(VOTES).evaluate_votes(found, test.votes, test.magnitude, test.block, **where)
+    names = [f"{question}_{answer}" for question, answers in tell.questions.items() for answer in answers]
+    columns = {f"vote_{name}": test.votes[:, number] for number, name in enumerate(names)}
+    return metrics, columns | {f"concentration_{name}": found[:, number] for number, name in enumerate(names)}
+
+
+def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> dict[str, NDArray[Any]]:
+    columns: dict[str, NDArray[Any]] = {"objectId": test.object_id}
+    columns |= {"label": test.labels.astype(np.int8), "magnitude": test.magnitude}
+    return columns | {f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)}
+
+
+def _parquet(columns: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    contiguous = {name: np.ascontiguousarray(values) for name, values in columns.items()}
+    pq.write_table(pa.table(contiguous), buffer, compression="zstd")
     return buffer.getvalue()

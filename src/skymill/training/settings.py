@@ -24,8 +24,9 @@ def set_settings_digest(run: RunConfig) -> str:
 def set_settings(run: RunConfig) -> dict[str, Any]:
     """Give the settings that decide the training set."""
     labels = run.labels.model_dump(mode="json", exclude={"path"}) if run.labels else None
-    if labels is not None and not labels["targets"]:
-        del labels["targets"]  # a set of classes alone is the same as before there were targets
+    for name in ("targets", "votes"):
+        if labels is not None and not labels[name]:
+            del labels[name]  # a set of classes alone is the same as before there were others
     return {"labels": labels, "split": run.split.model_dump(mode="json"), "seed": run.seed}
 
 

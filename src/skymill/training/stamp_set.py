@@ -16,7 +16,7 @@ from skymill.config.model import StampSettings
 from skymill.features.source_tile import SourceTile, by_tile, stacked
 from skymill.sky import at_order
 from skymill.survey.images import TilePixels
-from skymill.training.arrays import TARGET, LabelledSet, Rows, TrainingSetError
+from skymill.training.arrays import TARGET, VOTE, LabelledSet, Rows, TrainingSetError
 
 if TYPE_CHECKING:
     from skymill.features.stamps import SourceImages
@@ -70,9 +70,14 @@ class StampSet(LabelledSet):
             table["label"].astype(np.int64),
             table["magnitude"].astype(np.float32),
             at_order(table["_healpix_29"], self.metadata["split"]["order"]),
+            np.column_stack([table[name] for name in self._vote_columns]) if self.questions else None,
         )
         self._check_classes(rows, split)
         return rows, left_out
+
+    @property
+    def _vote_columns(self) -> list[str]:
+        return [f"{VOTE}{question}_{answer}" for question, own in self.questions.items() for answer in own]
 
     def seen_by(self, model: Any) -> VectorSet:
         """Give the same rows with a fitted model's vectors as features."""
@@ -95,7 +100,7 @@ class StampSet(LabelledSet):
     def _table(self) -> dict[str, NDArray[Any]]:
         """Read what is needed of all rows, those of a split together."""
         columns = ["objectId", "_healpix_29", "coord_ra", "coord_dec", "label", "magnitude", "split"]
-        columns += [TARGET + name for name in self.metadata.get("targets", [])]
+        columns += [*(TARGET + name for name in self.metadata.get("targets", [])), *self._vote_columns]
         table = pq.read_table(self.path, columns=columns)
         order = np.argsort(table["split"].to_numpy(zero_copy_only=False).astype(str), kind="stable")
         return {name: table[name].to_numpy(zero_copy_only=False)[order] for name in columns}

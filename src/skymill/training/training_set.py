@@ -23,7 +23,7 @@ from skymill.store.document import to_document
 from skymill.store.durable import write_bytes
 from skymill.store.keys import file_sha256, short
 from skymill.survey import Labels, Survey, check_classes, read_labels
-from skymill.training.arrays import METADATA, TARGET, TrainingSetError
+from skymill.training.arrays import METADATA, TARGET, VOTE, TrainingSetError
 from skymill.training.audit import check_splits
 from skymill.training.join import FeatureTiles, Joined, join
 from skymill.training.labels import OUTCOMES
@@ -52,6 +52,8 @@ class Examples:
     split: NDArray[np.int8]
     targets: NDArray[np.float32]
     """(n, t); NaN where not known."""
+    votes: NDArray[np.float32]
+    """(n, answers); 0 where nobody was asked."""
 
     def __len__(self) -> int:
         return len(self.label)
@@ -122,6 +124,7 @@ def make_set(
         "rows": rows,
         "suspects": suspects,
         **({"targets": run.labels.targets} if run.labels.targets else {}),
+        **({"votes": {name: list(own) for name, own in run.labels.votes.items()}} if run.labels.votes else {}),
     }
     content = _parquet(examples, _magnitude(examples, tiles, survey.config.bands), tiles, metadata)
     path = _store(content, output / "training" / "sets")
@@ -178,7 +181,8 @@ def _check_joined(
 def _examples(joined: Joined, labels: Labels, split: SplitSettings) -> Examples:
     order = np.lexsort((joined.object_id, joined.healpix29))
     ra, dec = joined.ra[order], joined.dec[order]
-    targets = np.column_stack([np.empty((len(labels), 0), np.float32), *labels.targets.values()])
+    nothing = np.empty((len(labels), 0), np.float32)
+    targets, votes = (np.column_stack([nothing, *each.values()]) for each in (labels.targets, labels.votes))
     splits = split_of_positions(
         ra,
         dec,
@@ -197,6 +201,7 @@ def _examples(joined: Joined, labels: Labels, split: SplitSettings) -> Examples:
         label=joined.classes[order],
         split=splits,
         targets=targets[joined.label[order]],
+        votes=votes[joined.label[order]],
     )
 
 
@@ -302,9 +307,13 @@ def _parquet(
         raise TrainingSetError(
             f"survey.values: {', '.join(taken)}: the training set has a column of that name; rename it"
         )
-    targets = metadata.get("targets", [])
-    columns |= {TARGET + name: np.ascontiguousarray(examples.targets[:, number]) for number, name in enumerate(targets)}
-    columns |= {name: np.ascontiguousarray(examples.features[:, number]) for number, name in enumerate(tiles.names)}
+    answers = [f"{question}_{answer}" for question, own in metadata.get("votes", {}).items() for answer in own]
+    for before, names, values in (
+        (TARGET, metadata.get("targets", []), examples.targets),
+        (VOTE, answers, examples.votes),
+        ("", tiles.names, examples.features),
+    ):
+        columns |= {before + name: np.ascontiguousarray(values[:, number]) for number, name in enumerate(names)}
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False, allow_nan=False)
     table = pa.table(columns).replace_schema_metadata({METADATA: text.encode()})
     buffer = io.BytesIO()

@@ -19,6 +19,8 @@ SHAPES = ("half_light_radius", "axis_ratio", "bulge_fraction")
 TARGETS = (*(f"mag_{band}" for band in "ugrizy"), *SHAPES)
 """True quantities of galaxies in the label table: total AB magnitudes without noise; the half-light radius along the
 major axis, arcsec; the ratio of the axes; the bulge's share of the light."""
+VOTES = ("smooth_or_featured_smooth", "smooth_or_featured_featured", "edge_on_yes", "edge_on_no")
+"""Answers of simulated volunteers in the label table, counted: `survey.rendered.volunteers`."""
 
 
 def rendered_tiles(settings: RenderSettings) -> list[str]:
@@ -71,10 +73,11 @@ def rendered_labels(settings: RenderSettings) -> Iterator[dict[str, NDArray[np.g
     Yields
     ------
     dict of ndarray, (n,)
-        `objectId` (of the simulation, not of what is detected), `ra`, `dec` (deg), `class`, `redshift`, and `TARGETS`
-        (NaN but for galaxies).
+        `objectId` (of the simulation, not of what is detected), `ra`, `dec` (deg), `class`, `redshift`, `TARGETS`
+        (NaN but for galaxies) and `VOTES` (0 where nobody was asked).
     """
     from skymill.survey.rendered import tile_names, truth
+    from skymill.survey.rendered.volunteers import ask
 
     seen = np.empty(0, np.int64)
     for name in tile_names(settings):
@@ -83,7 +86,8 @@ def rendered_labels(settings: RenderSettings) -> Iterator[dict[str, NDArray[np.g
         rows = np.flatnonzero(table["visible"] & bright & ~np.isin(table["objectId"], seen))
         seen = np.concatenate([seen, table["objectId"][rows]])
         some = {column: values[rows] for column, values in table.items()}
-        yield {column: some[column] for column in ("objectId", "ra", "dec", "class", "redshift")} | _targets(some)
+        told = {column: some[column] for column in ("objectId", "ra", "dec", "class", "redshift")}
+        yield told | _targets(some) | dict(zip(VOTES, ask(some, settings.seed).T, strict=True))
 
 
 def _targets(table: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.generic]]:
