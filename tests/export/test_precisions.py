@@ -48,7 +48,7 @@ def fit(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     head = append_distance(stamp_network.convert(model), distance)
     graph = stamp_network.prepend_encoder(model, head, form, embedding=True)
     return SimpleNamespace(
-        folder=folder, full=to_bytes(graph, schema.as_metadata()), schema=schema, stamps=held_out.features
+        folder=folder, full=to_bytes(graph, schema.as_metadata()), schema=schema, stamps=held_out.features, votes=None
     )
 
 
@@ -67,7 +67,11 @@ def test_the_cost_of_a_precision_is_counted_by_hand() -> None:
     assert (cost.min_cosine, cost.mean_cosine) == (0.6, 0.9)
     plain = compare([(_Answer(full[:2], far[0][:2], None), _Answer(other[:2], far[0][:2], None))])
     assert plain.mean_probability_difference == pytest.approx(0.125)
-    assert plain.min_cosine is None
+    assert plain.min_cosine is None and plain.mean_fraction_difference is None
+    voted = [
+        _Answer(full[:2], far[0][:2], None, np.array(each)) for each in ([[0.5, 0.5], [1, 0]], [[0.4, 0.6], [1, 0]])
+    ]
+    assert compare([(voted[0], voted[1])]).mean_fraction_difference == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,11 @@ def test_the_cost_of_a_precision_is_counted_by_hand() -> None:
         ({"real": {"flip_rate": 0.04}}, ["4.00% of the real stamps have another class"]),
         ({"changed": {"flip_rate": 0.04}}, ["4.00% of the changed stamps have another class"]),
         ({"real": {"mean_cosine": 0.98}}, ["the embeddings of real stamps have a mean cosine of 0.9800"]),
+        ({"real": {"mean_fraction_difference": 0.005}}, []),
+        (
+            {"changed": {"mean_fraction_difference": 0.02}},
+            ["the vote fractions for changed stamps differ by 0.0200 on average"],
+        ),
         ({"hard": {"max_probability_difference": np.inf}}, ["some hard stamps have no answer"]),
         ({"hard": {"flip_rate": 0.5, "mean_cosine": 0.1}}, []),
         ({"ece": 0.001}, []),

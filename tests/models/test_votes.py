@@ -78,7 +78,9 @@ def test_the_likelihood_is_that_of_scipy(votes: np.ndarray, alpha: np.ndarray) -
 def test_what_a_network_learns_by_differs_from_it_by_nothing_of_its_own(
     votes: np.ndarray, alpha: np.ndarray, other: np.ndarray
 ) -> None:
-    learned = [torch_log_likelihood(torch.tensor(a), torch.tensor(votes, dtype=torch.double), [2, 3]) for a in (alpha, other)]
+    learned = [
+        torch_log_likelihood(torch.tensor(a), torch.tensor(votes, dtype=torch.double), [2, 3]) for a in (alpha, other)
+    ]
     known = [log_likelihood(a, votes, QUESTIONS).sum(axis=1) for a in (alpha, other)]
     np.testing.assert_allclose((learned[0] - learned[1]).numpy(), known[0] - known[1], rtol=1e-5, atol=1e-3)
 

@@ -152,3 +152,37 @@ def test_a_rendered_survey_tells_the_structure_of_its_galaxies_alone() -> None:
     for name in targets:
         np.testing.assert_array_equal(np.isfinite(labels.targets[name]), galaxy)
     assert (labels.targets["mag_i"][galaxy] < 25).all() and (labels.targets["axis_ratio"][galaxy] <= 1).all()
+
+
+def test_votes_are_counted_by_question_and_answer_and_an_empty_cell_is_none(table: pa.Table, tmp_path: Path) -> None:
+    counts = {"n_smooth": pa.array([30, None, 1, 1, 1, 1]), "n_disc": pa.array([10.0, np.nan, 2, 3, 4, 5])}
+    for name, values in counts.items():
+        table = table.append_column(name, values)
+    pq.write_table(table, tmp_path / "t.parquet")
+    votes = {"shape": {"smooth": "n_smooth", "disc": "n_disc"}}
+    labels = read_labels(settings(tmp_path / "t.parquet", id=ID, votes=votes), SURVEY)
+    assert {name: values.tolist() for name, values in labels.votes.items()} == {
+        "shape_smooth": [30.0, 0.0],
+        "shape_disc": [10.0, 0.0],
+    }
+    assert read_labels(settings(tmp_path / "t.parquet", id=ID), SURVEY).votes == {}
+
+
+def test_votes_that_are_no_counts_or_have_no_column_are_refused(table: pa.Table, tmp_path: Path) -> None:
+    pq.write_table(table, tmp_path / "t.parquet")
+    votes = {"shape": {"smooth": "pmra", "disc": "pmdec"}}
+    with pytest.raises(TableError, match="column 'pmdec': expected counts of votes, found -6"):
+        read_labels(settings(tmp_path / "t.parquet", id=ID, votes=votes), SURVEY)
+    votes = {"shape": {"smooth": "n_smooth", "disc": "pmra"}}
+    with pytest.raises(TableError, match=r"n_smooth.*correct labels\.column, labels\.votes or labels\.id"):
+        read_labels(settings(tmp_path / "t.parquet", id=ID, votes=votes), SURVEY)
+    simulated = LabelSettings(format="simulated", column="class", classes=["STAR", "GALAXY"], votes=votes)
+    with pytest.raises(TableError, match=r"labels\.votes: n_smooth, pmra: no column .* none \(it is simulated"):
+        read_labels(simulated, SURVEY)
+
+
+def test_a_question_has_two_answers_or_more_each_with_its_own_column() -> None:
+    with pytest.raises(ValueError, match=r"votes\.shape: expected two answers or more, found \['smooth'\]"):
+        settings(Path("t"), id=ID, votes={"shape": {"smooth": "a"}})
+    with pytest.raises(ValueError, match="votes: each answer has a column of its own, found a more than once"):
+        settings(Path("t"), id=ID, votes={"shape": {"smooth": "a", "disc": "a"}})

@@ -82,7 +82,9 @@ def test_right_concentrations_have_the_error_and_the_coverage_that_they_promise(
         overall = question["overall"]
         assert overall["coverage_68"]["low"] < 0.68 < overall["coverage_68"]["high"]
         assert overall["coverage_95"]["value"] == pytest.approx(0.95, abs=0.01)
-        assert overall["fraction_error"]["value"] == pytest.approx(overall["fraction_error_if_right"]["value"], rel=0.03)
+        assert overall["fraction_error"]["value"] == pytest.approx(
+            overall["fraction_error_if_right"]["value"], rel=0.03
+        )
         assert overall["gain"]["low"] > 0
         assert sum(each["n"] for each in question["by_magnitude"]) == 5000
         for answer in question["answers"]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import image_files
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import xarray as xr
 from scipy.spatial import cKDTree
@@ -26,6 +27,7 @@ from skymill.release.explaining import explain_source
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SIDE = 12
 """Of the stamps that the network is fitted on, px."""
+QUESTION = {"large": {"yes": "yes", "no": "no"}}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run with all of them."""
     folder = tmp_path_factory.mktemp("stamps")
     image_files.write_images(folder)
+    write_votes(folder)
     write_stamp_model(folder / "colour.onnx")
     write_yaml(folder / "colour.yaml", {"name": "colour", "kind": "onnx", "path": "colour.onnx"})
     stamps = {"size_px": SIDE, "pixel_scale_arcsec": image_files.SCALE_ARCSEC}
@@ -44,9 +47,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     own = {"width": 8, "members": 2, "epochs": 20, "batch_size": 32}
     edit_yaml(folder / "mine.yaml", code="mine.py", stamps=stamps, settings=own)
     split = {"order": 13, "guard_arcsec": SIDE * image_files.SCALE_ARCSEC}
-    edit_yaml(folder / "config.yaml", models=["colour.yaml", "cnn.yaml", "alike.yaml", "mine.yaml"], split=split)
+    models = ["colour.yaml", "cnn.yaml", "alike.yaml", "mine.yaml"]
+    edit_yaml(folder / "config.yaml", models=models, split=split, **{"labels.votes": QUESTION})
     assert run(folder).jobs["inference_run"] == 4
     return folder
+
+
+def write_votes(folder: Path) -> None:
+    """Let twenty volunteers say of each galaxy whether it is large; of a star nobody is asked."""
+    table = pq.read_table(folder / "truth.parquet")
+    truth, random = image_files.sources(), np.random.default_rng(4)
+    large = truth["width"] > np.median(truth["width"][~truth["star"]])
+    yes = np.where(truth["star"], 0, random.binomial(20, np.where(large, 0.9, 0.2)))
+    no = np.where(truth["star"], 0, 20 - yes)
+    pq.write_table(table.append_column("yes", [yes]).append_column("no", [no]), folder / "truth.parquet")
 
 
 def rows_of(folder: Path, name: str) -> xr.Dataset:
@@ -90,6 +104,26 @@ def test_members_that_disagree_say_so(folder: Path) -> None:
     disagreement = rows["disagreement"].to_numpy()
     assert ((disagreement >= 0) & (disagreement <= np.log(2) + 1e-6)).all() and disagreement.max() > 1e-4
     assert "disagreement" not in rows_of(folder, "cnn")
+
+
+@pytest.mark.parametrize("name", ["cnn", "mine"])
+def test_votes_are_told_beside_the_classes(folder: Path, name: str) -> None:
+    rows, truth = rows_of(folder, name), image_files.sources()
+    yes, no = (rows[f"large_{answer}_fraction"].to_numpy() for answer in ("yes", "no"))
+    np.testing.assert_allclose(yes + no, 1, atol=1e-5)
+    assert ((rows["large_yes_fraction_err"] > 0) & (rows["large_yes_fraction_err"] < 0.5)).all()
+    assert (rows["large_concentration"] > 0).all()
+    places = (np.column_stack(pair) for pair in ((truth["ra"], truth["dec"]), (rows["coord_ra"], rows["coord_dec"])))
+    near = cKDTree(next(places)).query(next(places))[1]
+    galaxy, width = ~truth["star"][near], truth["width"][near]
+    large = width > np.median(truth["width"][~truth["star"]])
+    assert yes[galaxy & large].mean() > yes[galaxy & ~large].mean() + 0.2
+    assert document(folder, f"models/{name}/parity.json")["max_fraction_difference"] < 1e-4
+    [fit] = (folder / "results" / "training" / name).glob("*/metrics.json")
+    told = json.loads(fit.read_text())["votes"]["large"]
+    assert told["overall"]["gain"]["value"] > 0 and told["votes"] == 20 * told["n"]
+    assert "Votes of volunteers" in (folder / "results" / "report" / f"model-{name}.html").read_text()
+    assert "Votes of volunteers" in (fit.parent / "card.md").read_text()
 
 
 @pytest.mark.parametrize("name", ["cnn", "mine"])

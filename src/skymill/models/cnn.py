@@ -34,7 +34,7 @@ class CnnSettings(StampNetworkSettings):
     members: int = Field(1, ge=1, le=32)
     """Networks that learn from other first weights and in other orders; the mean of their probabilities counts
     (Lakshminarayanan et al. 2017, arXiv:1612.01474)."""
-    votes_weight: float = Field(0.1, ge=0)
+    votes_weight: float = Field(0.3, ge=0)
     """Where the run has `labels.votes`: how much the logarithm of their probability counts beside that of the class; 0
     leaves them out."""
 

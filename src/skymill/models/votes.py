@@ -1,8 +1,8 @@
 """Votes of volunteers as Dirichlet-multinomial counts: how probable they are, and the fractions behind them.
 
 A network tells concentrations ``alpha`` of the answers of each question, so that n votes are distributed as n draws of
-fractions that are themselves drawn from Dirichlet(alpha) (Mosimann 1962, Biometrika 49, 65); of galaxies first by Walmsley
-et al. (2020, MNRAS 491, 1554).
+fractions that are themselves drawn from Dirichlet(alpha) (Mosimann 1962, Biometrika 49, 65); of galaxies first by
+Walmsley et al. (2020, MNRAS 491, 1554).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def log_likelihood(
 
 
 def fractions(concentrations: NDArray[np.floating], questions: Sequence[int]) -> tuple[Array, Array]:
-    """Give mean and standard deviation of the fraction of each answer, (n, a) both: those of a Dirichlet distribution."""
+    """Give mean and standard deviation of the fraction of each answer, (n, a) both, as of a Dirichlet distribution."""
     means, errors = [], []
     for alpha in by_question(concentrations, questions):
         total = alpha.sum(axis=1, keepdims=True)

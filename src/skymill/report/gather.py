@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -49,11 +50,20 @@ class TestSet:
     attributions: Attributions
     history: dict[str, list[float]] = field(default_factory=dict)
     """Columns of `history.csv`; empty where the model does not learn in epochs."""
+    votes: VotesTest | None = None
+    """None where the model tells none."""
 
     @property
     def predicted(self) -> NDArray[np.int64]:
         """The most probable class of each row."""
         return np.argmax(self.probabilities, axis=1)
+
+
+class VotesTest(NamedTuple):
+    """What volunteers said of the rows and what the model says, (n, answers) both, question by question."""
+
+    counts: NDArray[np.float64]
+    concentrations: NDArray[np.float64]
 
 
 class Attributions(NamedTuple):
@@ -196,7 +206,20 @@ def read_test_set(folder: Path) -> TestSet:
         read_json(folder / "importance.json"),
         read_attributions(folder / "attributions.parquet", classes),
         {name: [float(epoch[name]) for epoch in epochs] for name in (epochs[0] if epochs else ())},
+        read_votes(table, manifest.get("votes", {})),
     )
+
+
+def read_votes(predictions: pa.Table, questions: Mapping[str, Sequence[str]]) -> VotesTest | None:
+    """Read the votes for a test set and what the model told of them."""
+    if not questions:
+        return None
+    names = [f"{question}_{answer}" for question, answers in questions.items() for answer in answers]
+    counts, told = (
+        np.column_stack([predictions[before + name].to_numpy() for name in names]).astype(np.float64)
+        for before in ("vote_", "concentration_")
+    )
+    return VotesTest(counts, told)
 
 
 def places_of(object_id: NDArray[np.int64], set_path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ from skymill.report.gallery import magnitude_axis
 from skymill.report.gather import ModelResult, Run
 from skymill.report.local_calibration import FEWEST_BLOCKS
 from skymill.report.survey_gallery import magnitude_gallery, shift_gallery
+from skymill.report.votes import TEXT, questions_of
 
 
 def model_content(model: ModelResult, made: Run, run: RunConfig, survey: SurveyConfig) -> dict[str, Any]:
@@ -23,6 +24,7 @@ def model_content(model: ModelResult, made: Run, run: RunConfig, survey: SurveyC
         "examples": [],
         "card": None,
         "shift": None,
+        "questions": [],
     }
     if test is None:
         return content
@@ -32,6 +34,8 @@ def model_content(model: ModelResult, made: Run, run: RunConfig, survey: SurveyC
         "fewest_blocks": FEWEST_BLOCKS,
         "by_magnitude": magnitude_gallery(model, test, axis),
         "shift": model.shift and shift_gallery(model, model.shift, axis),
+        "questions": questions_of(test),
+        "votes_text": TEXT,
         "examples": examples_of(test, model.classes, bands),
         "plot_width": WIDTH,
         "plot_height": HEIGHT,

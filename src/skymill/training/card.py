@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 
 SHOWN = ("accuracy", "balanced_accuracy", "roc_auc", "brier", "log_loss", "ece", "ece_adaptive", "ece_if_calibrated")
+SHOWN_OF_VOTES = ("log_score", "gain", "fraction_error", "fraction_error_if_right", "coverage_68", "coverage_95")
 LIMITS = (
     "Probabilities are calibrated to the class fractions of the labelled sample; where the sky's fractions differ, "
     "they must be re-weighed.",
@@ -49,6 +50,7 @@ def make_card(
                 "by_magnitude",
                 "confusion",
                 "conformal",
+                "votes",
                 "importance_weighting",
             )
             if key in metrics
@@ -61,7 +63,7 @@ def make_card(
 
 def card_markdown(card: Mapping[str, Any], *, shift: Mapping[str, Any] | None = None) -> str:
     """Write the card for a reader; with what `shift.json` holds, also how the survey differs from the training rows."""
-    return render_card("card.md", card=card, shown=SHOWN, shift=shift)
+    return render_card("card.md", card=card, shown=SHOWN, shown_of_votes=SHOWN_OF_VOTES, shift=shift)
 
 
 def render_card(template: str, **content: Any) -> str:

@@ -152,10 +152,10 @@ def evaluate_votes(
     dict
         Of each question, over the rows that have votes for it: `answers`, `n`, `votes`, `overall` and `by_magnitude`.
         Their metrics, {value, low, high} each: ``log_score`` (minus the logarithm of the probability of the votes,
-        nats a row; low is good), ``gain`` (by how much less that is than with `usual`), ``fraction_error`` (mean absolute
-        difference of the fractions told and voted), ``fraction_error_if_right`` (what right concentrations give with so few
-        votes), ``coverage_68`` and ``coverage_95`` (how often central intervals of an answer's votes hold them) and
-        ``bias_<answer>`` (mean of the fraction voted less the one told).
+        nats a row; low is good), ``gain`` (by how much less that is than with `usual`), ``fraction_error`` (mean
+        absolute difference of the fractions told and voted), ``fraction_error_if_right`` (what right concentrations
+        give with so few votes), ``coverage_68`` and ``coverage_95`` (how often central intervals of an answer's votes
+        hold them) and ``bias_<answer>`` (mean of the fraction voted less the one told).
     """
     sizes = [len(answers) for answers in questions.values()]
     parts = zip(*(by_question(each, sizes) for each in (concentrations, votes, usual[None])), strict=True)
