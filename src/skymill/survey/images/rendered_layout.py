@@ -15,10 +15,11 @@ from skymill.survey.images.tile import ImageError, TileGeometry, TilePixels
 PREFIX = "tile="
 FAINTEST_LABEL = 25.0
 """The i magnitude down to which sources are labelled."""
-SHAPES = ("half_light_radius", "axis_ratio", "bulge_fraction")
+SHAPES = ("half_light_radius", "axis_ratio", "sersic_index", "bulge_fraction")
 TARGETS = (*(f"mag_{band}" for band in "ugrizy"), *SHAPES)
 """True quantities of galaxies in the label table: total AB magnitudes without noise; the half-light radius along the
-major axis, arcsec; the ratio of the axes; the bulge's share of the light."""
+major axis, arcsec; the ratio of the axes; the index of the Sersic profile that is as concentrated; the bulge's share of
+the light."""
 VOTES = ("smooth_or_featured_smooth", "smooth_or_featured_featured", "edge_on_yes", "edge_on_no")
 """Answers of simulated volunteers in the label table, counted: `survey.rendered.volunteers`."""
 

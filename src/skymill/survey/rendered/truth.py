@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from skymill.config.images import RenderSettings
 from skymill.survey.rendered.grid import Array, mosaic, sky_positions, tile_window
 from skymill.survey.rendered.optics import optics
+from skymill.survey.rendered.profiles import sersic_index
 from skymill.survey.rendered.sources import Catalogue
 from skymill.survey.rendered.stamps import lights, near
 from skymill.survey.simulated.bands import BANDS
@@ -74,9 +75,9 @@ def truth(settings: RenderSettings, name: str) -> Table:
     dict of ndarray, (n,)
         `objectId` (int64); `ra`, `dec` (deg); `x`, `y` (pixels of the tile, from 0); `class`; `redshift`; `{b}_flux`
         (nJy, total, without noise); `half_light_radius` (arcsec, of the resolved light, along the major axis),
-        `bulge_fraction`, `axis_ratio` (NaN for a real shape), `position_angle` (degrees from +x to +y),
-        `point_fraction` (share of the light that is unresolved); `real_shape`; `saturated` (in any band); `visible`:
-        whether any pixel shows it (see `truth_masks`); `blend`: the least `objectId` of the sources whose masks touch,
+        `bulge_fraction`, `sersic_index` (`profiles.sersic_index`), `axis_ratio` (all three NaN for a real shape),
+        `position_angle` (degrees from +x to +y), `point_fraction` (share of the light that is unresolved);
+        `real_shape`; `saturated` (in any band); `visible`: whether any pixel shows it (see `truth_masks`); `blend`: the least `objectId` of the sources whose masks touch,
         directly or through others (of an invisible source its own); `neighbour_distance` (arcsec) of the nearest other
         visible source; `own_share`: its part of the i light in its mask (NaN where invisible).
     """
@@ -109,6 +110,7 @@ def _shapes(found: Catalogue) -> Table:
     return {
         "half_light_radius": np.where(real, found.round_radius, found.radius),
         "bulge_fraction": np.where(real, np.nan, found.sources.bulge_fraction),
+        "sersic_index": np.where(real, np.nan, sersic_index(found.sources)),
         "axis_ratio": np.where(real, np.nan, found.sources.axis_ratio),
         "position_angle": found.sources.position_angle,
         "point_fraction": found.sources.point_fraction,
