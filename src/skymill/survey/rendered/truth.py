@@ -77,9 +77,10 @@ def truth(settings: RenderSettings, name: str) -> Table:
         (nJy, total, without noise); `half_light_radius` (arcsec, of the resolved light, along the major axis),
         `bulge_fraction`, `sersic_index` (`profiles.sersic_index`), `axis_ratio` (all three NaN for a real shape),
         `position_angle` (degrees from +x to +y), `point_fraction` (share of the light that is unresolved);
-        `real_shape`; `saturated` (in any band); `visible`: whether any pixel shows it (see `truth_masks`); `blend`: the least `objectId` of the sources whose masks touch,
-        directly or through others (of an invisible source its own); `neighbour_distance` (arcsec) of the nearest other
-        visible source; `own_share`: its part of the i light in its mask (NaN where invisible).
+        `real_shape`; `saturated` (in any band); `visible`: whether any pixel shows it (see `truth_masks`); `blend`:
+        the least `objectId` of the sources whose masks touch, directly or through others (of an invisible source its
+        own); `neighbour_distance` (arcsec) of the nearest other visible source; `own_share`: its part of the i light
+        in its mask (NaN where invisible).
     """
     window = tile_window(settings, name)
     scene = _scene(settings)
