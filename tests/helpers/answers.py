@@ -51,22 +51,38 @@ class Answers:
         return np.where(self.scored, self.probabilities.argmax(axis=1), -1)
 
     @property
+    def size(self) -> np.ndarray:
+        """A number that goes with the answers; NaN = not told."""
+        return np.where(self.scored, 1 + self.probabilities[:, 0], np.nan).astype(np.float32)
+
+    @property
+    def size_err(self) -> np.ndarray:
+        """Its error."""
+        return np.where(self.scored, 0.02 + 0.3 * self.probabilities[:, 1], np.nan).astype(np.float32)
+
+    @property
     def healpix29(self) -> np.ndarray:
         return order29(self.ra, self.dec)
 
 
 def write_answers(
-    root: Path, answers: Answers, *, order_of: Callable[[int], int] = lambda _: 6, classes: tuple[str, ...] = CLASSES
+    root: Path,
+    answers: Answers,
+    *,
+    order_of: Callable[[int], int] = lambda _: 6,
+    classes: tuple[str, ...] = CLASSES,
+    sizes: bool = False,
 ) -> str:
     """Write and seal a catalogue of answers, and beside it one of features; give the version of the first.
 
     `order_of` gives the order of the tiles below each pixel of order 4. A tile of the same content has the same key.
+    With `sizes` there is a number with its error too; without `classes` nothing else.
     """
     entries, features = [], []
     for tile, rows in _tiles(answers.healpix29, order_of):
         part = answers[rows]
         part = part[np.lexsort([part.object_id, part.healpix29])]
-        entries.append(_write(root, tile, _identity(part) | _answers(part, classes)))
+        entries.append(_write(root, tile, _identity(part) | _answers(part, classes, sizes)))
         features.append(_write(root.parent / "features", tile, _identity(part) | _features(part)))
     seal(root.parent / "features", [group_of_all(root.parent / "features", features)])
     return seal(root, [group_of_all(root, entries)])
@@ -103,9 +119,12 @@ def _identity(part: Answers) -> dict[str, Variable]:
     }
 
 
-def _answers(part: Answers, classes: tuple[str, ...]) -> dict[str, Variable]:
+def _answers(part: Answers, classes: tuple[str, ...], sizes: bool) -> dict[str, Variable]:
     p = np.where(part.scored[:, None], part.probabilities, np.nan).astype(np.float32)
-    return {
+    numbers = {"size": Variable(part.size), "size_err": Variable(part.size_err)} if sizes else {}
+    if not classes:
+        return numbers
+    return numbers | {
         "probabilities": Variable(p, ("source", "class_name"), {"units": "1"}, classes),
         "class": Variable(part.kind.astype(np.int8)),
     }

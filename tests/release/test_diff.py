@@ -21,6 +21,7 @@ from skymill.release import diff
 from skymill.release.diffing.motions import Motions
 from skymill.release.diffing.moved import FLOOR
 from skymill.release.diffing.regions import pieces, regions
+from skymill.report.diffing import diff_page
 from skymill.sky import Tile, at_order, separation_arcsec, tile_range
 from skymill.store import StoreError, open_catalogue
 from skymill.store.paths import pool_file
@@ -341,8 +342,53 @@ def test_a_class_that_only_one_model_knows_has_its_own_place(tmp_path, compute):
 
 def test_another_kind_of_catalogue_is_refused(told, tmp_path, compute):
     folder, *_ = told
-    with pytest.raises(StoreError, match=r"features.*expected a classification catalogue, with 'probabilities'"):
+    with pytest.raises(StoreError, match=r"features.*expected classes \('probabilities'\) or numbers with errors"):
         diff(folder / "one" / "features", folder / "one" / "mlp", tmp_path / "diff", compute=compute)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ()])
+def test_numbers_are_compared_in_units_of_their_errors(tmp_path, compute, classes):
+    before = Answers.draw(N, seed=1)
+    after = retrained(before)
+    write_answers(tmp_path / "one" / "m", before, classes=classes, sizes=True)
+    write_answers(tmp_path / "two" / "m", after, classes=classes, sizes=True, order_of=lambda pixel: (5, 7)[pixel % 2])
+    content = diff(tmp_path / "one" / "m", tmp_path / "two" / "m", tmp_path / "diff", compute=compute)
+    columns = ["size", "size_err"]
+    sides = [
+        pd.DataFrame({name: getattr(side, name) for name in columns}, index=side.object_id) for side in (before, after)
+    ]
+    both = sides[0].join(sides[1], how="inner", suffixes=("_before", "_after"))
+    shift = (both.size_after.astype(float) - both.size_before) / np.hypot(both.size_err_before, both.size_err_after)
+    told = shift.dropna()
+    found = content["numbers"]["size"]
+    assert found["n"] == len(told) < len(both)
+    for level, value in found["shift"].items():
+        exact = told.abs().quantile(float(level), interpolation="inverted_cdf")
+        assert value == pytest.approx(exact, abs=0.0101) if exact < 10 else value is None
+    assert found["beyond_1"]["count"] == (told.abs() >= 1).sum()
+    assert found["beyond_3"]["count"] == (told.abs() >= 3).sum()
+    assert found["mean_shift"] == pytest.approx(told.clip(-10, 10).mean())
+    assert found["up"] == (told > 0).mean()
+    assert content["classes"] == [*classes, "not_scored"]
+
+    delta = pd.concat(
+        [pq.read_table(part).to_pandas() for part in sorted((tmp_path / "diff" / "delta").glob("*.parquet"))]
+    )
+    changed = delta[delta["what"] == "changed"].set_index("objectId")
+    expected = set(both.index[(shift.abs() >= 1) | (both.size_before.isna() != both.size_after.isna())])
+    assert expected == set(changed.index) if not classes else expected <= set(changed.index)
+    for side in ("before", "after"):
+        np.testing.assert_array_equal(changed[f"size_{side}"], both.loc[changed.index, f"size_{side}"])
+    page = diff_page(content, tmp_path / "diff").read_text()
+    assert "Numbers before and after" in page and ("Classes before and after" in page) == bool(classes)
+
+
+def test_catalogues_with_nothing_in_common_are_refused(tmp_path, compute):
+    answers = Answers.draw(100, seed=1)
+    write_answers(tmp_path / "one" / "m", answers)
+    write_answers(tmp_path / "two" / "m", answers, classes=(), sizes=True)
+    with pytest.raises(StoreError, match="neither classes nor a number with its error in common"):
+        diff(tmp_path / "one" / "m", tmp_path / "two" / "m", tmp_path / "diff", compute=compute)
 
 
 def test_a_broken_tile_is_named(told, tmp_path, compute):

@@ -51,14 +51,15 @@ def diff(
     run: Run = RESULTS,
     workers: Workers = None,
 ) -> None:
-    """Say what moved between two versions of a classification catalogue, or two releases.
+    """Say what moved between two versions of a catalogue of classes or of numbers with errors, or two releases.
 
     Of releases (`DR1 DR2`, of the run's folder, or folders of releases) every model that both have is compared, each
     into a folder of its own below OUTPUT; of catalogues of images it is counted how many tiles changed.
 
     Sources are matched by objectId, or by position. Counted are those added, removed and changed, transitions between
     classes, the change of probabilities by magnitude and over the sky, and flips against what the models themselves
-    held possible; the most surprising flips are named. Tiles that both versions share are not read.
+    held possible; the most surprising flips are named. Numbers that have errors (sizes, magnitudes, fractions of
+    votes) are compared in units of these. Tiles that both versions share are not read.
 
     OUTPUT/delta/*.parquet holds the changed rows with both answers, in the order of the sky.
     """
@@ -89,7 +90,9 @@ def diff(
             workers=workers or len(os.sched_getaffinity(0)),
         )
         _show_rows(content, console)
-        _show_transitions(content, console)
+        if len(content["classes"]) > 1:
+            _show_transitions(content, console)
+        _show_numbers(content, console)
         _show_surprising(content, console)
         page = diff_page(content, folder)
         console.print(f"{page}; diff.json, map.parquet and delta/ beside it")
@@ -115,6 +118,20 @@ def _show_transitions(content: dict[str, Any], console: Console) -> None:
     table = Table("before \\ after", *content["classes"])
     for name, counts in zip(content["classes"], content["transitions"], strict=True):
         table.add_row(name, *(f"{n:,}" for n in counts))
+    console.print(table)
+
+
+def _show_numbers(content: dict[str, Any], console: Console) -> None:
+    """Show by how much numbers moved, in units of their errors."""
+    if not content["numbers"]:
+        return
+    table = Table("|Δ| / error", "n", "50 %", "90 %", "99 %", "beyond 3", "mean")
+    for name, one in content["numbers"].items():
+        if not one["n"]:
+            continue
+        levels = (one["shift"][level] for level in ("0.5", "0.9", "0.99"))
+        told = ["> 10" if level is None else f"{level:.2f}" for level in levels]
+        table.add_row(name, f"{one['n']:,}", *told, f"{one['beyond_3']['value']:.2%}", f"{one['mean_shift']:+.3f}")
     console.print(table)
 
 

@@ -17,7 +17,7 @@ from skymill.config.citation import CitationSettings
 from skymill.config.run import GateSettings
 from skymill.release import documents
 from skymill.release.diffing import diff
-from skymill.release.diffing.rows import is_classification
+from skymill.release.diffing.rows import is_comparable
 from skymill.release.folder import (
     CATALOGUES,
     FORMAT,
@@ -301,7 +301,7 @@ def _diffs(
     before = releases.folder(releases.current) / CATALOGUES
     features = before / "features", content.run / CATALOGUES / "features"
     for model in content.models:
-        if not (before / model).exists() or not is_classification(opened[model]):
+        if not (before / model).exists() or not is_comparable(opened[model]):
             continue
         folder = staging / "diff" / model
         told = diff(

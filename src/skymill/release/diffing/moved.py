@@ -18,6 +18,8 @@ UNKNOWN = len(EDGES) + 1
 STEPS = 1000
 """Bins of |Δp|: its quantiles are good to 0.001."""
 CONFIDENCE_STEPS = 20
+SHIFT_STEPS, LARGEST_SHIFT = 1000, 10.0
+"""Bins of |Δ| in units of its error, and where they end: its quantiles are good to 0.01."""
 FLOOR = 1e-7
 """Smallest probability in logarithms: no float32 probability near 1 tells less from 0."""
 MOST_SURPRISING = 100
@@ -37,6 +39,8 @@ class Pairs:
     surprise : ndarray of float64, (n,)
         Of a flip, the log-odds of either version's class over the other's, both by its own account, added (nats): a
         coin that falls the other way has 0, two models that are sure of different classes some 30. Else 0.
+    shift : ndarray of float64, (n, numbers)
+        After less before, in units of the errors of both, added in quadrature; NaN where one is not told.
     """
 
     before: Rows
@@ -44,6 +48,7 @@ class Pairs:
     change: NDArray[np.float64]
     flipped: NDArray[np.bool_]
     surprise: NDArray[np.float64]
+    shift: NDArray[np.float64]
 
     @classmethod
     def of(cls, before: Rows, after: Rows) -> Pairs:
@@ -57,7 +62,7 @@ class Pairs:
             logs = np.log(np.maximum(own.probabilities[rows].astype(np.float64), FLOOR))
             each = np.arange(len(rows))
             surprise[rows] += logs[each, own.kind[rows]] - logs[each, other.kind[rows]]
-        return cls(before, after, change, flipped, surprise)
+        return cls(before, after, change, flipped, surprise, _shift(before, after))
 
     def __len__(self) -> int:
         return len(self.change)
@@ -73,10 +78,17 @@ class Pairs:
         here, there = self.before, self.after
         same = (here.kind == there.kind) & (here.flags == there.flags)
         same &= (here.ra == there.ra) & (here.dec == there.dec)
-        alike = (here.probabilities == there.probabilities) | np.isnan(here.probabilities) & np.isnan(
-            there.probabilities
-        )
-        return ~(same & alike.all(axis=1))
+        for name in ("probabilities", "numbers", "errors"):
+            one, other = getattr(here, name), getattr(there, name)
+            same &= ((one == other) | np.isnan(one) & np.isnan(other)).all(axis=1)
+        return ~same
+
+
+def _shift(before: Rows, after: Rows) -> NDArray[np.float64]:
+    difference = after.numbers.astype(np.float64) - before.numbers
+    error = np.hypot(before.errors.astype(np.float64), after.errors)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(difference == 0, 0.0, difference / error)
 
 
 @dataclass
@@ -98,6 +110,11 @@ class Moved:
         differ).
     sky : Counter of (int, str)
         By pixel of `order`: scored `n`, `flips`, summed `change`.
+    shifts : Counter of (int, int)
+        By number, and by bin of |Δ| in units of its error.
+    drifts : Counter of (int, str)
+        By number: `n` rows of which both versions tell it, `up` of these with a larger one, summed `shift`, each cut at
+        `LARGEST_SHIFT`.
     largest_change : float
     surprising : list of dict
         The most surprising flips, the most surprising first.
@@ -112,6 +129,8 @@ class Moved:
     flips: Counter[int] = field(default_factory=Counter)
     stated: Counter[tuple[int, str]] = field(default_factory=Counter)
     sky: Counter[tuple[int, str]] = field(default_factory=Counter)
+    shifts: Counter[tuple[int, int]] = field(default_factory=Counter)
+    drifts: Counter[tuple[int, str]] = field(default_factory=Counter)
     largest_change: float = 0.0
     surprising: list[dict[str, Any]] = field(default_factory=list)
 
@@ -134,12 +153,21 @@ class Moved:
         pixels = at_order(there.healpix29, order)
         moved.sky.update(_sums(pixels, n=np.ones(len(pixels)), flips=flipped, change=change))
         moved.surprising = _surprising(pairs)
+        moved._count_shifts(pairs.shift)
         return moved
+
+    def _count_shifts(self, shift: NDArray[np.float64]) -> None:
+        for number, values in enumerate(shift.T):
+            told = np.clip(values[~np.isnan(values)], -LARGEST_SHIFT, LARGEST_SHIFT)
+            steps = np.minimum((np.abs(told) * (SHIFT_STEPS / LARGEST_SHIFT)).astype(np.int64), SHIFT_STEPS)
+            self.shifts.update(_counts(np.full(len(steps), number), steps))
+            self.drifts.update({(number, "n"): len(told), (number, "up"): int((told > 0).sum())})
+            self.drifts.update({(number, "shift"): float(told.sum())})
 
     def __iadd__(self, other: Moved) -> Moved:
         for name in ("n_matched", "n_changed", "n_flipped"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("transitions", "changes", "flips", "stated", "sky"):
+        for name in ("transitions", "changes", "flips", "stated", "sky", "shifts", "drifts"):
             getattr(self, name).update(getattr(other, name))
         self.largest_change = max(self.largest_change, other.largest_change)
         self.surprising = _most([*self.surprising, *other.surprising])

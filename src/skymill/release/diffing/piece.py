@@ -30,7 +30,7 @@ class Comparison:
         Locations of the two versions.
     features_before, features_after : str
         Locations of their features; empty where there are none.
-    classes : tuple of str
+    classes, numbers : tuple of str
     magnitude : str
     order : int
         Of the map.
@@ -48,6 +48,7 @@ class Comparison:
     features_before: str
     features_after: str
     classes: tuple[str, ...]
+    numbers: tuple[str, ...]
     magnitude: str
     order: int
     least_change: float
@@ -61,10 +62,16 @@ class Comparison:
         features = [open_catalogue(place) if place else None for place in (self.features_before, self.features_after)]
         shared = frozenset(region.tile for region in regions(opened[0].tiles, opened[1].tiles) if region.is_shared)
         here, there = (
-            Version(catalogue, self.classes, of, self.magnitude, shared)
+            Version(catalogue, self.classes, self.numbers, of, self.magnitude, shared)
             for catalogue, of in zip(opened, features, strict=True)
         )
         return here, there
+
+    def delta_table(self, pairs: Pairs, removed: Rows, added: Rows) -> pa.Table:
+        """Give the rows of the delta catalogue, as `delta.delta_table` does."""
+        return delta_table(
+            pairs, removed, added, classes=self.classes, numbers=self.numbers, least_change=self.least_change
+        )
 
     def delta(self, name: str) -> Path:
         """Where a piece's part of the delta catalogue stands."""
@@ -110,7 +117,7 @@ def compare_piece(piece: Piece, *, shared: Comparison) -> Found:
     """Compare the regions of a piece and write its part of the delta catalogue."""
     before, after = shared.versions()
     found = Found(Moved(shared.order))
-    tables = [delta_schema(shared.classes).empty_table()]
+    tables = [delta_schema(shared.classes, shared.numbers).empty_table()]
     for region in piece.regions:
         if shared.radius_arcsec is None:
             mates = by_id(region, before, after)
@@ -118,7 +125,7 @@ def compare_piece(piece: Piece, *, shared: Comparison) -> Found:
             mates = by_position(region, before, after, shared.radius_arcsec, shared.motions)
         counts = (mates.n_before, mates.n_after, len(mates.removed), len(mates.added))
         found += Found(Moved.of(mates.pairs, shared.order), *counts)
-        tables.append(delta_table(*mates[:3], classes=shared.classes, least_change=shared.least_change))
+        tables.append(shared.delta_table(mates.pairs, mates.removed, mates.added))
     write_delta(pa.concat_tables(tables), shared.delta(piece.name))
     return found
 

@@ -1,4 +1,4 @@
-"""`skymill diff`: what moved between two versions of a classification catalogue."""
+"""`skymill diff`: what moved between two versions of a catalogue of classes, or of numbers with errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skymill.release.diffing.motions import Motions
 from skymill.release.diffing.moved import Moved
 from skymill.release.diffing.piece import Comparison, Found, Piece, compare_piece
 from skymill.release.diffing.regions import PIECE_ROWS, Region, pieces, regions
-from skymill.release.diffing.rows import classes_of
+from skymill.release.diffing.rows import in_common
 from skymill.release.diffing.strays import settle_strays
 from skymill.release.diffing.summary import sky_map, summary
 from skymill.store import Catalogue, StoreError, made_with, open_catalogue
@@ -47,7 +47,7 @@ def diff(
     compute: ComputeSettings | None = None,
     workers: int = 1,
 ) -> dict[str, Any]:
-    """Compare two versions of a classification catalogue, or two catalogues of the same sky.
+    """Compare two versions of a catalogue of classes, or of numbers with errors, or two catalogues of the same sky.
 
     Tiles that both versions share are counted, not read. The others are read once, a few at a time.
 
@@ -82,7 +82,7 @@ def diff(
     ValueError
         If motions are given without a radius.
     StoreError
-        If one is no classification catalogue, or rows do not add up.
+        If one has neither classes nor numbers with errors, or rows do not add up.
     ComputeError
         If a part of the sky cannot be compared.
     """
@@ -91,6 +91,7 @@ def diff(
     if motions is not None:
         motions.check()
     opened = open_catalogue(before), open_catalogue(after)
+    classes, numbers = in_common(*opened)
     folder = Path(folder)
     shutil.rmtree(folder / DELTA, ignore_errors=True)
     shared = Comparison(
@@ -98,7 +99,8 @@ def diff(
         after=opened[1].location,
         features_before=features[0],
         features_after=features[1],
-        classes=tuple(dict.fromkeys([*classes_of(opened[0]), *classes_of(opened[1])])),
+        classes=classes,
+        numbers=numbers,
         magnitude=magnitude,
         order=map_order,
         least_change=least_change,
@@ -123,7 +125,7 @@ def diff(
         "map_order": map_order,
         "tiles": _tiles(every),
         "rows": rows,
-        **summary(found.moved, shared.classes),
+        **summary(found.moved, classes, numbers),
         "made_with": made_with(),
     }
     _warn(content)

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from skymill.release.diffing.delta import NOT_SCORED, delta_table, write_delta
+from skymill.release.diffing.delta import NOT_SCORED, write_delta
 from skymill.release.diffing.moved import Moved, Pairs
 from skymill.release.diffing.piece import Comparison, Found
-from skymill.release.diffing.rows import Rows
+from skymill.release.diffing.rows import ERROR, Rows
 from skymill.training.split import splitmix64
 
 MOST_IDS = 20_000_000
@@ -48,7 +48,7 @@ def settle_strays(found: Found, shared: Comparison) -> int:
         pairs = Pairs.of(before, after)
         found.moved += Moved.of(pairs, shared.order)
         none = before[np.empty(0, np.int64)]
-        tables.append(delta_table(pairs, none, none, classes=shared.classes, least_change=shared.least_change))
+        tables.append(shared.delta_table(pairs, none, none))
         n += len(ids)
         for part in parts:
             _drop(part, ids)
@@ -81,7 +81,14 @@ def _take(parts: Sequence[Path], ids: NDArray[np.int64], what: str, side: int, s
     word = ("before", "after")[side]
     names = table[f"class_{word}"].to_pylist()
     places = {name: place for place, name in enumerate(shared.classes)} | {NOT_SCORED: -1}
-    chances = [table[f"p_{name}_{word}"].to_numpy() for name in shared.classes]
+    chances, numbers, errors = (
+        [table[f"{name}_{word}"].to_numpy() for name in names]
+        for names in (
+            [f"p_{name}" for name in shared.classes],
+            shared.numbers,
+            [name + ERROR for name in shared.numbers],
+        )
+    )
     return Rows(
         table["objectId"].to_numpy(),
         table["_healpix_29"].to_numpy(),
@@ -89,9 +96,15 @@ def _take(parts: Sequence[Path], ids: NDArray[np.int64], what: str, side: int, s
         table["coord_dec"].to_numpy(),
         np.full(len(table), side),  # one that moved is changed, whatever its flags
         np.array([places[name] for name in names], np.int64),
-        np.column_stack(chances) if chances else np.empty((len(table), 0), np.float32),
+        _side_by_side(chances, len(table)),
         table["magnitude"].to_numpy(),
+        _side_by_side(numbers, len(table)),
+        _side_by_side(errors, len(table)),
     )
+
+
+def _side_by_side(columns: Sequence[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    return np.column_stack(columns) if columns else np.empty((n, 0), np.float32)
 
 
 def _drop(part: Path, ids: NDArray[np.int64]) -> None:

@@ -10,19 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skymill.release.diffing.delta import NOT_SCORED
-from skymill.release.diffing.moved import CONFIDENCE_STEPS, EDGES, STEPS, UNKNOWN, Moved
+from skymill.release.diffing.moved import CONFIDENCE_STEPS, EDGES, LARGEST_SHIFT, SHIFT_STEPS, STEPS, UNKNOWN, Moved
 
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 
 
-def summary(moved: Moved, classes: Sequence[str]) -> dict[str, Any]:
+def summary(moved: Moved, classes: Sequence[str], numbers: Sequence[str]) -> dict[str, Any]:
     """Say what moved in the sources that were compared.
 
     Returns
     -------
     dict
         `transitions` (rows before, columns after; the last of both is `not_scored`), `flips`, `change` (quantiles of
-        |Δp|, good to 0.001), `by_magnitude`, `stated` (by highest probability before) and `surprising`.
+        |Δp|, good to 0.001), `by_magnitude`, `stated` (by highest probability before) and `surprising`; `numbers`, by
+        name: `n` rows of which both versions tell it, quantiles of |Δ| in units of its error (`shift`, good to 0.01;
+        null beyond 10), the shares `beyond_1` and `beyond_3` such units, `mean_shift` with its sign, and the share
+        that went `up`.
     """
     names = [*classes, NOT_SCORED]
     return {
@@ -33,7 +36,24 @@ def summary(moved: Moved, classes: Sequence[str]) -> dict[str, Any]:
         "by_magnitude": list(_by_magnitude(moved)),
         "stated": list(_stated(moved.stated)),
         "surprising": [{**one, **{side: names[one[side]] for side in ("before", "after")}} for one in moved.surprising],
+        "numbers": {name: _number(moved, place) for place, name in enumerate(numbers)},
     }
+
+
+def _number(moved: Moved, number: int) -> dict[str, Any]:
+    histogram = np.zeros(SHIFT_STEPS + 1, np.int64)
+    for (which, step), n in moved.shifts.items():
+        if which == number:
+            histogram[step] += n
+    n, unit = moved.drifts[number, "n"], SHIFT_STEPS / LARGEST_SHIFT
+    ends = np.cumsum(histogram)
+    places = np.searchsorted(ends, np.ceil(np.array(QUANTILES) * n)).tolist() if n else [SHIFT_STEPS] * len(QUANTILES)
+    shift = {f"{q:g}": (place + 1) / unit if place < SHIFT_STEPS else None for q, place in zip(QUANTILES, places)}
+    beyond = {f"beyond_{far}": _share(int(n - ends[round(far * unit) - 1]), int(n)) for far in (1, 3)}
+    means = {
+        name: moved.drifts[number, each] / n if n else None for name, each in (("mean_shift", "shift"), ("up", "up"))
+    }
+    return {"n": int(n), "shift": shift, **beyond, **means}
 
 
 def sky_map(moved: Moved) -> dict[str, NDArray[Any]]:
