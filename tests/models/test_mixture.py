@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from skymill.models.mixture import LEVELS, Mixture, packed_width
+from skymill.models.mixture import LEVELS, Mixture, Widths, packed_width
 
 N, K, Q = 40, 3, 2
 
@@ -75,8 +75,8 @@ def test_a_row_that_is_not_finite_has_no_quantiles(mixture: Mixture) -> None:
 
 
 def test_a_widened_posterior_keeps_its_means_and_correlations(mixture: Mixture) -> None:
-    wide = mixture.widened(np.array([2.0, 0.5]))
-    np.testing.assert_allclose(wide.sigma, mixture.sigma * [2.0, 0.5])
+    wide = mixture.widened(Widths(np.array([2.0, 0.5]), np.array([0.0, 0.4])))
+    np.testing.assert_allclose(wide.sigma, mixture.sigma ** [1.0, 1.4] * [2.0, 0.5])
     for before, after in ((mixture, wide),):
         pairs = [each.cholesky @ each.cholesky.swapaxes(-1, -2) for each in (before, after)]
         rho = [pair[..., 0, 1] / np.sqrt(pair[..., 0, 0] * pair[..., 1, 1]) for pair in pairs]

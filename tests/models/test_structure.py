@@ -17,9 +17,10 @@ import torch
 from skymill.config.model import StampSettings
 from skymill.export import structure as export_structure
 from skymill.models import Galaxies, Place, Structure
-from skymill.models.mixture import Mixture, packed_width
+from skymill.models.mixture import Mixture, Widths, packed_width
 from skymill.models.structure import StructureSettings
 from skymill.models.structure_network import MixtureHead, log_density
+from skymill.models.structure_training import magnitude_weights
 from skymill.training.distance import fit_distance
 
 SMALL = StructureSettings(width=8, stages=2, depth=1, vector=12, components=2, epochs=12, batch_size=25, averaging=0.9)
@@ -31,7 +32,7 @@ import numpy as np
 from skymill.models import Galaxies, Place, Structure
 from skymill.models.structure import StructureSettings
 settings, folder, data = StructureSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), np.load(sys.argv[3])
-rows = [Galaxies(data[f"stamps{k}"], data[f"psf{k}"], data[f"targets{k}"]) for k in range(2)]
+rows = [Galaxies(data[f"stamps{k}"], data[f"psf{k}"], data[f"targets{k}"], data[f"magnitude{k}"]) for k in range(2)]
 Structure.fit(*rows, settings, seed=5, place=Place(folder, "cpu")).save(folder)
 """
 
@@ -53,7 +54,8 @@ def draw(n: int, seed: int) -> Galaxies:
     stamps = np.stack([pixels, np.full(pixels.shape, NOISE**-2)], axis=1).astype(np.float32)
     psf = gaussian(PSF_PX, seeing)[:, None].repeat(2, axis=1)
     psf /= psf.sum(axis=(2, 3), keepdims=True)
-    return Galaxies(stamps, psf.astype(np.float32), np.stack([magnitude, np.log(radius)], axis=1).astype(np.float32))
+    targets = np.stack([magnitude, np.log(radius)], axis=1).astype(np.float32)
+    return Galaxies(stamps, psf.astype(np.float32), targets, targets[:, 0])
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +155,10 @@ def test_a_killed_fit_goes_on_to_the_same_bytes(stored: Path, tmp_path: Path) ->
 def test_one_onnx_file_gives_the_same_with_the_calibration_inside(model: Structure, validation: Galaxies) -> None:
     vectors = model.encode(validation.stamps, validation.psf)
     distance, _ = fit_distance(vectors, vectors, indicator=np.zeros(12, bool), quantile=0.99)
-    factors = np.array([2.0, 0.5])
-    graph = export_structure.convert(model, factors, distance, StampSettings(size_px=SIZE, bands=["g", "r"]))
+    widths = Widths(np.array([2.0, 0.5]), np.array([0.3, -0.2]))
+    graph = export_structure.convert(model, widths, distance, StampSettings(size_px=SIZE, bands=["g", "r"]))
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    expected = mixtures(model, validation).widened(factors)
+    expected = mixtures(model, validation).widened(widths)
     for n in (1, 7, 300):
         flux, weight = (validation.stamps[:n, layer].copy() for layer in (0, 1))
         inputs = {"flux": flux, "inverse_variance": weight, "psf": validation.psf[:n]}
@@ -165,3 +167,15 @@ def test_one_onnx_file_gives_the_same_with_the_calibration_inside(model: Structu
         for found, wanted in zip(Mixture.unpacked(packed, 2), expected, strict=True):
             np.testing.assert_allclose(found, wanted[:n], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(far, distance(vectors[:n]), rtol=1e-3)
+
+
+def test_rows_of_rare_magnitudes_count_more_and_all_together_as_before() -> None:
+    magnitude = np.array([20.1, *[24.3] * 15, *[24.7] * 4, np.nan])
+    weights = magnitude_weights(magnitude, 0.5)
+    assert weights.mean() == pytest.approx(1, rel=1e-6)
+    np.testing.assert_allclose(
+        weights[[0, 16, 20]] / weights[1], [np.sqrt(15), np.sqrt(15 / 4), np.sqrt(15)], rtol=1e-6
+    )
+    np.testing.assert_array_equal(magnitude_weights(magnitude, 0.0), 1)
+    many = np.append(np.full(1000, 24.0), 19.0)
+    assert magnitude_weights(many, 1.0)[-1] / magnitude_weights(many, 1.0)[0] == pytest.approx(10)

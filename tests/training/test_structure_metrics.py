@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import r2_score
 
-from skymill.models.mixture import Mixture
-from skymill.training.structure import fit_factors, fit_levels
+from skymill.models.mixture import Mixture, Widths
+from skymill.training.structure import fit_levels, fit_widths
 from skymill.training.structure_metrics import Judged, evaluate, judged, metrics_of, with_intervals
 
 QUANTITIES = ["mag_i", "axis_ratio"]
@@ -45,12 +45,13 @@ def test_of_truths_drawn_from_the_posteriors_intervals_hold_what_they_say() -> N
 
 def test_posteriors_that_are_too_narrow_are_found_out_and_mended() -> None:
     mixture, truth = correlated(N, seed=2)
-    narrow = mixture.widened(np.array([0.5, 1.0]))
+    narrow = mixture.widened(Widths(np.array([0.5, 1.0]), np.zeros(2)))
     found = metrics_of(judged(narrow, truth, QUANTITIES), QUANTITIES)
     assert found["mag_i_coverage_68"] < 0.6 and found["mag_i_pit_ks"] > stats.kstwo(N).ppf(0.999)
-    factors = fit_factors(narrow, truth)
-    assert factors == pytest.approx([2.0, 1.0], rel=0.05)
-    mended = metrics_of(judged(narrow.widened(factors), truth, QUANTITIES), QUANTITIES)
+    widths = fit_widths(narrow, truth)
+    mended = narrow.widened(widths)
+    np.testing.assert_allclose(mended.sigma, mixture.sigma, rtol=0.1)
+    mended = metrics_of(judged(mended, truth, QUANTITIES), QUANTITIES)
     assert mended["mag_i_coverage_68"] == pytest.approx(0.68, abs=0.03)
     assert mended["log_score"] < found["log_score"]
 
@@ -130,3 +131,19 @@ def test_rows_that_are_drawn_twice_count_twice() -> None:
     found = with_intervals(rows, block, QUANTITIES, seed=3, resamples=200)["log_score"]
     assert [found["low"], found["high"]] == pytest.approx(means)
     assert isinstance(rows, Judged)
+
+
+def test_a_power_of_the_width_mends_posteriors_that_are_too_wide_where_narrow_and_too_narrow_where_wide() -> None:
+    random = np.random.default_rng(4)
+    sigma = np.exp(random.uniform(-3, 0, (N, 2)))
+    truth = sigma * random.normal(size=(N, 2))
+    told = 0.7 * sigma**0.6
+    mixture = Mixture(np.ones((N, 1)), np.zeros((N, 1, 2)), (told[:, :, None] * np.eye(2))[:, None])
+    mended = mixture.widened(fit_widths(mixture, truth))
+    assert np.median(np.abs(np.log(mended.sigma[:, 0] / sigma))) < 0.03
+    for narrow in (sigma[:, 0] < 0.1, sigma[:, 0] > 0.5):
+        held = [
+            metrics_of(judged(each, truth, QUANTITIES).take(narrow), QUANTITIES)["mag_i_coverage_68"]
+            for each in (mixture, mended)
+        ]
+        assert abs(held[0] - 0.68) > 0.07 and held[1] == pytest.approx(0.68, abs=0.05)

@@ -152,7 +152,7 @@ def _structure(manifest: Path, model: ModelConfig) -> _Made:
     fit = load_structure(manifest.parent)
     schema = _schema(fit, model)
     assert schema.stamps is not None
-    graph = import_module(f"skymill.export.{model.kind}").convert(fit.model, fit.factors, fit.distance, schema.stamps)
+    graph = import_module(f"skymill.export.{model.kind}").convert(fit.model, fit.widths, fit.distance, schema.stamps)
     content = to_bytes(graph, schema.as_metadata())
     session = open_session(content, provider="cpu", source=f"ONNX of model '{model.name}'")
     parity = measure_structure_parity(fit, session, rows=model.parity.rows)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from skymill.config.model import PSF_PX
 from skymill.export.distance import append_distance
 from skymill.export.graph import new_model
 from skymill.export.metadata import FLUX, INPUT, INVERSE_VARIANCE, POSTERIOR, PSF
 from skymill.export.torch_graph import prepend, torch_graph
-from skymill.models.mixture import packed_width
+from skymill.models.mixture import Widths, packed_width
 
 if TYPE_CHECKING:
     from skymill.config.model import StampSettings
@@ -22,16 +21,14 @@ if TYPE_CHECKING:
     from skymill.models.distance import TrainingDistance
 
 
-def convert(
-    model: Structure, factors: NDArray[np.float64], distance: TrainingDistance, stamps: StampSettings
-) -> onnx.ModelProto:
+def convert(model: Structure, widths: Widths, distance: TrainingDistance, stamps: StampSettings) -> onnx.ModelProto:
     """Convert a fitted network.
 
     Parameters
     ----------
     model : Structure
-    factors : ndarray, (q,)
-        Of the posteriors' widths, as the calibration settled them.
+    widths : Widths
+        Of the posteriors, as the calibration settled them.
     distance : TrainingDistance
         Among the vectors.
     stamps : StampSettings
@@ -45,10 +42,13 @@ def convert(
     """
     import torch
 
+    from skymill.models.structure_network import MixtureHead
+
     head, length = copy.deepcopy(model.head), model.shape["vector"]
-    head.factors = torch.from_numpy(factors.astype(np.float32))
+    assert isinstance(head, MixtureHead)
+    head.calibrate(*(torch.from_numpy(each.astype(np.float32)) for each in widths))
     nodes, constants = torch_graph(head, [torch.zeros(2, length)], inputs=[INPUT], outputs=[POSTERIOR])
-    width = packed_width(model.shape["components"], len(factors))
+    width = packed_width(model.shape["components"], len(widths.factors))
     graph = new_model(nodes, constants, n_features=length, n_classes=width, output=POSTERIOR)
     shape = (2, len(stamps.bands), stamps.size_px, stamps.size_px)
     psf = torch.full((2, len(stamps.bands), PSF_PX, PSF_PX), PSF_PX**-2.0)

@@ -25,6 +25,21 @@ def packed_width(components: int, quantities: int) -> int:
     return components * (1 + quantities + quantities * (quantities + 1) // 2)
 
 
+class Widths(NamedTuple):
+    """What a calibration makes of the widths of posteriors: `factors` times themselves to the power 1 + `powers`.
+
+    Of each component along each of q quantities, in the units of their scales.
+    """
+
+    factors: Array
+    powers: Array
+
+    @classmethod
+    def unchanged(cls, quantities: int) -> Self:
+        """Leave them as they are."""
+        return cls(np.ones(quantities), np.zeros(quantities))
+
+
 class Mixture(NamedTuple):
     """A mixture of k Gaussians over q quantities in each of n rows."""
 
@@ -45,9 +60,10 @@ class Mixture(NamedTuple):
         cholesky[:, :, *np.tril_indices(quantities)] = triangles.reshape(n, k, -1)
         return cls(weights, means.reshape(n, k, quantities), cholesky)
 
-    def widened(self, factors: Array) -> Mixture:
-        """Give it with the widths of each component along the q quantities multiplied; correlations stay."""
-        return self._replace(cholesky=self.cholesky * factors[:, None])
+    def widened(self, widths: Widths) -> Mixture:
+        """Give it with the widths of each component along the q quantities changed; correlations stay."""
+        factors = widths.factors * self.sigma**widths.powers
+        return self._replace(cholesky=self.cholesky * factors[..., None])
 
     @property
     def sigma(self) -> Array:

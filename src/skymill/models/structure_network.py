@@ -68,9 +68,10 @@ class MixtureHead(nn.Module):
 
     centre: Tensor
     spread: Tensor
-    factors: Tensor
     rows: Tensor
     diagonal: Tensor
+    factors: Tensor
+    powers: Tensor
 
     def __init__(self, vector: int, components: int, centre: Tensor, spread: Tensor) -> None:
         super().__init__()
@@ -84,19 +85,34 @@ class MixtureHead(nn.Module):
         )
         self.register_buffer("centre", centre.clone())
         self.register_buffer("spread", spread.clone())
-        self.register_buffer("factors", torch.ones(len(centre)))  # of the widths; set by the calibration
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("diagonal", rows == columns, persistent=False)
+        self.is_calibrated = False
+
+    def calibrate(self, factors: Tensor, powers: Tensor) -> None:
+        """Change the widths from now on as `mixture.Widths` says, (q,) both."""
+        self.register_buffer("factors", factors, persistent=False)
+        self.register_buffer("powers", powers, persistent=False)
+        self.is_calibrated = True
 
     def forward(self, features: Tensor) -> Tensor:
         """Give packed mixtures (n, `packed_width`) of vectors (n, vector)."""
         k, q = self.components, self.quantities
         weights, means, triangles = self.layers(features).split([k, k * q, k * len(self.diagonal)], dim=1)
         means = self.centre.repeat(k) + self.spread.repeat(k) * bounded(means, FARTHEST)
-        widths = (self.spread * self.factors)[self.rows].repeat(k)
+        widths = self.spread[self.rows].repeat(k)
         widest = torch.exp(bounded(triangles, LOG_WIDEST))
         triangles = widths * torch.where(self.diagonal.repeat(k), widest, bounded(triangles, FARTHEST))
+        if self.is_calibrated:
+            triangles = self._widened(triangles)
         return torch.cat([weights.softmax(dim=1), means, triangles], dim=1)
+
+    def _widened(self, triangles: Tensor) -> Tensor:
+        """Give triangles (n, k t) with the widths changed; a row of a triangle has the width of its quantity."""
+        belongs = nn.functional.one_hot(self.rows, self.quantities).to(triangles.dtype)  # (t, q)
+        each = triangles.reshape(-1, self.components, len(self.rows))
+        variance = (each * each) @ belongs
+        return (each * ((self.factors * variance ** (self.powers / 2)) @ belongs.T)).flatten(1)
 
 
 def bounded(values: Tensor, limit: float) -> Tensor:

@@ -19,7 +19,7 @@ from skymill.config import ModelConfig
 from skymill.features.pixels import pixels_digest
 from skymill.models import Place, Watch, read_settings
 from skymill.models.distance import TrainingDistance
-from skymill.models.mixture import LEVELS, Mixture
+from skymill.models.mixture import LEVELS, Mixture, Widths
 from skymill.models.structure import Structure, StructureSettings
 from skymill.store.keys import digest, file_sha256, short
 from skymill.training.arrays import open_set
@@ -36,8 +36,11 @@ if TYPE_CHECKING:
 
 LEAST_LEVEL = 1e-3
 """Of a quantile that stands for another: few rows say what lies beyond."""
-WIDEST = 4.0
-"""By so much the calibration may widen a posterior, or narrow it."""
+WIDEST, STEEPEST = 4.0, 1.0
+"""By so much the calibration may widen a posterior of the usual width, or narrow it, and with so high a power of the
+width."""
+SETTLED = ("factors", "powers", "levels")
+"""What `calibration.json` has of each quantity."""
 Array = NDArray[np.float64]
 logger = logging.getLogger(__name__)
 
@@ -48,8 +51,8 @@ class StructureFit:
 
     folder: Path
     model: Structure
-    factors: Array
-    """(q,), by which the calibration multiplies the widths of the posteriors along each quantity."""
+    widths: Widths
+    """What the calibration makes of the widths of the posteriors along each quantity."""
     levels: Array
     """(q, 5), the levels of the marginals whose quantiles are told in place of `LEVELS`."""
     distance: TrainingDistance
@@ -62,7 +65,7 @@ class StructureFit:
 
     def posteriors(self, vectors: NDArray[np.float32]) -> Mixture:
         """Give calibrated posteriors of vectors (n, vector): what an exported file must equal."""
-        return _posteriors(self.model, vectors, self.factors)
+        return _posteriors(self.model, vectors, self.widths)
 
 
 def fit_structure(
@@ -127,9 +130,9 @@ def fit_structure(
 
     test, test_left_out = whole.of_split("test")
     seen = fitted.encode(test.galaxies.stamps, test.galaxies.psf)
-    factors, levels = (np.array(list(calibration[name].values())) for name in ("factors", "levels"))
-    rows = judged(_posteriors(fitted, seen, factors), test.galaxies.targets, whole.quantities, levels)
-    metrics = evaluate(rows, test.magnitude, test.block, quantities=whole.quantities, seed=seed)
+    factors, powers, levels = (np.array(list(calibration[name].values())) for name in SETTLED)
+    rows = judged(_posteriors(fitted, seen, Widths(factors, powers)), test.galaxies.targets, whole.quantities, levels)
+    metrics = evaluate(rows, test.galaxies.magnitude, test.block, quantities=whole.quantities, seed=seed)
     logger.info("%s: log score %.3f", model.name, metrics["overall"]["log_score"]["value"])
     manifest = {
         "format": FORMAT,
@@ -176,26 +179,33 @@ def load_structure(folder: str | Path) -> StructureFit:
     manifest = read_manifest(folder)
     settled = json.loads((folder / "calibration.json").read_text())
     distance = TrainingDistance.from_dict(json.loads((folder / "distance.json").read_text()))
-    factors, levels = (np.array([settled[n][q] for q in manifest["quantities"]]) for n in ("factors", "levels"))
-    return StructureFit(folder, Structure.load(folder), factors, levels, distance, manifest)
+    factors, powers, levels = (np.array([settled[name][q] for q in manifest["quantities"]]) for name in SETTLED)
+    return StructureFit(folder, Structure.load(folder), Widths(factors, powers), levels, distance, manifest)
 
 
-def fit_factors(mixture: Mixture, targets: NDArray[np.floating]) -> Array:
-    """Give the factors (q,) of the posteriors' widths under which true values (n, q) have the highest log-density.
+def fit_widths(mixture: Mixture, targets: NDArray[np.floating]) -> Widths:
+    """Give the change of the posteriors' widths under which true values (n, q) have the highest log-density.
 
-    The temperature of Guo et al. (2017, arXiv:1706.04599), one for each quantity.
+    A temperature (Guo et al. 2017, arXiv:1706.04599) for each quantity that goes by a power of the width itself: a
+    network is too sure of some sources and not sure enough of others.
     """
     from scipy.optimize import minimize
 
     true = np.asarray(targets, dtype=np.float64)
     limit, n = np.log(WIDEST), true.shape[1]
+    usual = np.log(np.median(mixture.sigma, axis=(0, 1)))  # about which factors and powers are told apart
+
+    def widths(place: Array) -> Widths:
+        logs, powers = np.split(place, 2)
+        return Widths(np.exp(logs - powers * usual), powers)
+
     found = minimize(
-        lambda logs: -mixture.widened(np.exp(logs)).log_density(true).mean(),
-        np.zeros(n),
+        lambda place: -mixture.widened(widths(place)).log_density(true).mean(),
+        np.zeros(2 * n),
         method="L-BFGS-B",
-        bounds=[(-limit, limit)] * n,
+        bounds=[(-limit, limit)] * n + [(-STEEPEST, STEEPEST)] * n,
     )
-    return np.asarray(np.exp(found.x))
+    return widths(found.x)
 
 
 def fit_levels(mixture: Mixture, targets: NDArray[np.floating]) -> Array:
@@ -212,14 +222,14 @@ def _calibrate(
 ) -> dict[str, Any]:
     """Settle widths and then levels on the validation split; `calibration: none` leaves both."""
     n, targets = len(quantities), rows.galaxies.targets
-    plain = _posteriors(model, vectors, np.ones(n))
-    factors = np.ones(n) if how == "none" else fit_factors(plain, targets)
-    true, settled = targets.astype(np.float64), plain.widened(factors)
+    plain = _posteriors(model, vectors, Widths.unchanged(n))
+    widths = Widths.unchanged(n) if how == "none" else fit_widths(plain, targets)
+    true, settled = targets.astype(np.float64), plain.widened(widths)
     levels = np.tile(LEVELS, (n, 1)) if how == "none" else fit_levels(settled, targets)
     return {
         "method": "none" if how == "none" else "widths and levels",
         "levels": dict(zip(quantities, levels.tolist(), strict=True)),
-        "factors": dict(zip(quantities, factors.tolist(), strict=True)),
+        **{name: dict(zip(quantities, own.tolist(), strict=True)) for name, own in widths._asdict().items()},
         "validation_log_score": {
             "before": float(-plain.log_density(true).mean()),
             "after": float(-settled.log_density(true).mean()),
@@ -227,13 +237,13 @@ def _calibrate(
     }
 
 
-def _posteriors(model: Structure, vectors: NDArray[np.float32], factors: Array) -> Mixture:
-    return Mixture.unpacked(model.posteriors(vectors), len(factors)).widened(factors)
+def _posteriors(model: Structure, vectors: NDArray[np.float32], widths: Widths) -> Mixture:
+    return Mixture.unpacked(model.posteriors(vectors), len(widths.factors)).widened(widths)
 
 
 def _predictions(test: GalaxyRows, rows: Judged, quantities: list[str]) -> bytes:
     """Give truth, quantiles and PIT of each test galaxy, on the scales of the quantities."""
-    columns: dict[str, Any] = {"objectId": test.object_id, "magnitude": test.magnitude}
+    columns: dict[str, Any] = {"objectId": test.object_id, "magnitude": test.galaxies.magnitude}
     for number, name in enumerate(quantities):
         columns[f"{name}_true"] = test.galaxies.targets[:, number]
         columns |= {
