@@ -7,11 +7,12 @@ import pytest
 from skymill.config.run import GateSettings
 from skymill.release.gate import Facts, judge
 
-OFF = {"flip_rate": None, "removed_share": None, "quarantined_share": None}
+OFF = {"flip_rate": None, "moved_share": None, "removed_share": None, "quarantined_share": None}
 ACCOUNT = {"n_in": 1000, "n_ok": 930, "n_flagged": 0, "flagged": {}, "quarantined": {"a": 30, "b": 40}, "excluded": {}}
 DIFF = {
     "rows": {"matched": 300, "in_shared_tiles": 600, "removed": 20, "before": 920},
     "flips": {"count": 90, "n": 280},
+    "numbers": {"mag_i": {"beyond_3": {"count": 9}}, "half_light_radius": {"beyond_3": {"count": 45}}},
     "surprising": [
         {"objectId": 7, "before": "STAR", "probability_before": 0.99, "after": "QSO", "probability_after": 0.98}
     ],
@@ -43,6 +44,7 @@ FACTS = Facts("mlp", ACCOUNT, [("Norder=1/Npix=2", 500), ("Norder=1/Npix=3", 430
     ("rule", "found", "offender"),
     [
         ("flip_rate", 0.1, "source 7 was STAR (0.990), is QSO (0.980)"),
+        ("moved_share", 0.05, "half_light_radius: 45 sources beyond three errors"),
         ("removed_share", 20 / 920, "20 of 920 sources are gone"),
         ("quarantined_share", 0.07, "b: 40 sources"),
         ("rows_per_tile", 500, "Norder=1/Npix=2 has 500 rows"),

@@ -114,6 +114,10 @@ def _moved(facts: Facts, diff: Mapping[str, Any], settings: GateSettings) -> Ite
         for one in diff["surprising"][:WORST]
     ]
     yield from _most("flip_rate", facts, settings.flip_rate, flips / max(together, 1), surprising)
+    moved = sorted(((one["beyond_3"]["count"], name) for name, one in diff["numbers"].items()), reverse=True)
+    if moved:
+        told = [f"{name}: {count:,} sources beyond three errors" for count, name in moved[:WORST]]
+        yield from _most("moved_share", facts, settings.moved_share, moved[0][0] / max(together, 1), told)
     lost = [f"{rows['removed']:,} of {rows['before']:,} sources are gone; `delta/` lists them"]
     yield from _most("removed_share", facts, settings.removed_share, rows["removed"] / max(rows["before"], 1), lost)
 
