@@ -11,7 +11,7 @@ shared among footprints of the U-Net and of the deblender, against SEP's FLUX_AU
 half a seeing disc has the flux 0.
 
     python benchmarks/segmenting.py --fit results_deblending/training/unet/<fit>
-    python benchmarks/segmenting.py --data $SKYMILL_TEST_DATA     # DC2's 424 masks too
+    python benchmarks/segmenting.py --data $SKYMILL_TEST_DATA     # DC2's 424 masks and HSC's blends too
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import sep
 from numpy.typing import NDArray
 from peers import sides
 from real.dc2 import ANNOTATIONS, Masks, Sources, ours, with_sep
+from real.hsc import compare_segmenter
 from real.tiles import dc2_cutout
 from scipy.spatial import cKDTree
 
@@ -63,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("config/models/unet.yaml"), help="the model's file")
     parser.add_argument("--fit", type=Path, help="folder of a finished fit of it")
-    parser.add_argument("--data", type=Path, help="the folder of test data, for DC2")
+    parser.add_argument("--data", type=Path, help="the folder of test data, for DC2 and HSC")
     arguments = parser.parse_args()
     told: dict[str, Any] = sides.machine()
     with tempfile.TemporaryDirectory() as folder:
@@ -85,6 +86,7 @@ def main() -> None:
     told["pairs"] = pairs(segmenter, fields_of(settings))
     if arguments.data:
         told["dc2"] = dc2(segmenter, arguments.data)
+        told["hsc"] = compare_segmenter(arguments.data, segmenter)
     print(json.dumps(told, indent=1))
 
 

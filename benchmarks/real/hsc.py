@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from real.numbers import save
-from real.tiles import Blend, hsc_blends, rows_of
+from real.tiles import Blend, hsc_blends, on_lsst_pixels, rows_of
 from scipy.spatial import cKDTree
 
 from skymill.config.images import MeasureSettings
 from skymill.features.measuring import Measured, measure
+from skymill.features.segmenting.segmenter import Segmenter
 from skymill.report.images.pictures import Look, outlined
 from skymill.report.images.tile_figures import label_colours
 from skymill.training.matching import NONE, match
@@ -49,9 +50,21 @@ def compare(data: Path, out: Path) -> dict[str, Any]:
     return {"radius_px": RADIUS_PX, "all": told(taken), **{name: told(group) for name, group in groups.items()}}
 
 
-def take_apart(blend: Blend) -> Taken:
+def compare_segmenter(data: Path, segmenter: Segmenter) -> dict[str, Any]:
+    """Give the counts of all blends for a learned segmenter and for `measuring`, both on LSST's pixels and bands.
+
+    The network has seen pixels of 0.2 arcsec alone; the blends are interpolated to these, and have no u band.
+    """
+    blends = [on_lsst_pixels(blend) for blend in hsc_blends(data)]
+    return {
+        name: told([take_apart(blend, which) for blend in blends])
+        for name, which in (("unet", segmenter), ("measuring", None))
+    }
+
+
+def take_apart(blend: Blend, segmenter: Segmenter | None = None) -> Taken:
     """Measure a blend and match it with its peaks, the brightest first."""
-    found = measure(blend.tile, MeasureSettings())
+    found = measure(blend.tile, MeasureSettings(), segmenter=segmenter)
     ours = np.column_stack([found.x, found.y])
     ny, nx = blend.tile.shape
     columns, rows = np.clip(np.rint(blend.peaks).astype(int), 0, [nx - 1, ny - 1]).T

@@ -115,6 +115,29 @@ def hsc_blends(data: Path) -> Iterator[Blend]:
         yield Blend(tile, np.asarray(peaks, np.float64))
 
 
+def on_lsst_pixels(blend: Blend) -> Blend:
+    """Interpolate a blend to LSST's pixels, with a u band without weight; noise is then not quite that of each pixel."""
+    step, tile = LSST_PIXEL / HSC_PIXEL, blend.tile
+    shape = tuple(int((n - 1) / step) + 1 for n in tile.shape)
+    images, weights = (
+        np.stack([ndimage.affine_transform(band, [step, step], output_shape=shape, order=order) for band in layers])
+        for layers, order in ((tile.pixels, 3), (tile.inverse_variance, 1))
+    )
+    nothing = np.zeros((1, *shape))
+    pixels, weight = (np.concatenate([nothing, each]) for each in (images * step**2, np.maximum(weights, 0) / step**2))
+    psf = {band: psf_of(_psf_on_lsst_pixels(tile.psf[band].image, step), tile.name) for band in tile.bands}
+    psf["u"] = psf["g"]
+    return Blend(tile_of(tile.name, "ugrizy", pixels, weight, psf, LSST_PIXEL), blend.peaks / step)
+
+
+def _psf_on_lsst_pixels(image: NDArray[np.floating], step: float) -> NDArray[np.float64]:
+    middle, half = np.array(image.shape) // 2, int((min(image.shape) // 2) / step)
+    shape = (2 * half + 1, 2 * half + 1)
+    return np.maximum(
+        ndimage.affine_transform(image, [step, step], offset=middle - step * half, output_shape=shape, order=3), 0
+    )
+
+
 def scarlet_scenes(data: Path) -> Iterator[Scene]:
     """Give scarlet's two simulated blends; entries of one place (bulge and disc) are one source.
 

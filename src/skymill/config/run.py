@@ -196,8 +196,8 @@ class GateSettings(Settings):
     flip_rate: Share | None = 0.1
     """Largest share of a catalogue's sources that change class against the current release."""
     moved_share: Share | None = 0.1
-    """Largest share of a catalogue's sources of which a number (a size, a magnitude, a vote fraction) moves by more than
-    three of its errors against the current release."""
+    """Largest share of a catalogue's sources of which a number that has an error (a size, a magnitude, a vote fraction)
+    moves by more than three errors against the current release."""
     removed_share: Share | None = 0.01
     """Largest share of the current release's sources that are in none of the new tiles."""
     quarantined_share: Share | None = 0.05
