@@ -21,7 +21,7 @@ from skymill.features.measuring.measured import KRON_FLUX, PSF_FLUX
 from skymill.report.images.gather import TileRows
 from skymill.survey.images import Psf, TilePixels, list_tiles, read_tile
 from skymill.survey.images.ownership import PRIMARY
-from skymill.survey.images.psf import psf_of
+from skymill.survey.images.psf import on_grid, psf_of
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "surveys"
 COUNT_27 = 57.544
@@ -125,17 +125,9 @@ def on_lsst_pixels(blend: Blend) -> Blend:
     )
     nothing = np.zeros((1, *shape))
     pixels, weight = (np.concatenate([nothing, each]) for each in (images * step**2, np.maximum(weights, 0) / step**2))
-    psf = {band: psf_of(_psf_on_lsst_pixels(tile.psf[band].image, step), tile.name) for band in tile.bands}
+    psf = {band: on_grid(tile.psf[band], step * np.eye(2)) for band in tile.bands}
     psf["u"] = psf["g"]
     return Blend(tile_of(tile.name, "ugrizy", pixels, weight, psf, LSST_PIXEL), blend.peaks / step)
-
-
-def _psf_on_lsst_pixels(image: NDArray[np.floating], step: float) -> NDArray[np.float64]:
-    middle, half = np.array(image.shape) // 2, int((min(image.shape) // 2) / step)
-    shape = (2 * half + 1, 2 * half + 1)
-    return np.maximum(
-        ndimage.affine_transform(image, [step, step], offset=middle - step * half, output_shape=shape, order=3), 0
-    )
 
 
 def scarlet_scenes(data: Path) -> Iterator[Scene]:

@@ -20,7 +20,6 @@ from skymill.models import Galaxies, Place, Structure
 from skymill.models.mixture import Mixture, Widths, packed_width
 from skymill.models.structure import StructureSettings
 from skymill.models.structure_network import MixtureHead, log_density
-from skymill.models.structure_training import magnitude_weights
 from skymill.training.distance import fit_distance
 
 SMALL = StructureSettings(width=8, stages=2, depth=1, vector=12, components=2, epochs=12, batch_size=25, averaging=0.9)
@@ -32,7 +31,7 @@ import numpy as np
 from skymill.models import Galaxies, Place, Structure
 from skymill.models.structure import StructureSettings
 settings, folder, data = StructureSettings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), np.load(sys.argv[3])
-rows = [Galaxies(data[f"stamps{k}"], data[f"psf{k}"], data[f"targets{k}"], data[f"magnitude{k}"]) for k in range(2)]
+rows = [Galaxies(data[f"stamps{k}"], data[f"psf{k}"], data[f"targets{k}"]) for k in range(2)]
 Structure.fit(*rows, settings, seed=5, place=Place(folder, "cpu")).save(folder)
 """
 
@@ -54,8 +53,7 @@ def draw(n: int, seed: int) -> Galaxies:
     stamps = np.stack([pixels, np.full(pixels.shape, NOISE**-2)], axis=1).astype(np.float32)
     psf = gaussian(PSF_PX, seeing)[:, None].repeat(2, axis=1)
     psf /= psf.sum(axis=(2, 3), keepdims=True)
-    targets = np.stack([magnitude, np.log(radius)], axis=1).astype(np.float32)
-    return Galaxies(stamps, psf.astype(np.float32), targets, targets[:, 0])
+    return Galaxies(stamps, psf.astype(np.float32), np.stack([magnitude, np.log(radius)], axis=1).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -167,15 +165,3 @@ def test_one_onnx_file_gives_the_same_with_the_calibration_inside(model: Structu
         for found, wanted in zip(Mixture.unpacked(packed, 2), expected, strict=True):
             np.testing.assert_allclose(found, wanted[:n], rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(far, distance(vectors[:n]), rtol=1e-3)
-
-
-def test_rows_of_rare_magnitudes_count_more_and_all_together_as_before() -> None:
-    magnitude = np.array([20.1, *[24.3] * 15, *[24.7] * 4, np.nan])
-    weights = magnitude_weights(magnitude, 0.5)
-    assert weights.mean() == pytest.approx(1, rel=1e-6)
-    np.testing.assert_allclose(
-        weights[[0, 16, 20]] / weights[1], [np.sqrt(15), np.sqrt(15 / 4), np.sqrt(15)], rtol=1e-6
-    )
-    np.testing.assert_array_equal(magnitude_weights(magnitude, 0.0), 1)
-    many = np.append(np.full(1000, 24.0), 19.0)
-    assert magnitude_weights(many, 1.0)[-1] / magnitude_weights(many, 1.0)[0] == pytest.approx(10)

@@ -36,9 +36,6 @@ class StructureSettings(StampNetworkSettings):
     """As of `cnn`; a posterior learned from noisier stamps is too wide for the survey's own."""
     band_dropout: float = Field(0.01, ge=0, lt=1)
     """As of `cnn`; one learned from fewer bands is too wide as well."""
-    evenness: float = Field(0.5, ge=0, le=1)
-    """Rows count more where their measured magnitude is rare: by how rare to this power, 0 for all alike. A stamp's
-    posterior should not depend on what other stamps there are, so this only tells where the network takes pains."""
     batch_size: int = Field(32, ge=2)
     """Stamps of one training step."""
     epochs: int = Field(40, ge=1)
@@ -66,8 +63,6 @@ class Galaxies:
     """(n, bands, p, p): images of the PSFs, of sum 1; 0 where a band's is not known."""
     targets: NDArray[np.float32]
     """(n, q): the quantities on their scales (`models.quantities`), all finite."""
-    magnitude: NDArray[np.float32]
-    """(n,), measured; NaN where the survey has none."""
 
     def __len__(self) -> int:
         return len(self.targets)

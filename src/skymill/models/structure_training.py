@@ -18,22 +18,6 @@ if TYPE_CHECKING:
     from skymill.models.structure import Galaxies, StructureSettings
 
 
-BIN_MAG, MOST_WEIGHT = 0.5, 10.0
-"""Width of the bins that tell how rare a magnitude is, and the largest weight for that."""
-
-
-def magnitude_weights(magnitude: NDArray[np.floating], evenness: float) -> NDArray[np.float32]:
-    """Give what each row counts, (n,), mean 1: the inverse of the number of rows in its bin to the power `evenness`.
-
-    A row without a magnitude is a bin of its own kind.
-    """
-    bins = np.where(np.isfinite(magnitude), np.floor(np.nan_to_num(magnitude) / BIN_MAG), np.inf)
-    _, place, counts = np.unique(bins, return_inverse=True, return_counts=True)
-    weights = (counts / counts.max()) ** -evenness
-    weights = np.minimum(weights, MOST_WEIGHT)[place]
-    return np.asarray(weights / weights.mean(), dtype=np.float32)
-
-
 class Training(StampTraining):
     """One fit of encoder and head."""
 
@@ -49,7 +33,6 @@ class Training(StampTraining):
         head = MixtureHead(settings.vector, settings.components, targets.mean(dim=0), spread)
         super().__init__(train, validation, settings, seed, {"encoder": encoder, "head": head})
         self.shape, self.components = shape, settings.components
-        self.weights = torch.from_numpy(magnitude_weights(train.magnitude, settings.evenness))
 
     def losses(self, rows: NDArray[np.intp], generator: torch.Generator) -> Tensor:
         stamps, psf = self._images(self.train_examples, rows)
@@ -58,8 +41,7 @@ class Training(StampTraining):
             stamps, psf = turned(stamps, which), turned(psf, which)
         unturned = self.settings.model_copy(update={"turn": False})
         flux, weight = augmented(stamps[:, 0], stamps[:, 1], unturned, generator)
-        logs = self._log_density(flux, weight, psf, self.train_examples.targets[rows])
-        return -logs * self.weights[rows].to(self.device)
+        return -self._log_density(flux, weight, psf, self.train_examples.targets[rows])
 
     def validation_loss(self) -> float:
         total = 0.0

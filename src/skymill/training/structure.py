@@ -132,7 +132,7 @@ def fit_structure(
     seen = fitted.encode(test.galaxies.stamps, test.galaxies.psf)
     factors, powers, levels = (np.array(list(calibration[name].values())) for name in SETTLED)
     rows = judged(_posteriors(fitted, seen, Widths(factors, powers)), test.galaxies.targets, whole.quantities, levels)
-    metrics = evaluate(rows, test.galaxies.magnitude, test.block, quantities=whole.quantities, seed=seed)
+    metrics = evaluate(rows, test.magnitude, test.block, quantities=whole.quantities, seed=seed)
     logger.info("%s: log score %.3f", model.name, metrics["overall"]["log_score"]["value"])
     manifest = {
         "format": FORMAT,
@@ -243,7 +243,7 @@ def _posteriors(model: Structure, vectors: NDArray[np.float32], widths: Widths) 
 
 def _predictions(test: GalaxyRows, rows: Judged, quantities: list[str]) -> bytes:
     """Give truth, quantiles and PIT of each test galaxy, on the scales of the quantities."""
-    columns: dict[str, Any] = {"objectId": test.object_id, "magnitude": test.galaxies.magnitude}
+    columns: dict[str, Any] = {"objectId": test.object_id, "magnitude": test.magnitude}
     for number, name in enumerate(quantities):
         columns[f"{name}_true"] = test.galaxies.targets[:, number]
         columns |= {

@@ -25,6 +25,8 @@ class GalaxyRows:
 
     object_id: NDArray[np.int64]
     galaxies: Galaxies
+    magnitude: NDArray[np.float32]
+    """Measured, by which results are binned; NaN where the survey has none."""
     block: NDArray[np.int64]
     """HEALPix pixel, at the order of the split, that the source lies in."""
 
@@ -79,10 +81,9 @@ class StructureSet(StampSet):
                 f"{self.path}: split '{split}': expected at least {FEWEST[split]} rows of class '{self.galaxies}' "
                 f"with all of {', '.join(self.quantities)} and a pixel that can be used, found {len(stamps)}; give more"
             )
-        magnitude = table["magnitude"].astype(np.float32)
-        galaxies = Galaxies(stamps, self._psf(table["objectId"]), self._targets(table), magnitude)
+        galaxies = Galaxies(stamps, self._psf(table["objectId"]), self._targets(table))
         block = at_order(table["_healpix_29"], self.metadata["split"]["order"])
-        return GalaxyRows(table["objectId"], galaxies, block), left_out
+        return GalaxyRows(table["objectId"], galaxies, table["magnitude"].astype(np.float32), block), left_out
 
     def _table(self) -> dict[str, NDArray[Any]]:
         """Read what is needed of the galaxies, those of a split together."""
