@@ -116,7 +116,7 @@ def hsc_blends(data: Path) -> Iterator[Blend]:
 
 
 def on_lsst_pixels(blend: Blend) -> Blend:
-    """Interpolate a blend to LSST's pixels, with a u band without weight; noise is then not quite that of each pixel."""
+    """Interpolate a blend to LSST's pixels, beside a u band without weight; noise is then shared by neighbours."""
     step, tile = LSST_PIXEL / HSC_PIXEL, blend.tile
     shape = tuple(int((n - 1) / step) + 1 for n in tile.shape)
     images, weights = (
