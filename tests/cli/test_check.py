@@ -278,7 +278,7 @@ def test_a_segmenter_that_is_fitted_here_needs_no_labels(folder: Path, monkeypat
             r"unet\.yaml: settings\.bands: z: no band of survey 'pictures'; choose fr",
         ),
         ({"settings": {"widht": 8}}, r"unet\.yaml: settings: widht: unknown key"),
-        ({"pin": "0" * 12}, r"unet\.yaml: pin: a model of task 'segmentation' has none; take it out"),
+        ({"pin": "0" * 12}, r"unet\.yaml: pin: 0{12}: no such fit in .*, there are: none yet"),
         ({"name": "segmentation"}, r"unet\.yaml: name: 'segmentation' is a catalogue of skymill's own"),
     ],
 )

@@ -10,6 +10,10 @@ from segmenters import write_segmenter
 from snakemake_run import run
 from survey_files import edit_yaml, write_yaml
 
+from skymill.cli.chain import Chain
+from skymill.cli.operating.jobs import Workflow
+from skymill.cli.operating.status import read_status
+from skymill.config import ConfigError, read_yaml
 from skymill.store import GroupManifest, open_catalogue, open_tile
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -36,8 +40,10 @@ def test_a_new_segmenter_measures_the_images_again_and_a_renamed_one_does_not(tm
     assert run(tmp_path, target, "--dry-run").jobs["features_measure"] == 1
 
 
-def test_a_segmenter_is_fitted_on_rendered_sky_and_has_a_catalogue_beside_the_survey_s_sources(tmp_path: Path):
-    """Its blends are told; a new one leaves the survey's sources alone; nothing is done twice."""
+def test_a_segmenter_is_fitted_on_rendered_sky_and_has_a_catalogue_beside_the_survey_s_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its blends are told; a new one leaves the survey's sources alone; nothing is done twice; a pin keeps it."""
     image_files.write_images(tmp_path)
     settings = {
         "bands": ["g", "r", "i"],
@@ -71,3 +77,14 @@ def test_a_segmenter_is_fitted_on_rendered_sky_and_has_a_catalogue_beside_the_su
     edit_yaml(tmp_path / "unet.yaml", settings={**settings, "epochs": 17})
     planned = run(tmp_path, "--dry-run").jobs
     assert planned["segmenter_fit"] == 1 and "features_measure" not in planned
+    [fit] = (tmp_path / "results" / "training" / "unet").glob("*/manifest.json")
+    edit_yaml(tmp_path / "unet.yaml", pin=fit.parent.name)
+    assert run(tmp_path, "--dry-run").jobs == {}
+    monkeypatch.chdir(tmp_path)
+    status = read_status(Workflow(Chain.from_config(read_yaml("config.yaml"), ["config.yaml"])))
+    [pinned] = status.pinned
+    assert status.is_done and (pinned.model, pinned.fit) == ("unet", fit.parent.name)
+    assert pinned.words.startswith("stale: model: settings.epochs")
+    edit_yaml(tmp_path / "unet.yaml", pin="0" * 12)
+    with pytest.raises(ConfigError, match=f"pin: 000000000000: no such fit .* there are: {fit.parent.name}"):
+        Chain.from_config(read_yaml("config.yaml"), ["config.yaml"])

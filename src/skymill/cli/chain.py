@@ -171,7 +171,11 @@ class Chain:
         return features.segmentation_settings(self.run, self.survey.config) if self.has_images else NO_IMAGES
 
     def segmenter_fit(self, segmenter: str) -> str:
-        """Name of the folder of a segmenter's fit, which no survey has a part in."""
+        """Name of the folder of the fit of a segmenter to use: the pinned one, else the one that is asked for."""
+        return self.segmenters[segmenter].pin or self.asked_segmenter_fit(segmenter)
+
+    def asked_segmenter_fit(self, segmenter: str) -> str:
+        """Digest of a segmenter's settings, seed and code; no survey has a part in it."""
         return short(training.segmenter_digest(self.segmenters[segmenter], seed=self.run.seed))
 
     def segmenter_export(self, segmenter: str) -> str:
@@ -252,8 +256,8 @@ class Chain:
 
     @property
     def pinned(self) -> dict[str, str]:
-        """Models that keep to a fit, and the name of its folder."""
-        return {name: model.pin for name, model in self.models.items() if model.pin}
+        """Models, segmenters too, that keep to a fit, and the name of its folder."""
+        return {name: model.pin for name, model in (self.models | self.segmenters).items() if model.pin}
 
     def fit_digest(self, model: str, training_set: Mapping[str, Any]) -> str:
         """Name of the folder of the fit to use: the pinned one, else the one that is asked for."""

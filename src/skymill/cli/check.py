@@ -37,8 +37,9 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
         if model.code:
             faults += _faults_of(register_own, model.kind, model.code, source=model.where)
         faults += [*_model(model, features, survey), *_segmenter(model, survey), *_targets(model, run)]
+        faults += _pin(model, Path(run.output) / "training")
         if model.task != "segmentation":
-            faults += [*_stamps(model, run, survey), *_pin(model, Path(run.output) / "training")]
+            faults += _stamps(model, run, survey)
     return [*faults, *_own_kinds(models), *_members(models)]
 
 
@@ -109,9 +110,8 @@ def _segmenter(model: ModelConfig, survey: SurveyConfig) -> Iterator[str]:
         return
     if model.task != "segmentation":
         return
-    for name in ("stamps", "pin"):
-        if getattr(model, name) is not None:
-            yield f"{model.where}: {name}: a model of task 'segmentation' has none; take it out"
+    if model.stamps is not None:
+        yield f"{model.where}: stamps: a model of task 'segmentation' has none; take it out"
     if survey.images is None:
         yield (
             f"{model.where}: task: survey '{survey.name}' ({survey.where}) has no images to find sources on; take the "
@@ -191,9 +191,11 @@ def _pin(model: ModelConfig, training: Path) -> Iterator[str]:
         yield f"{told}: no such fit in {folder}, there are: {fits}; choose one, or take the pin out"
         return
     fit = json.loads((folder / model.pin / "manifest.json").read_bytes())
-    learned = training / "sets" / f"{short(fit['training_set'])}.parquet"
     if fit["kind"] != model.kind:
         yield f"{told}: expected a fit of kind '{model.kind}', found '{fit['kind']}'; correct `kind`"
+    if model.task == "segmentation":  # learned from sky that can be rendered again
+        return
+    learned = training / "sets" / f"{short(fit['training_set'])}.parquet"
     if not learned.is_file():
         yield f"{told}: the rows that it learned from, {learned}, are gone; restore them, or take the pin out"
 

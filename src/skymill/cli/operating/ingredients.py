@@ -62,7 +62,7 @@ def segmenter_fit(chain: Chain, segmenter: str) -> Ingredients:
         "settings": {"seed": known["seed"]},
         "code": _code(segmenter_modules(config)),
     }
-    return Ingredients({"fit": chain.segmenter_fit(segmenter)}, explains)
+    return Ingredients({"fit": chain.asked_segmenter_fit(segmenter)}, explains)
 
 
 def segmenter_export(chain: Chain, segmenter: str) -> Ingredients:

@@ -214,7 +214,9 @@ class Workflow:
     def _segmenter(self, name: str) -> Iterator[Job]:
         root, onnx, settings = self.root, self.onnx(name), self.settings(name)
         fit = f"{root}/training/{name}/{self.chain.segmenter_fit(name)}/manifest.json"
-        yield Job("segmenter_fit", name, output=fit, ingredients=segmenter_fit(self.chain, name))
+        pinned = name in self.chain.pinned
+        if not pinned:
+            yield Job("segmenter_fit", name, output=fit, ingredients=segmenter_fit(self.chain, name))
         if name not in self.chain.published_segmenters:
             return
         yield Job(
@@ -222,7 +224,7 @@ class Workflow:
             name,
             output=f"{root}/models/{name}/manifest.json",
             inputs=(fit,),
-            after=(f"segmenter_fit {name}",),
+            after=() if pinned else (f"segmenter_fit {name}",),
             ingredients=segmenter_export(self.chain, name),
         )
         for group in self.image_groups:

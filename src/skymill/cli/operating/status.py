@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from skymill.cli.operating.ingredients import NOTHING, training_fit
+from skymill.cli.operating.ingredients import NOTHING, segmenter_fit, training_fit
 from skymill.cli.operating.jobs import STAGES, Workflow
 from skymill.cli.operating.judge import Verdict, judge
 from skymill.cli.operating.receipts import Difference, Receipt, compare, receipt_path
@@ -215,7 +215,10 @@ def _pinned(workflow: Workflow) -> Iterator[PinnedModel]:
     """Compare each fit that a model keeps to with the one that it would have."""
     made = workflow.training_set
     for model, fit in workflow.chain.pinned.items():
-        asked = training_fit(workflow.chain, model, made) if made else NOTHING
+        if model in workflow.chain.segmenters:
+            asked = segmenter_fit(workflow.chain, model)
+        else:
+            asked = training_fit(workflow.chain, model, made) if made else NOTHING
         manifest = workflow.results / "training" / model / fit / MANIFEST
         receipt = Receipt.read(receipt_path(workflow.results, manifest))
         reasons = compare(receipt.explains, asked.explains) if receipt and asked.decides else []
