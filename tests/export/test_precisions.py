@@ -205,3 +205,15 @@ def test_more_than_the_limit_is_too_many_where_chance_hardly_makes_it() -> None:
     assert precisions.too_many(0.04, 100, 0.01)
     assert not precisions.too_many(0.0, 100, 0.0)
     assert precisions.too_many(0.01, 100, 0.0)
+
+
+def test_a_file_without_convolutions_to_convert_stays_as_it_is(fit: SimpleNamespace) -> None:
+    content = onnx.load_from_string(fit.full)
+    for each in content.graph.node:
+        each.name = each.name.replace("encode_", "")
+    plain = content.SerializeToString()
+    taken, schema, bills = choose_precision(fit, plain, fit.schema, ANY, provider="cpu", rows=ROWS)
+    assert (taken, schema.precision, bills) == (plain, "fp32", [])
+    asked = ANY.model_copy(update={"precision": "int8"})
+    with pytest.raises(ParityError, match="nothing in its encoder would be converted"):
+        choose_precision(fit, plain, fit.schema, asked, provider="cpu", rows=ROWS)

@@ -147,6 +147,15 @@ def test_its_file_is_held_against_the_fitted_network_on_real_changed_and_hard_st
     assert {"held out", "changed", "no weight", "huge"} <= set(parity["rows_by_origin"])
 
 
+@pytest.mark.parametrize("name", ["cnn", "mine"])
+def test_integers_are_tried_for_kinds_of_one_s_own_too(folder: Path, name: str) -> None:
+    told = document(folder, f"models/{name}/precision.json")
+    [bill] = told["bills"]
+    assert bill["precision"] == "int8" and told["taken"] in ("int8", "fp32")
+    assert bill["real"]["mean_fraction_difference"] < 0.05
+    assert document(folder, f"models/{name}/manifest.json")["schema"].get("precision", "fp32") == told["taken"]
+
+
 def test_nothing_is_left_to_do_and_the_status_agrees(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(folder, "-n").jobs == {}
     monkeypatch.chdir(folder)

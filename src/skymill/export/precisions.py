@@ -127,7 +127,14 @@ def choose_precision(
     ParityError
         If the precision that was asked for by name is over the limits.
     """
-    wanted = FASTEST[provider] if limits.precision == "auto" else (limits.precision,)
+    wanted: tuple[str, ...] = FASTEST[provider] if limits.precision == "auto" else (limits.precision,)
+    if not _chosen(onnx.load_from_string(content)):  # an encoder of one's own without convolutions behind one another
+        if limits.precision not in ("auto", FULL):
+            raise ParityError(
+                f"model '{schema.model}' in {limits.precision}: nothing in its encoder would be converted; only "
+                f"convolutions behind a first one are. Set `export.precision` in the model's file to '{FULL}'"
+            )
+        wanted = (FULL,)
     bills = []
     for precision in wanted:
         if precision == FULL:

@@ -17,6 +17,7 @@ STAMP_NETWORK, FROZEN, STAMP_PARITY, STRUCTURE_PARITY, PRECISIONS = (
 )
 """What converts models of pixels, compares them, and puts them into fewer bits. They are imported by these names, so
 that their code enters the exports of such models alone."""
+OF_STAMPS = (STAMP_NETWORK, STAMP_PARITY, PRECISIONS)
 SEGMENTING = ("skymill.export.segmenting", "skymill.export.segmenter_parity")
 """What exports segmenters."""
 VERSION = 1
@@ -40,9 +41,14 @@ def ingredients(model: ModelConfig, *, provider: str = "cpu") -> dict[str, Any]:
         found = file_sha256(model.path) if Path(model.path).is_file() else "no file"
         stamps = {"stamps": model.stamps.model_dump()} if model.stamps else {}
         external = {"file": found, "features": model.features, "settings": model.settings, **stamps}
-    precision = {"export": model.export.model_dump(), "provider": provider} if model.kind in STAMP_NETWORKS else {}
+    precision = {"export": model.export.model_dump(), "provider": provider} if is_stamp_network(model) else {}
     own = {"code": code_sha256(model.code)} if model.code else {}
     return {"parity": limits(model), **external, **precision, **own}
+
+
+def is_stamp_network(model: ModelConfig) -> bool:
+    """Tell whether a model is a network on stamps that is fitted here, one of our own kinds or of the user's."""
+    return model.kind in STAMP_NETWORKS or (model.code is not None and model.stamps is not None)
 
 
 def limits(model: ModelConfig) -> dict[str, Any]:
@@ -64,9 +70,9 @@ def modules(model: ModelConfig) -> list[str]:
     if model.task == "structure":
         return [*KERNELS, f"skymill.export.{model.kind}", STRUCTURE_PARITY]
     if model.code:
-        return [*KERNELS, *modules_of_file(model.code), *([STAMP_NETWORK, STAMP_PARITY] if model.stamps else [])]
-    if model.kind in STAMP_NETWORKS:
-        return [*KERNELS, STAMP_NETWORK, STAMP_PARITY, PRECISIONS]
+        return [*KERNELS, *modules_of_file(model.code), *(OF_STAMPS if model.stamps else [])]
+    if is_stamp_network(model):
+        return [*KERNELS, *OF_STAMPS]
     if model.kind == "frozen":
         return [*KERNELS, FROZEN, STAMP_PARITY]
     return [*KERNELS, "skymill.export." + ("external" if model.kind == "onnx" else model.kind)]

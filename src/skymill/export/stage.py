@@ -23,11 +23,11 @@ from skymill.export.graph import to_bytes
 from skymill.export.metadata import DISTANCE, INPUT, OUTPUT, ModelInput, ModelSchema
 from skymill.export.parity import Parity, compare
 from skymill.export.probe import make_probe
-from skymill.export.settings import FROZEN, PRECISIONS, STAMP_NETWORK, STAMP_PARITY, limits
+from skymill.export.settings import FROZEN, PRECISIONS, STAMP_NETWORK, STAMP_PARITY, is_stamp_network, limits
 from skymill.export.structure_parity import StructureParity, measure_structure_parity
 from skymill.features import negative_flux_features
 from skymill.features.recipe import Recipe
-from skymill.models import EMBED, STAMP_NETWORKS
+from skymill.models import EMBED
 from skymill.models.stamp_network import n_networks
 from skymill.sessions.runtime import open_session
 from skymill.store import short
@@ -132,7 +132,7 @@ def _from_fit(manifest: Path, output: Path, model: ModelConfig, recipe: Recipe |
     content = convert(fit, schema)
     parity = measure_parity(fit, content, model, recipe, training_set=_training_set(fit, output))
     told = _held_to(parity, model)
-    if model.kind in STAMP_NETWORKS:
+    if is_stamp_network(model):
         precisions = import_module(PRECISIONS)
         content, schema, bills = precisions.choose_precision(
             fit, content, schema, model.export, provider=provider, rows=model.parity.rows
