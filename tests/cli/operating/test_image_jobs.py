@@ -24,8 +24,8 @@ from skymill.cli.operating.why import explain
 from skymill.cli.where import what_stands
 from skymill.config import read_yaml
 from skymill.sky import ImageTile
-from skymill.store import GroupManifest
-from skymill.store.manifest import ImageQuarantined
+from skymill.store import Accounting, GroupManifest
+from skymill.store.manifest import ImageEntry, ImageQuarantined
 
 
 @pytest.fixture
@@ -84,6 +84,22 @@ def test_a_failed_image_tile_is_named_and_tried_again(workflow):
     told = explain(f"results/catalogues/segmentation/tiles/tile=01/{'f' * 12}.zarr.zip", workflow())
     assert told.kind == f"tile tile=01 of catalogue segmentation, group {path.stem}" and not told.exists
     assert "quarantined: r-01.fits is cut off" in told.notes and "skymill retry" in told.again
+
+
+def test_sources_whose_images_could_not_be_read_are_tried_again(workflow):
+    path = Path(plan_images(workflow()))
+    path.parent.mkdir(parents=True)
+    seen, unseen = (
+        ImageEntry(
+            name, "a" * 64, "b" * 64, 100, 30, Accounting(30, 30 - lost, lost, {"no_pixels": lost} if lost else {})
+        )
+        for name, lost in (("tile=00", 0), ("tile=01", 12))
+    )
+    settings = workflow().chain.segmentation_settings
+    GroupManifest("segmentation", settings, path.stem, tiles=(seen, unseen)).write(path)
+    [(manifest, [tile])] = retries(workflow()).items()
+    assert manifest == path
+    assert (tile.tile, tile.rows, tile.reason) == ("tile=01", 12, "images of its sources could not be read")
 
 
 def test_a_person_is_shown_the_answers_and_not_the_images(tmp_path):

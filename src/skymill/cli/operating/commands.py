@@ -96,7 +96,7 @@ def retry(
     configfile: ConfigFile = DEFAULT,
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without, only say what would be done.")] = False,
 ) -> None:
-    """Have quarantined tiles tried again by the next run of snakemake.
+    """Have quarantined tiles, and sources whose images could not be read, tried again by the next run of snakemake.
 
     Drops the manifests of the groups that hold them. Their finished tiles stay in the pool and are taken over, so only
     what failed is computed; what was lost through it in later stages follows.
@@ -107,7 +107,7 @@ def retry(
     found = retries(_workflow(configfile))
     n_tiles = sum(map(len, found.values()))
     if not found:
-        typer.echo("No quarantined tiles: nothing to try again")
+        typer.echo("No quarantined tiles, and no source without its image: nothing to try again")
         return
     show_quarantined(found, Console(soft_wrap=True))
     if not yes:

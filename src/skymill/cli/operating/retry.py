@@ -1,4 +1,5 @@
-"""Have quarantined tiles tried again: the manifests of their groups are dropped, finished tiles stay in the pool."""
+"""Have quarantined tiles, and sources whose images could not be read, tried again: the manifests of their groups are
+dropped, finished tiles stay in the pool."""
 
 from __future__ import annotations
 
@@ -11,18 +12,21 @@ from skymill.compute import group_lock
 
 
 def retries(workflow: Workflow) -> dict[Path, list[QuarantinedTile]]:
-    """Find the manifests with tiles that failed in their own stage; what was lost through them follows by itself.
+    """Find the manifests with tiles that failed in their own stage, or with sources that a model could not look at.
+
+    What was lost through them follows by itself.
 
     Returns
     -------
     dict
-        By manifest: the tiles that failed.
+        By manifest: the tiles.
     """
     found = {}
     for catalogue in workflow.chain.catalogues:
         for manifest in map(Path, workflow.manifests(catalogue)):
             if manifest.is_file():
-                tiles = [tile for tile in read_counts(manifest).quarantined if tile.is_cause]
+                counts = read_counts(manifest)
+                tiles = [*(tile for tile in counts.quarantined if tile.is_cause), *counts.unseen]
                 if tiles:
                     found[manifest] = tiles
     return found

@@ -13,8 +13,11 @@ from skymill.cli.operating.ingredients import NOTHING, segmenter_fit, training_f
 from skymill.cli.operating.jobs import STAGES, Workflow
 from skymill.cli.operating.judge import Verdict, judge
 from skymill.cli.operating.receipts import Difference, Receipt, compare, receipt_path
+from skymill.inference.kernel import NO_PIXELS
 from skymill.sky import Tile
 from skymill.store.paths import CURRENT, MANIFEST, VERSIONS
+
+UNSEEN = "images of its sources could not be read"
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,8 @@ class GroupCounts:
     rows: int
     n_bytes: int
     quarantined: tuple[QuarantinedTile, ...]
+    unseen: tuple[QuarantinedTile, ...] = ()
+    """Finished tiles with sources whose images could not be read; `rows` are these."""
 
 
 def read_status(workflow: Workflow) -> Status:
@@ -157,10 +162,15 @@ def read_counts(path: Path) -> GroupCounts:
             )
             for tile in manifest["quarantined"]
         )
+        unseen = tuple(
+            QuarantinedTile(manifest["catalogue"], manifest["group"], tile_name(tile), n, UNSEEN)
+            for tile in tiles
+            if (n := tile["accounting"]["flagged"].get(NO_PIXELS.name, 0))
+        )
         rows, size = sum(tile["n_rows"] for tile in tiles), sum(tile["n_bytes"] for tile in tiles)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: expected a group manifest, found {error!r}; delete it and run snakemake") from error
-    return GroupCounts(len(tiles), rows, size, quarantined)
+    return GroupCounts(len(tiles), rows, size, quarantined, unseen)
 
 
 def tile_name(entry: Mapping[str, Any]) -> str:
