@@ -114,6 +114,18 @@ def test_what_nobody_was_asked_about_teaches_no_votes(validation: Examples) -> N
     assert all(torch.all(each.grad == 0) for each in head.parameters())
 
 
+def test_an_answer_that_nobody_gives_has_a_likelihood_still() -> None:
+    head = VoteHead(3, [2, 3])
+    torch.nn.init.constant_(head.fractions.bias, 0.0)
+    with torch.no_grad():
+        head.fractions.bias[1] = -500.0
+    told = head(torch.zeros(4, 3))
+    likelihood = torch_log_likelihood(told, torch.tensor([[5.0, 0, 1, 1, 1], [4, 1, 0, 0, 0]] * 2), [2, 3])
+    likelihood.sum().backward()
+    assert torch.isfinite(likelihood).all() and (told > 0).all()
+    assert all(torch.isfinite(each.grad).all() for each in head.parameters())
+
+
 def test_without_weight_votes_are_left_out(train: Examples, validation: Examples, tmp_path: Path) -> None:
     few = SMALL.model_copy(update={"votes_weight": 0.0, "epochs": 2})
     plain = Cnn.fit(train, validation, few, seed=5, place=Place(tmp_path / "a", "cpu"))

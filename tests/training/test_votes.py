@@ -72,6 +72,15 @@ def test_metrics_are_those_worked_out_by_hand() -> None:
     assert overall["bias_a"] == pytest.approx((0.5 - 0.25) / 2) == -overall["bias_b"]
 
 
+def test_a_question_that_nobody_in_the_test_split_was_asked_has_no_metrics() -> None:
+    told = evaluate_votes(
+        np.ones((3, 2)), np.zeros((3, 2)), np.array([20.0, 21, np.nan]), np.arange(3), questions={"q": ["a", "b"]},
+        usual=np.ones(2), seed=0,
+    )["q"]  # fmt: skip
+    assert (told["n"], told["votes"], told["by_magnitude"]) == (0, 0.0, [])
+    assert all(metric == {"value": None, "low": None, "high": None} for metric in told["overall"].values())
+
+
 def test_right_concentrations_have_the_error_and_the_coverage_that_they_promise() -> None:
     alpha = np.random.default_rng(1).uniform(0.5, 10, (5000, 5))
     votes = np.concatenate([drawn(some, 25, seed=4) for some in by_question(alpha, SIZES)], axis=1)

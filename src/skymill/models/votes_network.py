@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 LEAST, MOST = -3.0, 8.0
 """Bounds of the logarithm of a question's total concentration: from 0.05 to 3,000 votes."""
+SMALLEST = 1e-6
+"""Fraction of an answer that nobody gives: of none at all no likelihood would be known."""
 
 
 class VoteHead(nn.Module):
@@ -32,7 +34,9 @@ class VoteHead(nn.Module):
         """Give concentrations (n, answers) of vectors (n, vector)."""
         seen = torch.relu(vectors)
         totals = self.totals(seen).clamp(LEAST, MOST).exp()
-        fractions = [part.softmax(dim=1) for part in self.fractions(seen).split(self.questions, dim=1)]
+        fractions = [
+            part.softmax(dim=1).clamp_min(SMALLEST) for part in self.fractions(seen).split(self.questions, dim=1)
+        ]
         return torch.cat([fraction * totals[:, n : n + 1] for n, fraction in enumerate(fractions)], dim=1)
 
 

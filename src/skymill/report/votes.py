@@ -59,7 +59,7 @@ def _question(name: str, told: Mapping[str, Any], counts: NDArray[np.float64], a
     asked = counts.sum(axis=1) > 0
     voted = counts[asked] / counts[asked].sum(axis=1, keepdims=True)
     expected, _ = fractions(alpha[asked], [alpha.shape[1]])
-    answers: Sequence[str] = told["answers"]
+    answers: Sequence[str] = told["answers"] if told["n"] else []
     shown = answers[:1] if len(answers) == 2 else answers  # of two answers one says what the other does
     pictures = [_picture(answer, expected[:, number], voted[:, number]) for number, answer in enumerate(shown)]
     rows = [(words, form, told["overall"][metric]) for metric, (words, form) in METRICS.items()]
