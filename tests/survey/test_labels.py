@@ -186,3 +186,6 @@ def test_a_question_has_two_answers_or_more_each_with_its_own_column() -> None:
         settings(Path("t"), id=ID, votes={"shape": {"smooth": "a"}})
     with pytest.raises(ValueError, match="votes: each answer has a column of its own, found a more than once"):
         settings(Path("t"), id=ID, votes={"shape": {"smooth": "a", "disc": "a"}})
+    alike = {"bar": {"strong_yes": "a", "no": "b"}, "bar_strong": {"yes": "c", "no": "d"}}
+    with pytest.raises(ValueError, match=r"a name \(question_answer\) of its own, found bar_strong_yes more than once"):
+        settings(Path("t"), id=ID, votes=alike)

@@ -103,9 +103,11 @@ class LabelSettings(Settings):
         for question, answers in self.votes.items():
             if len(answers) < 2:
                 raise ValueError(f"votes.{question}: expected two answers or more, found {list(answers)}")
+        names = [f"{question}_{answer}" for question, answers in self.votes.items() for answer in answers]
         columns = [column for answers in self.votes.values() for column in answers.values()]
-        if twice := sorted({column for column in columns if columns.count(column) > 1}):
-            raise ValueError(f"votes: each answer has a column of its own, found {', '.join(twice)} more than once")
+        for what, given in (("a column", columns), ("a name (question_answer)", names)):
+            if twice := sorted({each for each in given if given.count(each) > 1}):
+                raise ValueError(f"votes: each answer has {what} of its own, found {', '.join(twice)} more than once")
         return self
 
     @model_validator(mode="after")
