@@ -288,6 +288,39 @@ def test_what_is_wrong_with_a_segmenter_s_file_is_named(folder, monkeypatch, cha
         Chain.from_config(read_yaml("config.yaml"))
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"start": "mine"},
+            r"b\.yaml: settings\.start: 'mine': no other network on stamps of the run; choose from a, ",
+        ),
+        ({"start": "b"}, r"b\.yaml: settings\.start: 'b': no other network on stamps of the run; choose from a, "),
+        ({"start": "gone/checkpoint.pt"}, r"settings\.start: 'gone/checkpoint\.pt': no such file; correct it"),
+        ({"start": "a", "first": {"start": "b"}}, r"b\.yaml: settings\.start: 'a': starts from another one itself"),
+        (
+            {"start": "a", "side": 20},
+            r"b\.yaml: settings\.start: 'a': looks at other stamps; make `stamps` of both alike",
+        ),
+    ],
+)
+def test_what_a_network_starts_from_is_another_of_the_run_or_a_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], told: str
+):
+    image_files.write_images(folder / "pictures")
+    monkeypatch.chdir(folder / "pictures")
+    for name, settings, side in (
+        ("a", changes.get("first", {}), 16),
+        ("b", {"start": changes["start"]}, changes.get("side", 16)),
+    ):
+        stamps = {"size_px": side, "pixel_scale_arcsec": image_files.SCALE_ARCSEC}
+        write_yaml(Path(f"{name}.yaml"), {"name": name, "kind": "cnn", "stamps": stamps, "settings": settings})
+    change("config.yaml", "models", ["a.yaml", "b.yaml"])
+    change("config.yaml", "split", {"order": 13, "guard_arcsec": 10})
+    with pytest.raises(ConfigError, match=told):
+        Chain.from_config(read_yaml("config.yaml"))
+
+
 def test_a_segmenter_needs_images(folder: Path):
     write_yaml(folder / "unet.yaml", {"name": "unet", "kind": "unet", "task": "segmentation"})
     change("config.yaml", "models", ["unet.yaml"])

@@ -351,5 +351,5 @@ def test_an_ensemble_is_named_after_the_fits_it_is_made_of(training_set: Path, t
     assert {"a/boosting.npz", "b/boosting.npz", "ensemble.json"} <= set(manifest["files"])
 
     other = write(tmp_path / "other.parquet", table(1500))
-    with pytest.raises(TrainingSetError, match=r"fitted on the training set .* fit the member again"):
+    with pytest.raises(TrainingSetError, match=r"fitted on the training set .* fit both on one"):
         training.fit(other, ensemble, seed=1, output_folder=tmp_path / "mixed", members=members)

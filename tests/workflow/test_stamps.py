@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import xarray as xr
+import yaml
 from scipy.spatial import cKDTree
 from snakemake_run import run
 from stamp_models import CLASSES, SIZE, write_stamp_model
@@ -40,7 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_yaml(folder / "colour.yaml", {"name": "colour", "kind": "onnx", "path": "colour.onnx"})
     stamps = {"size_px": SIDE, "pixel_scale_arcsec": image_files.SCALE_ARCSEC}
     settings = {"width": 16, "stages": 2, "depth": 1, "epochs": 40, "batch_size": 32, "band_dropout": 0.0}
-    write_yaml(folder / "cnn.yaml", {"name": "cnn", "kind": "cnn", "stamps": stamps, "settings": settings})
+    started = {**settings, "start": "alike"}
+    write_yaml(folder / "cnn.yaml", {"name": "cnn", "kind": "cnn", "stamps": stamps, "settings": started})
     alike = {"vector": 16, "blur_px": 0.2, "noise": 0.1, **settings, "epochs": 15}
     write_yaml(folder / "alike.yaml", {"name": "alike", "kind": "contrastive", "stamps": stamps, "settings": alike})
     write_model("mine", folder, stamps=True)
@@ -160,6 +162,17 @@ def test_nothing_is_left_to_do_and_the_status_agrees(folder: Path, monkeypatch: 
     assert run(folder, "-n").jobs == {}
     monkeypatch.chdir(folder)
     assert read_status(Workflow(Chain.from_config(read_yaml("config.yaml"), ["config.yaml"]))).is_done
+
+
+def test_a_network_that_starts_from_another_is_fitted_after_it_and_again_with_it(folder: Path) -> None:
+    [fit] = (folder / "results" / "training" / "cnn").glob("*/manifest.json")
+    [start] = (folder / "results" / "training" / "alike").glob("*/manifest.json")
+    assert json.loads(fit.read_text())["members"] == [start.parent.name]
+    content = yaml.safe_load((folder / "alike.yaml").read_text())
+    edit_yaml(folder / "alike.yaml", settings={**content["settings"], "epochs": 16})
+    assert run(folder, "-n").jobs["training_fit"] == 2
+    edit_yaml(folder / "alike.yaml", settings=content["settings"])
+    assert run(folder, "-n").jobs == {}
 
 
 def test_a_source_is_explained_and_the_receipt_names_the_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from skymill.config import ConfigError, ModelConfig, RunConfig, SurveyConfig
 from skymill.features import make_recipe
 from skymill.features.registry import features_of
-from skymill.models import LOOK, SEGMENTERS, looks_at_pixels, members_of, read_settings, register_own
+from skymill.models import LOOK, SEGMENTERS, STAMP_NETWORKS, looks_at_pixels, members_of, read_settings, register_own
 from skymill.models.quantities import find_quantity
+from skymill.models.starting import is_checkpoint
 from skymill.store import short
 from skymill.survey import open_survey, read_map
 from skymill.training.choosing import choose_features
@@ -40,7 +41,7 @@ def settings_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConf
         faults += _pin(model, Path(run.output) / "training")
         if model.task != "segmentation":
             faults += _stamps(model, run, survey)
-    return [*faults, *_own_kinds(models), *_members(models)]
+    return [*faults, *_own_kinds(models), *_members(models), *_starts(models)]
 
 
 def table_faults(run: RunConfig, survey: SurveyConfig, models: list[ModelConfig]) -> list[str]:
@@ -210,8 +211,8 @@ def _own_kinds(models: list[ModelConfig]) -> Iterator[str]:
 
 def _members(models: list[ModelConfig]) -> Iterator[str]:
     """An ensemble is made of models that are fitted in the same run and are no ensembles themselves."""
-    members = {model.name: members_of(model.kind, model.settings) for model in models if model.kind != "onnx"}
-    single = [name for name, of in members.items() if not of]
+    members = {model.name: members_of(model.kind, model.settings) for model in models if model.kind == "ensemble"}
+    single = [model.name for model in models if model.kind not in ("onnx", "ensemble")]
     kinds = {model.name: model.kind for model in models}
     own = {model.name for model in models if model.code}
     suited = [
@@ -230,6 +231,29 @@ def _members(models: list[ModelConfig]) -> Iterator[str]:
                 yield f"{model.where}: settings.members: '{name}' is of a kind of your own; take it out"
             elif looks_at_pixels(kinds[name]):
                 yield f"{model.where}: settings.members: '{name}' looks at pixels, an ensemble at features; take it out"
+
+
+def _starts(models: list[ModelConfig]) -> Iterator[str]:
+    """What a network starts from is another one on like stamps that is fitted in the same run, or a file."""
+    networks = {model.name: model for model in models if model.stamps is not None and model.kind in STAMP_NETWORKS}
+    for model in models:
+        start = str(model.settings.get("start") or "") if model.kind not in ("onnx", "ensemble") else ""
+        told = f"{model.where}: settings.start: '{start}'"
+        if not start:
+            continue
+        if is_checkpoint(start):
+            if not Path(start).is_file():
+                yield f"{told}: no such file; correct it (relative to {Path.cwd()})"
+        elif start not in networks or start == model.name:
+            others = ", ".join(name for name in networks if name != model.name) or "none"
+            yield (
+                f"{told}: no other network on stamps of the run; choose from {others}, add its file to `models`, or "
+                "name the checkpoint.pt of a fit"
+            )
+        elif networks[start].settings.get("start"):
+            yield f"{told}: starts from another one itself; take out one `start` of the two"
+        elif networks[start].stamps != model.stamps:
+            yield f"{told}: looks at other stamps; make `stamps` of both alike"
 
 
 def _check_labels(run: RunConfig, survey: SurveyConfig) -> None:

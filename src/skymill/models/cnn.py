@@ -21,6 +21,7 @@ from skymill.config import base
 from skymill.models.registry import Examples, Place, register
 from skymill.models.stamp_network import StampNetwork, n_networks
 from skymill.models.stamp_settings import StampNetworkSettings
+from skymill.models.starting import starting_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +35,9 @@ class CnnSettings(StampNetworkSettings):
     members: int = Field(1, ge=1, le=32)
     """Networks that learn from other first weights and in other orders; the mean of their probabilities counts
     (Lakshminarayanan et al. 2017, arXiv:1612.01474)."""
+    start: str = ""
+    """What the encoder starts from in place of drawn weights: the name of another network on stamps of the run (it may
+    have learned without labels), or the `checkpoint.pt` of any fit; `width`, `stages`, `depth` and bands as there."""
     votes_weight: float = Field(0.3, ge=0)
     """Where the run has `labels.votes`: how much the logarithm of their probability counts beside that of the class; 0
     leaves them out."""
@@ -57,8 +61,9 @@ class Cnn(StampNetwork):
         from skymill.models.cnn_training import Training
         from skymill.models.stamp_training import train_best
 
+        start = starting_tensors(settings.start, place.members) if settings.start else None
         fits = [
-            train_best(partial(Training, kind=cls), (train, validation), settings, own_seed, own_place)
+            train_best(partial(Training, kind=cls, start=start), (train, validation), settings, own_seed, own_place)
             for own_seed, own_place in _of_members(seed, place, settings.members)
         ]
         if len(fits) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from skymill.models.augmenting import augmented
 from skymill.models.cnn import Cnn
 from skymill.models.registry import Examples
 from skymill.models.stamp_training import StampTraining, typical_noise
+from skymill.models.starting import start_from
 from skymill.models.votes_network import log_likelihood
 
 if TYPE_CHECKING:
@@ -28,12 +30,20 @@ class Training(StampTraining):
     VALIDATION_LOSS = Cnn.LOSSES[1]
 
     def __init__(
-        self, train: Examples, validation: Examples, settings: CnnSettings, seed: int, kind: type[Cnn] = Cnn
+        self,
+        train: Examples,
+        validation: Examples,
+        settings: CnnSettings,
+        seed: int,
+        kind: type[Cnn] = Cnn,
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.questions = list(train.questions) if settings.votes_weight else []
         self.shape: dict[str, Any] = {**settings.sizes, "classes": train.n_classes}
         self.shape |= {"questions": self.questions} if self.questions else {}
         encoder, head = kind.member(torch.from_numpy(typical_noise(train.features)), self.shape)
+        if start is not None:
+            start_from(encoder, start, start=settings.start)
         super().__init__(train, validation, settings, seed, {"encoder": encoder, "head": head})
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=settings.label_smoothing)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skymill.config import base
 from skymill.models.calibration import Calibration
 from skymill.models.registry import Examples, Fitted, Model, Place, find_classifier, register
+from skymill.models.starting import is_checkpoint
 
 FILE = "ensemble.json"
 STEPS = 500
@@ -120,7 +121,10 @@ class Ensemble:
 
 
 def members_of(kind: str, settings: Mapping[str, object]) -> list[str]:
-    """Name the models whose fits a model needs; none but for an ensemble."""
+    """Name the models whose fits a model needs: the members of an ensemble, or the network that another starts from."""
+    start = str(settings.get("start") or "")
+    if start and not is_checkpoint(start):
+        return [start]
     named = settings.get("members", []) if kind == Ensemble.kind else []
     return [str(name) for name in named] if isinstance(named, list) else []
 

@@ -71,7 +71,7 @@ class Place:
     threads: int = 1
     """CPU threads; the result does not depend on them."""
     members: Mapping[str, Fitted] = field(default_factory=dict)
-    """By name: the finished fits that an ensemble is made of; none for other kinds."""
+    """By name: the finished fits that an ensemble is made of, or that a network starts from."""
     watch: Watch = Watch()
 
 

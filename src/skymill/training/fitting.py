@@ -101,7 +101,8 @@ def fit(
     threads : int
         CPU threads; no result depends on them.
     members : mapping of str to path, optional
-        Folders of the finished fits, on the same training set, that an ensemble is made of.
+        Folders of the finished fits, on the same training set, that an ensemble is made of, or that a network starts
+        from.
     importance : Importance, optional
         By `weigh_rows` of the same training set and model: how much each row of the train split counts in the loss.
         What decides when to stop, calibrates and judges stays as it is.
@@ -206,11 +207,11 @@ def fit(
 
 
 def _taken(member: Fit, training_set: str) -> Fitted:
-    """A fit as an ensemble takes it up; rows that one model learned from must be held out from no other."""
+    """A fit as another model takes it up; rows that one learned from must be held out from no other."""
     if member.manifest["training_set"] != training_set:
         raise TrainingSetError(
-            f"{member.folder}: fitted on the training set {short(member.manifest['training_set'])}, the ensemble on "
-            f"{short(training_set)}; fit the member again"
+            f"{member.folder}: fitted on the training set {short(member.manifest['training_set'])}, the model that "
+            f"needs it on {short(training_set)}; fit both on one"
         )
     return Fitted(member.model, member.calibration, tuple(feature["name"] for feature in member.features))
 

@@ -45,7 +45,7 @@ def identity(
         If the model's settings are wrong.
     """
     settings = read_settings(model.kind, model.settings, source=model.where)
-    encoder = Path(getattr(settings, "encoder", ""))  # of kind `frozen`: its bytes decide too
+    encoder, start = (Path(getattr(settings, name, "")) for name in ("encoder", "start"))  # the bytes decide too
     return {
         "model": model.model_dump(mode="json", exclude=BESIDE),
         "settings": settings.model_dump(mode="json"),
@@ -59,6 +59,7 @@ def identity(
             ("images", images),
             ("code", code_sha256(model.code) if model.code else ""),
             ("encoder", file_sha256(encoder) if encoder.is_file() else ""),
+            ("start", file_sha256(start) if start.is_file() else ""),
         )
         if value
     }
