@@ -99,7 +99,7 @@ def tile_form(
         flag_meanings=" ".join(["not_scored", *classes]),
     )
     entropy = Variable.of_rows(
-        np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.entropy"
+        np.float32, units="1", long_name="Shannon entropy of the probabilities in nats", ucd="stat.value"
     )
     flags = with_flags(identity["flags"], STAMP_FLAGS if bands else INFERENCE_FLAGS)
     scores = {"probabilities": probabilities, "class": best, "entropy": entropy}
@@ -120,7 +120,7 @@ def tile_form(
             np.float32,
             units="1",
             long_name="mutual information of class and member of the ensemble in nats: 0 where all members agree",
-            ucd="stat.entropy",
+            ucd="stat.value",
         )
     scores |= _votes_form(questions)
     if bands:
