@@ -30,7 +30,7 @@ from skymill.training.conformal import fit_sets
 from skymill.training.distance import fit_distance
 from skymill.training.fit_files import FORMAT, RESUME, as_csv, as_json, read_manifest, versions, write_fit
 from skymill.training.identity import STAMPS, VOTES, identity
-from skymill.training.judging import TellVotes, judge
+from skymill.training.judging import JudgeVotes, judge
 from skymill.training.leaks import refuse_leaks
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def fit(
         learned.sets,
         learned.distance,
         learned.background,
-        tell_votes=learned.tell_votes,
+        judge_votes=learned.judge_votes,
         seed=seed,
     )
     metrics = judged.metrics | ({"importance_weighting": importance.as_dict()} if importance else {})
@@ -232,21 +232,12 @@ class _Learned:
     rows: dict[str, int]
     left_out: dict[str, int]
     votes: Votes | None = None
-    usual_votes: NDArray[np.float64] | None = None
-    """Concentrations (answers,) of who knows nothing of a source; None where the model tells no votes."""
+    judge_votes: JudgeVotes | None = None
+    """None where the model tells no votes."""
 
     def predict_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give calibrated probabilities (n, classes)."""
         return self.calibration.apply(self.model.predict_probabilities(features))
-
-    @property
-    def tell_votes(self) -> TellVotes | None:
-        """How the model tells votes, and what is usual, where it tells any."""
-        if self.votes is None or self.usual_votes is None:
-            return None
-        return TellVotes(
-            partial(self.votes.told, cast("TellsVotes", self.model)), self.votes.questions, self.usual_votes
-        )
 
 
 def learn(
@@ -301,7 +292,9 @@ def learn(
         return learned
     votes = import_module(VOTES)
     settled = votes.settle(fitted, validation.features, validation.votes, data.questions, method=model.calibration)
-    return replace(learned, votes=settled, usual_votes=votes.usual_concentrations(train.votes, settled.sizes))
+    usual = votes.usual_concentrations(train.votes, settled.sizes)
+    judge_votes = partial(votes.judge_votes, model=fitted, votes=settled, usual=usual, seed=seed)
+    return replace(learned, votes=settled, judge_votes=judge_votes)
 
 
 def load_fit(folder: str | Path) -> Fit:

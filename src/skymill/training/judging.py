@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,22 +16,11 @@ from skymill.models.distance import TrainingDistance
 from skymill.training.arrays import LabelledSet, Rows
 from skymill.training.attribution import ROWS, attribution_table, sample_rows, shapley_values
 from skymill.training.conformal import evaluate_sets
-from skymill.training.identity import VOTES
 from skymill.training.importance import permutation_importance
 from skymill.training.metrics import evaluate
 
 Predict = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-
-
-class TellVotes(NamedTuple):
-    """How a model tells the votes of volunteers."""
-
-    concentrations: Predict
-    """Calibrated ones (n, answers) of features (n, f)."""
-    questions: Mapping[str, Sequence[str]]
-    """Answers of each."""
-    usual: NDArray[np.float64]
-    """(answers,), of who knows nothing of a source but what all are like."""
+JudgeVotes = Callable[[Rows], tuple[dict[str, Any], dict[str, NDArray[Any]]]]
 
 
 class Judged(NamedTuple):
@@ -58,7 +46,7 @@ def judge(
     distance: TrainingDistance,
     background: NDArray[np.float32],
     *,
-    tell_votes: TellVotes | None = None,
+    judge_votes: JudgeVotes | None = None,
     seed: int,
 ) -> Judged:
     """Read the test split, once, after everything about the model is settled.
@@ -72,8 +60,8 @@ def judge(
     distance : TrainingDistance
     background : ndarray of float32, (b, f)
         Rows to learn from, against which single sources are explained.
-    tell_votes : TellVotes, optional
-        For a model that tells votes.
+    judge_votes : callable, optional
+        For a model that tells votes: gives metrics of those for the test rows, and columns of `predictions.parquet`.
     seed : int
         Of resamples, permutations and samples.
     """
@@ -94,8 +82,8 @@ def judge(
     attributions = _attributions(data, predict, test, background, seed=seed)
     outside = int((distance(test.features) > 1).sum())
     columns = _predictions(test, p, data.classes)
-    if tell_votes is not None:
-        metrics["votes"], told = _votes(tell_votes, test, seed=seed)
+    if judge_votes is not None:
+        metrics["votes"], told = judge_votes(test)
         columns |= told
     predictions = _parquet(columns)
     return Judged(metrics, importance, predictions, attributions, len(test.labels), outside, left_out)
@@ -113,17 +101,6 @@ def _attributions(
         names=[feature["name"] for feature in data.features],
         classes=data.classes,
     )
-
-
-def _votes(tell: TellVotes, test: Rows, *, seed: int) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Give metrics of votes, and columns of them and of the concentrations told."""
-    assert test.votes is not None  # of a model that learned some
-    found = tell.concentrations(test.features)
-    where = {"questions": tell.questions, "usual": tell.usual, "seed": seed}
-    metrics = import_module(VOTES).evaluate_votes(found, test.votes, test.magnitude, test.block, **where)
-    names = [f"{question}_{answer}" for question, answers in tell.questions.items() for answer in answers]
-    columns = {f"vote_{name}": test.votes[:, number] for number, name in enumerate(names)}
-    return metrics, columns | {f"concentration_{name}": found[:, number] for number, name in enumerate(names)}
 
 
 def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> dict[str, NDArray[Any]]:

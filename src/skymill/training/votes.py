@@ -12,7 +12,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 
 from skymill.models.votes import Array, by_question, fractions, log_likelihood
-from skymill.training.arrays import TrainingSetError
+from skymill.training.arrays import Rows, TrainingSetError
 from skymill.training.metrics import magnitude_bins, share_with_interval
 
 WIDEST = 20.0
@@ -176,6 +176,20 @@ def evaluate_votes(
             "by_magnitude": bins,
         }
     return found
+
+
+def judge_votes(
+    rows: Rows, *, model: TellsVotes, votes: Votes, usual: Array, seed: int
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Give metrics of the votes for some rows, and columns of them and of the concentrations told."""
+    assert rows.votes is not None  # the model learned some of the same set
+    found = votes.told(model, rows.features)
+    metrics = evaluate_votes(
+        found, rows.votes, rows.magnitude, rows.block, questions=votes.questions, usual=usual, seed=seed
+    )
+    names = [f"{question}_{answer}" for question, answers in votes.questions.items() for answer in answers]
+    columns = {f"vote_{name}": rows.votes[:, number] for number, name in enumerate(names)}
+    return metrics, columns | {f"concentration_{name}": found[:, number] for number, name in enumerate(names)}
 
 
 def _means(rows: dict[str, Array], here: NDArray[np.bool_], block: NDArray[np.integer], seed: int) -> dict[str, Any]:
