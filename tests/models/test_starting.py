@@ -92,6 +92,18 @@ def test_what_does_not_fit_is_named(rows: tuple[Examples, Examples], first: Path
         loss(FEW.model_copy(update={"start": "gone"}), rows, tmp_path)
 
 
+@pytest.mark.parametrize("spoilt", ["garbage", "cut off", "empty"])
+def test_a_spoilt_checkpoint_and_one_of_another_kind_are_named(first: Path, tmp_path: Path, spoilt: str) -> None:
+    content = (first / "checkpoint.pt").read_bytes()
+    file = tmp_path / "start.pt"
+    file.write_bytes({"garbage": b"garbage" * 50, "cut off": content[: len(content) // 2], "empty": b""}[spoilt])
+    with pytest.raises(ValueError, match=r"settings\.start: '.*start\.pt': no checkpoint that can be read"):
+        starting_tensors(str(file), {})
+    torch.save({"network": {}}, file)
+    with pytest.raises(ValueError, match=r"settings\.start: '.*start\.pt': holds no network on stamps"):
+        starting_tensors(str(file), {})
+
+
 def test_the_bytes_of_the_file_decide_the_fit(first: Path, tmp_path: Path) -> None:
     file = tmp_path / "start.pt"
     model = ModelConfig(name="m", kind="cnn", settings={"start": str(file)})

@@ -12,6 +12,7 @@ from skymill.config.base import FileSettings, Settings
 from skymill.config.citation import CitationSettings
 from skymill.config.images import MeasureSettings
 from skymill.config.survey import AngleColumn, IdColumn, Name, TableFormat
+from skymill.config.votes import answer_names
 
 MEMORY = TypeAdapter(ByteSize)
 RELEASE_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -103,7 +104,7 @@ class LabelSettings(Settings):
         for question, answers in self.votes.items():
             if len(answers) < 2:
                 raise ValueError(f"votes.{question}: expected two answers or more, found {list(answers)}")
-        names = [f"{question}_{answer}" for question, answers in self.votes.items() for answer in answers]
+        names = answer_names(self.votes)
         columns = [column for answers in self.votes.values() for column in answers.values()]
         for what, given in (("a column", columns), ("a name (question_answer)", names)):
             if twice := sorted({each for each in given if given.count(each) > 1}):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skymill.config.votes import answer_names
 from skymill.inference.kernel import INFERENCE_FLAGS, NO_CLASS, STAMP_FLAGS, Scores, set_dtype
 from skymill.models.votes import fractions, totals
 from skymill.store.flags import with_flags
@@ -46,7 +47,7 @@ def _votes(concentrations: NDArray[np.float32], questions: Mapping[str, Sequence
     """Give the columns of votes, float32 (n,) each."""
     sizes = [len(answers) for answers in questions.values()]
     (fraction, error), total = fractions(concentrations, sizes), totals(concentrations, sizes)
-    names = [f"{question}_{answer}" for question, answers in questions.items() for answer in answers]
+    names = answer_names(questions)
     columns = {f"{name}_fraction": fraction[:, number] for number, name in enumerate(names)}
     columns |= {f"{name}_fraction_err": error[:, number] for number, name in enumerate(names)}
     columns |= {f"{question}_concentration": total[:, number] for number, question in enumerate(questions)}

@@ -35,20 +35,32 @@ def starting_tensors(start: str, members: Mapping[str, Fitted]) -> dict[str, Ten
     Raises
     ------
     ValueError
-        If it is neither, or no network on stamps.
+        If it is neither, or a file that cannot be read or holds no network on stamps.
     """
-    from skymill.models.torch_file import load_tensors
-
     if start in members:
         encoder = members[start].model.encoder.state_dict()  # type: ignore[attr-defined]  # of a network on stamps
     elif Path(start).is_file():
-        encoder = load_tensors(Path(start)).get("encoder", {})
+        encoder = _read(Path(start))
     else:
         raise ValueError(f"settings.start: '{start}': no such file; name a checkpoint.pt, or a network of this run")
     several = "members.0."
     if any(name.startswith(several) for name in encoder):
         return {name.removeprefix(several): each for name, each in encoder.items() if name.startswith(several)}
     return dict(encoder)
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    from skymill.models.torch_file import load_tensors
+
+    try:
+        content = load_tensors(file)
+    except Exception as error:  # torch raises what it finds: RuntimeError, EOFError, those of pickle
+        raise ValueError(
+            f"settings.start: '{file}': no checkpoint that can be read ({type(error).__name__}); copy it again"
+        ) from error
+    if not isinstance(content, dict) or "encoder" not in content:
+        raise ValueError(f"settings.start: '{file}': holds no network on stamps; name the checkpoint.pt of one")
+    return content["encoder"]
 
 
 def start_from(encoder: nn.Module, tensors: Mapping[str, Tensor], *, start: str) -> None:

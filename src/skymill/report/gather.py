@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from skymill.config.votes import answer_names
 from skymill.report.sky_counts import SkyCounts, count_classes
 from skymill.sky import at_order
 from skymill.store import Accounting, Catalogue, open_catalogue, short
@@ -214,7 +215,7 @@ def read_votes(predictions: pa.Table, questions: Mapping[str, Sequence[str]]) ->
     """Read the votes for a test set and what the model told of them."""
     if not questions:
         return None
-    names = [f"{question}_{answer}" for question, answers in questions.items() for answer in answers]
+    names = answer_names(questions)
     counts, told = (
         np.column_stack([predictions[before + name].to_numpy() for name in names]).astype(np.float64)
         for before in ("vote_", "concentration_")

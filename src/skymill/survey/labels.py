@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from skymill.config.run import LabelSettings
 from skymill.config.survey import AngleColumn, IdColumn, SurveyConfig
+from skymill.config.votes import answer_names
 from skymill.survey import embedded, inventory, readers
 from skymill.survey.angles import degrees, positions
 from skymill.survey.columns import Columns, Role, as_read, check_columns, id_roles, names, plain
@@ -129,11 +130,8 @@ def _complete(settings: LabelSettings) -> LabelSettings:
 
 def _votes(settings: LabelSettings) -> dict[str, str]:
     """Give the column of each ``<question>_<answer>``."""
-    return {
-        f"{question}_{answer}": column
-        for question, answers in settings.votes.items()
-        for answer, column in answers.items()
-    }
+    columns = [column for answers in settings.votes.values() for column in answers.values()]
+    return dict(zip(answer_names(settings.votes), columns, strict=True))
 
 
 def _roles(settings: LabelSettings) -> list[tuple[str, Role]]:

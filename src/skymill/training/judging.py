@@ -104,9 +104,12 @@ def _attributions(
 
 
 def _predictions(test: Rows, probabilities: NDArray[np.float64], classes: list[str]) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {"objectId": test.object_id}
-    columns |= {"label": test.labels.astype(np.int8), "magnitude": test.magnitude}
-    return columns | {f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)}
+    return {
+        "objectId": test.object_id,
+        "label": test.labels.astype(np.int8),
+        "magnitude": test.magnitude,
+        **{f"p_{name}": probabilities[:, k].astype(np.float32) for k, name in enumerate(classes)},
+    }
 
 
 def _parquet(columns: Mapping[str, NDArray[Any]]) -> bytes:

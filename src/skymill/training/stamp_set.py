@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config.model import StampSettings
+from skymill.config.votes import answer_names
 from skymill.features.source_tile import SourceTile, by_tile, stacked
 from skymill.sky import at_order
 from skymill.survey.images import TilePixels
@@ -77,7 +78,7 @@ class StampSet(LabelledSet):
 
     @property
     def _vote_columns(self) -> list[str]:
-        return [f"{VOTE}{question}_{answer}" for question, own in self.questions.items() for answer in own]
+        return [VOTE + name for name in answer_names(self.questions)]
 
     def seen_by(self, model: Any) -> VectorSet:
         """Give the same rows with a fitted model's vectors as features."""

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from skymill.config import LabelSettings, RunConfig, SplitSettings
+from skymill.config.votes import answer_names
 from skymill.features import magnitude_feature
 from skymill.sky import at_order
 from skymill.store.document import to_document
@@ -307,10 +308,9 @@ def _parquet(
         raise TrainingSetError(
             f"survey.values: {', '.join(taken)}: the training set has a column of that name; rename it"
         )
-    answers = [f"{question}_{answer}" for question, own in metadata.get("votes", {}).items() for answer in own]
     for before, names, values in (
         (TARGET, metadata.get("targets", []), examples.targets),
-        (VOTE, answers, examples.votes),
+        (VOTE, answer_names(metadata.get("votes", {})), examples.votes),
         ("", tiles.names, examples.features),
     ):
         columns |= {before + name: np.ascontiguousarray(values[:, number]) for number, name in enumerate(names)}

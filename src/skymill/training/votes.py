@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 
+from skymill.config.votes import answer_names
 from skymill.models.votes import Array, by_question, fractions, log_likelihood
 from skymill.training.arrays import Rows, TrainingSetError
 from skymill.training.metrics import magnitude_bins, share_with_interval
@@ -187,7 +188,7 @@ def judge_votes(
     metrics = evaluate_votes(
         found, rows.votes, rows.magnitude, rows.block, questions=votes.questions, usual=usual, seed=seed
     )
-    names = [f"{question}_{answer}" for question, answers in votes.questions.items() for answer in answers]
+    names = answer_names(votes.questions)
     columns = {f"vote_{name}": rows.votes[:, number] for number, name in enumerate(names)}
     return metrics, columns | {f"concentration_{name}": found[:, number] for number, name in enumerate(names)}
 
